@@ -1,0 +1,51 @@
+"""Every name and default of the project, in one place; any of them can be set as TAXIWAY_<NAME> or in `.env`."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TLC_URL = "https://d37ci6vzurychx.cloudfront.net/trip-data/{service}_tripdata_{year}-{month:02}.parquet"
+
+
+class Settings(BaseSettings):
+    """Where things are and what they are called. Secrets come from the environment or `.env`, never from here."""
+
+    model_config = SettingsConfigDict(env_prefix="TAXIWAY_", env_file=ROOT / ".env", extra="ignore")
+
+    # Source
+    source_url: str = Field(TLC_URL, description="URL template with {service}, {year}, {month:02}")
+
+    # Stores
+    postgres_url: SecretStr | None = Field(None, description="postgresql://user:password@host:port/database for trips")
+    project: str = "taxiway-local"
+    bucket: str = "taxi-trips"
+    dataset: str = "trips"
+    location: str = "US"
+
+    # Blocks (names in Prefect)
+    postgres_block: str = "taxi-postgres"
+    credentials_block: str = "taxi-gcp"
+    bucket_block: str = "taxi-bucket"
+    container_block: str = "taxi-docker"
+    registry_block: str = "taxi-registry"
+
+    # Deployments
+    work_pool: str = "taxi"
+    work_pool_type: Literal["process", "docker"] = "docker"
+    tag: str = Field("taxiway", description="what carries it is ours: only that is ever deleted")
+
+    # This machine
+    state_dir: Path = Field(ROOT / ".taxiway", description="what the embedded stack and the demo keep")
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
