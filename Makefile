@@ -1,0 +1,64 @@
+MAKEFLAGS += --warn-undefined-variables --no-print-directory
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := $(BIN)/python -m
+
+# What the demo loads; SOURCE_URL is a template with {service}, {year} and {month:02}.
+SERVICE ?= green
+YEAR ?= 2021
+MONTHS ?= 1,2,3
+SOURCE_URL ?=
+KEEP ?=
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The virtual environment is a real target: remade when a lock changes, else nothing to do.
+.venv/.installed: requirements-dev.lock requirements-uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "taxiway: python 3.11 or later is needed; set PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo "taxiway: $(PYTHON) has no venv module; install it (Debian: python3-venv)" >&2; exit 1; }
+	@echo "taxiway: setting up .venv"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --no-python-downloads --require-hashes --compile-bytecode requirements-uv.lock requirements-dev.lock
+	@touch $@
+
+.PHONY: setup
+setup: .venv/.installed ## Make .venv from the lock (a second call does nothing)
+
+.PHONY: demo
+demo: setup ## Run the whole main job on this machine: SERVICE, YEAR, MONTHS, SOURCE_URL, KEEP=1
+	@$(RUN) deployments.demo --service '$(SERVICE)' --year '$(YEAR)' --months '$(MONTHS)' --source-url '$(SOURCE_URL)' $(if $(KEEP),--keep)
+
+.PHONY: down
+down: setup ## Stop what KEEP=1 left running
+	@$(RUN) infra.stack down
+
+.PHONY: test
+test: setup ## Unit and integration tests
+	@$(RUN) pytest
+
+.PHONY: test-faults
+test-faults: setup ## Fault injection and fuzzing, bounded
+	@$(RUN) pytest tests/faults
+
+.PHONY: inspect
+inspect: setup ## Read any file or URL through the contract: FILE=... [SERVICE=...]
+	@$(RUN) flows.trips.inspect $(if $(FILE),'$(FILE)',$(error usage: make inspect FILE=path-or-url [SERVICE=green])) $(if $(filter command line environment,$(origin SERVICE)),--service '$(SERVICE)')
+
+.PHONY: lint
+lint: setup ## ruff, check and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+.PHONY: lock
+lock: setup ## Resolve the locks anew from pyproject.toml (no index address in them)
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group emulators -c requirements.lock -o requirements-emulators.lock
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
