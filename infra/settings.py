@@ -24,6 +24,7 @@ class Settings(BaseSettings):
 
     # Stores
     postgres_url: SecretStr | None = Field(None, description="postgresql://user:password@host:port/database for trips")
+    google_key: SecretStr | None = Field(None, description="a Google service account's key, as JSON")
     project: str = "taxiway-local"
     bucket: str = "taxi-trips"
     dataset: str = "trips"
