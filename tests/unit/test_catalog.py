@@ -1,0 +1,100 @@
+"""Where a month is and what TLC published for it."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from flows.trips.catalog import FIRST_MONTH, months_of, months_until, public, published_rows, source_url
+from flows.trips.month import Month, Service
+from infra.settings import TLC_URL
+
+GREEN = Month(Service.GREEN, 2021, 1)
+
+
+def test_the_default_template_gives_the_address_of_tlc():
+    assert source_url(TLC_URL, GREEN) == (
+        "https://d37ci6vzurychx.cloudfront.net/trip-data/green_tripdata_2021-01.parquet"
+    )
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "http://127.0.0.1:8000/{service}/{year}/{month}.csv.gz",
+        "file:///data/{service}_tripdata_{year}-{month:02}.parquet",
+        "https://user:secret@host/{service}/{service}_tripdata_{year}-{month:02}.csv.gz?token={year}",
+    ],
+)
+def test_every_kind_of_address_is_taken(template):
+    assert source_url(template, GREEN) == template.format(service="green", year=2021, month=1)
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("https://host/{service}-{year}.parquet", "no {month}"),
+        ("https://host/{service}-{month:02}.parquet", "no {year}"),
+        ("https://host/{year}-{month:02}-{day}.parquet", "unknown field {day}"),
+        ("https://host/{year}-{month.__class__}.parquet", "unknown field"),
+        ("https://host/{year!r}-{month}.parquet", "unknown field"),
+        ("https://host/{year}-{month:{year}}.parquet", "unknown field"),
+        ("https://host/{}-{month}.parquet", "unknown field"),
+        ("https://host/{year}-{month:02}{.parquet", "expected"),
+        ("https://host/{year}-{month:zz}.parquet", "format"),
+        ("ftp://host/{year}-{month:02}", "the scheme must be one of https, http, file"),
+        ("/data/{year}-{month:02}.parquet", "the scheme must be"),
+        ("https:///{year}-{month:02}.parquet", "names no host"),
+        ("https://host:port/{year}-{month:02}.parquet", "port"),
+        ("https://[host/{year}-{month:02}.parquet", "Invalid"),
+        ("file://data/{year}-{month:02}.parquet", "absolute path"),
+        ("https://host/{year}-{month:02} .parquet", "space"),
+        ("https://host/{year}-{month:02}\n.parquet", "space or a control character"),
+        ("", "no {year}"),
+    ],
+)
+def test_a_wrong_template_is_refused_in_one_line(template, says):
+    with pytest.raises(ValueError, match=r"^source URL ") as refusal:
+        source_url(template, GREEN)
+    assert says.lower() in str(refusal.value).lower()
+    assert "\n" not in str(refusal.value)
+
+
+def test_no_message_shows_a_password_or_a_token():
+    with pytest.raises(ValueError, match="unknown field") as refusal:
+        source_url("https://me:hunter2@host/{day}?token=s3cret", GREEN)
+    assert "hunter2" not in str(refusal.value)
+    assert "s3cret" not in str(refusal.value)
+    assert public("https://me:hunter2@host:81/a?b=c#d") == "https://host:81/a"
+    assert public("https://me:hunter2@[host/a") == "https://..."
+
+
+@pytest.mark.parametrize(
+    ("text", "months"),
+    [("1,2,3", [1, 2, 3]), ("12", [12]), (" 3, 1,1 ", [1, 3]), ("1-3,12", [1, 2, 3, 12]), ("02", [2])],
+)
+def test_months_are_read_from_text(text, months):
+    assert months_of(text) == months
+
+
+@pytest.mark.parametrize("text", ["", ",", "0", "13", "1,x", "3-1", "1-", "-1", "1.5", "1-13"])
+def test_what_is_no_month_is_refused(text):
+    with pytest.raises(ValueError, match=r"^months "):
+        months_of(text)
+
+
+def test_published_counts_are_those_of_tlc():
+    assert published_rows(GREEN) == 76_518
+    assert published_rows(Month(Service.GREEN, 2020, 12)) == 83_130
+    assert published_rows(Month(Service.YELLOW, 2021, 1)) == 1_369_769
+    assert published_rows(Month(Service.FHV, 2015, 1)) == 2_720_786
+    assert published_rows(Month(Service.YELLOW, 2031, 1)) is None
+
+
+def test_months_run_from_the_first_published_to_the_last_asked_for():
+    months = list(months_until(Service.FHVHV, dt.date(2020, 2, 29)))
+    assert months[0] == FIRST_MONTH[Service.FHVHV]
+    assert [month.label for month in months[-3:]] == ["2019-12", "2020-01", "2020-02"]
+    assert len(months) == 13
+    assert list(months_until(Service.FHVHV, dt.date(2019, 1, 31))) == []
