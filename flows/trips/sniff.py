@@ -1,0 +1,145 @@
+"""What a downloaded file really is, by its first and last bytes: data, or one of the things servers send instead."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flows.trips.errors import Refused
+
+
+class FileKind(StrEnum):
+    """The kinds of file that trip records come in; the value is the ending that names it."""
+
+    CSV = "csv"
+    CSV_GZ = "csv.gz"
+    PARQUET = "parquet"
+
+
+HEAD = 1 << 16
+PARQUET_MAGIC = b"PAR1"
+GZIP_MAGIC = b"\x1f\x8b"
+
+# First bytes of what is certainly not trip data, most specific first.
+OTHER_MAGIC = (
+    (b"PARE", "is an encrypted parquet file"),
+    (b"PK\x03\x04", "is a zip archive"),
+    (b"BZh", "is a bzip2 file"),
+    (b"\xfd7zXZ", "is an xz file"),
+    (b"\x28\xb5\x2f\xfd", "is a zstandard file"),
+    (b"7z\xbc\xaf", "is a 7-zip archive"),
+    (b"%PDF", "is a PDF document"),
+    (b"ORC", "is an ORC file"),
+    (b"ARROW1", "is an Arrow file"),
+    (b"\xff\xfe", "is UTF-16 text"),
+    (b"\xfe\xff", "is UTF-16 text"),
+)
+CONFLICT = re.compile(rb"^(?:<{7}|={7}|>{7}|\|{7})(?: .*)?\r?$", re.MULTILINE)
+BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
+CONFLICT_REASON = "holds merge-conflict markers"
+
+
+def refuse_unless_data(path: Path, subject: str) -> FileKind:
+    """The kind of the file at `path`, from its bytes; `subject` is the URL or path that an error names.
+
+    Reads at most the first 64 KiB and the last 4 bytes, so that a gzip cut off later is only found when it is read.
+
+    Raises:
+        Refused: an empty file, an HTML, XML or JSON page, a Git LFS or git-annex pointer, merge-conflict markers, a
+            cut-off parquet, damaged gzip, another binary format, or a kind other than the one its name promises.
+    """
+    head, tail, size = _ends(path)
+    reason = _not_data(head, tail, size)
+    if reason:
+        raise Refused(subject, reason)
+    kind = _kind(head)
+    promised = _promised(subject) or _promised(str(path))
+    if promised and promised is not kind:
+        raise Refused(subject, f"is named .{promised} but is {_A[kind]}: wrong magic number {head[:4]!r}")
+    return kind
+
+
+_A = {FileKind.CSV: "plain text", FileKind.CSV_GZ: "gzip", FileKind.PARQUET: "parquet"}
+
+
+def _ends(path: Path) -> tuple[bytes, bytes, int]:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        file.seek(max(0, size - 4))
+        return head, file.read(4), size
+
+
+def _kind(head: bytes) -> FileKind:
+    if head.startswith(PARQUET_MAGIC):
+        return FileKind.PARQUET
+    return FileKind.CSV_GZ if head.startswith(GZIP_MAGIC) else FileKind.CSV
+
+
+def _promised(name: str) -> FileKind | None:
+    """The kind that a file's name or URL promises by its ending, or None."""
+    path = urlsplit(name).path.lower()
+    if path.endswith(".gz"):
+        return FileKind.CSV_GZ
+    return next((kind for kind in (FileKind.PARQUET, FileKind.CSV) if path.endswith(f".{kind}")), None)
+
+
+def _not_data(head: bytes, tail: bytes, size: int) -> str | None:
+    """Why the file is not data, in a few words; None where it may be."""
+    if not size:
+        return "is empty (0 bytes)"
+    if head.startswith(PARQUET_MAGIC):
+        # The smallest parquet: magic, a footer of at least a byte, its length, magic.
+        whole = size > 12 and tail == PARQUET_MAGIC
+        return None if whole else f"is a cut-off parquet file: no PAR1 at its end, after {size:,} bytes"
+    if head.startswith(GZIP_MAGIC):
+        return _gzip_not_data(head, size)
+    return _other_magic(head) or _text_not_data(head)
+
+
+def _gzip_not_data(head: bytes, size: int) -> str | None:
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        inner = inflate.decompress(head, HEAD)
+    except zlib.error as error:
+        return f"is a damaged gzip file: {error}"
+    if not inner:
+        whole = inflate.eof and size <= HEAD
+        return "is a gzip file of nothing" if whole else f"is a truncated gzip file of {size:,} bytes"
+    if inner.startswith(PARQUET_MAGIC) or inner.startswith(GZIP_MAGIC):
+        return "is a gzip file of another compressed or binary file"
+    return _other_magic(inner, "gzip of a file that ") or _text_not_data(inner, "gzip of a file that ")
+
+
+def _other_magic(head: bytes, before: str = "") -> str | None:
+    return next((before + what for magic, what in OTHER_MAGIC if head.startswith(magic)), None)
+
+
+def _text_not_data(head: bytes, before: str = "") -> str | None:
+    """What text that is not CSV is: the pages and pointers that are found under data files' names."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not text:
+        return before + "is empty (white space only)"
+    if CONFLICT.search(head):
+        return before + CONFLICT_REASON
+    if text.startswith(b"<"):
+        return before + _markup(text)
+    if text.startswith(b"version https://git-lfs.github.com/spec/"):
+        return before + "is a Git LFS pointer, not the file it stands for"
+    if b"/annex/objects/" in text[:1000].splitlines()[0]:
+        return before + "is a git-annex pointer, not the file it stands for"
+    if text[:1] in b"{[":
+        return before + "is JSON, not trip data"
+    if BINARY.search(text.split(b"\n", 1)[0]):
+        return before + f"is neither CSV nor parquet: it starts with {head[:8]!r}"
+    return None
+
+
+def _markup(text: bytes) -> str:
+    if re.match(rb"<(!doctype\s+html|html|head|body)\b", text, re.IGNORECASE):
+        return "is an HTML page, not trip data"
+    code = re.search(rb"<Code>(\w{1,60})</Code>", text)
+    return "is an XML document" + (f" ({code[1].decode()})" if code else "") + ", not trip data"
