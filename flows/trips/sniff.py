@@ -38,7 +38,6 @@ OTHER_MAGIC = (
     (b"\xfe\xff", "is UTF-16 text"),
 )
 CONFLICT = re.compile(rb"^(?:<{7}|={7}|>{7}|\|{7})(?: .*)?\r?$", re.MULTILINE)
-BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 CONFLICT_REASON = "holds merge-conflict markers"
 
 
@@ -118,6 +117,17 @@ def _other_magic(head: bytes, before: str = "") -> str | None:
     return next((before + what for magic, what in OTHER_MAGIC if head.startswith(magic)), None)
 
 
+# How a text starts, byte order mark and white space aside, that stands where a data file should be.
+OTHER_TEXT = (
+    (re.compile(rb"<(!doctype\s+html|html|head|body)\b", re.IGNORECASE), "is an HTML page, not trip data"),
+    (re.compile(rb"<"), "is an XML document, not trip data"),
+    (re.compile(rb"version https://git-lfs\.github\.com/spec/"), "is a Git LFS pointer, not the file it stands for"),
+    (re.compile(rb"[^\n]{0,1000}/annex/objects/"), "is a git-annex pointer, not the file it stands for"),
+    (re.compile(rb"[{\[]"), "is JSON, not trip data"),
+    (re.compile(rb"[^\n]*?[\x00-\x08\x0e-\x1f\x7f]"), "is binary, neither CSV nor parquet"),
+)
+
+
 def _text_not_data(head: bytes, before: str = "") -> str | None:
     """What text that is not CSV is: the pages and pointers that are found under data files' names."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -125,21 +135,6 @@ def _text_not_data(head: bytes, before: str = "") -> str | None:
         return before + "is empty (white space only)"
     if CONFLICT.search(head):
         return before + CONFLICT_REASON
-    if text.startswith(b"<"):
-        return before + _markup(text)
-    if text.startswith(b"version https://git-lfs.github.com/spec/"):
-        return before + "is a Git LFS pointer, not the file it stands for"
-    if b"/annex/objects/" in text[:1000].splitlines()[0]:
-        return before + "is a git-annex pointer, not the file it stands for"
-    if text[:1] in b"{[":
-        return before + "is JSON, not trip data"
-    if BINARY.search(text.split(b"\n", 1)[0]):
-        return before + f"is neither CSV nor parquet: it starts with {head[:8]!r}"
-    return None
-
-
-def _markup(text: bytes) -> str:
-    if re.match(rb"<(!doctype\s+html|html|head|body)\b", text, re.IGNORECASE):
-        return "is an HTML page, not trip data"
-    code = re.search(rb"<Code>(\w{1,60})</Code>", text)
-    return "is an XML document" + (f" ({code[1].decode()})" if code else "") + ", not trip data"
+    what = next((what for start, what in OTHER_TEXT if start.match(text)), None)
+    error = re.search(rb"<Code>(\w{1,60})</Code>", text) if text.startswith(b"<") else None
+    return what and before + what + (f" ({error[1].decode()})" if error else "")
