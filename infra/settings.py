@@ -41,8 +41,13 @@ class Settings(BaseSettings):
     work_pool: str = "taxi"
     work_pool_type: Literal["process", "docker"] = "docker"
     tag: str = Field("taxiway", description="what carries it is ours: only that is ever deleted")
+    work_pool_limit: int | None = Field(None, ge=0, description="how many runs at once on the pool, over all workers")
+    downloads_at_once: int = Field(4, ge=1, description="how many months are downloaded at once, over all runs")
+    image: str | None = Field(None, description="the flow image to deploy, as repository:tag or repository@sha256:...")
+    revision: str | None = Field(None, description="what is deployed as the version; None: the git revision")
 
     # This machine
+    spool_dir: Path | None = Field(None, description="where runs keep their files while they work; None: the system's")
     state_dir: Path = Field(ROOT / ".taxiway", description="what the embedded stack and the demo keep")
 
 

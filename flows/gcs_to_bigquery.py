@@ -1,0 +1,54 @@
+"""Bucket -> warehouse: a month's parquet object, cleaned once more, as one partition of the service's table."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from prefect import State, flow
+from prefect.runtime import flow_run
+from prefect_gcp import GcpCredentials, GcsBucket
+
+from flows.month_load import load_month, month_task
+from flows.parameters import Force, MonthNumber, Service, Year, command
+from flows.stores.bucket import BucketStore
+from flows.stores.ledger import LoadSource
+from flows.stores.warehouse import WarehouseStore
+from flows.trips.month import Month
+from infra.settings import settings
+
+DEFAULTS = settings()
+
+
+@month_task(task_run_name="extract {month}")
+async def extract_from_gcs(bucket: BucketStore, month: Month, directory: Path) -> tuple[Path, LoadSource]:
+    """Copy the month's object to local disk. Gives its path, and the source as the ledger records it.
+
+    Raises:
+        Refused: the bucket does not have the month.
+    """
+    return await asyncio.to_thread(bucket.download, month, directory, flow_run_id=flow_run.get_id())
+
+
+@flow(flow_run_name="{service} {year}-{month}", persist_result=False)
+async def etl_gcs_to_bq(
+    service: Service = Service.GREEN,
+    year: Year = 2021,
+    month: MonthNumber = 1,
+    bucket_block: str = DEFAULTS.bucket_block,
+    credentials_block: str = DEFAULTS.credentials_block,
+    dataset: str = DEFAULTS.dataset,
+    force: Force = False,
+) -> State:
+    """Load one month from the bucket into the warehouse; skip it if the object has not changed since."""
+    what = Month(service, year, month)
+    bucket = BucketStore((await GcsBucket.aload(bucket_block)).get_bucket())
+    credentials = await GcpCredentials.aload(credentials_block)
+    warehouse = WarehouseStore(credentials.get_bigquery_client(), dataset)
+    return await load_month(
+        "warehouse", warehouse, what, lambda directory: extract_from_gcs(bucket, what, directory), force=force
+    )
+
+
+if __name__ == "__main__":
+    command(etl_gcs_to_bq)

@@ -1,0 +1,33 @@
+"""Google resources that must be there before a run: the bucket and the dataset."""
+
+from __future__ import annotations
+
+from google.api_core.exceptions import Conflict
+from google.cloud import bigquery
+from prefect_gcp import GcpCredentials
+
+from infra.blocks import credentials_block
+from infra.settings import Settings, settings
+
+
+def ensure_resources(config: Settings, credentials: GcpCredentials) -> list[str]:
+    """Make the bucket and the dataset where they are missing. Gives the addresses of what was made, none twice."""
+    made = []
+    storage = credentials.get_cloud_storage_client()
+    if storage.lookup_bucket(config.bucket) is None:
+        storage.create_bucket(config.bucket, location=config.location)
+        made.append(f"gs://{config.bucket}")
+    warehouse = credentials.get_bigquery_client()
+    dataset = bigquery.Dataset(f"{config.project}.{config.dataset}")
+    dataset.location = config.location
+    try:
+        warehouse.create_dataset(dataset)
+        made.append(f"{config.project}.{config.dataset}")
+    except Conflict:
+        pass
+    return made
+
+
+if __name__ == "__main__":
+    created = ensure_resources(settings(), credentials_block(settings()))
+    print(f"taxiway: {', '.join(created)} made" if created else "taxiway: bucket and dataset are there")
