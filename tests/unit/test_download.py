@@ -1,0 +1,398 @@
+"""Downloads from a real server on loopback that misbehaves in every way that servers do."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flows.trips import download
+from flows.trips.download import fetch, probe
+from flows.trips.errors import NotPublished, Refused
+from flows.trips.patience import Patience
+
+HASTY = Patience(attempts=3, first_wait=0.01, connect=2, silence=0.5, total=5)
+ETAG = '"v1"'
+Answer = Callable[["Handler"], None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers the n-th GET of a path by the n-th entry of its script, the last entry from then on."""
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.seen.append((self.command, self.path.partition("?")[0], dict(self.headers)))
+        script = self.server.scripts.get(self.path.partition("?")[0], [status(404)])
+        turn = self.server.turns.get(self.path, 0)
+        self.server.turns[self.path] = turn + 1
+        script[min(turn, len(script) - 1)](self)
+
+    do_HEAD = do_GET
+
+    def say(self, code: int, headers: dict[str, object], body: bytes = b"") -> None:
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.scripts: dict[str, list[Answer]] = {}
+        self.turns: dict[str, int] = {}
+        self.seen: list[tuple[str, str, dict[str, str]]] = []
+
+    def url(self, path: str, *script: Answer) -> str:
+        self.scripts[path] = list(script)
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def parquet(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("source") / "a.parquet"
+    pq.write_table(pa.table({"VendorID": list(range(50_000))}), path)
+    return path.read_bytes()
+
+
+def whole(body: bytes, **headers: object) -> Answer:
+    return lambda ask: ask.say(200, {"Content-Length": len(body), **headers}, body)
+
+
+def status(code: int, **headers: object) -> Answer:
+    return lambda ask: ask.say(code, {"Content-Length": 0, **{k.replace("_", "-"): v for k, v in headers.items()}})
+
+
+def cut(body: bytes, at: int, **headers: object) -> Answer:
+    """Promises the whole body, sends part of it, hangs up."""
+
+    def answer(ask: Handler) -> None:
+        ask.say(200, {"Content-Length": len(body), **headers}, body[:at])
+        ask.close_connection = True
+
+    return answer
+
+
+def ranged(body: bytes, until: int | None = None, shift: int = 0) -> Answer:
+    """Honours Range when If-Range names the version; sends up to byte `until` of it, from `shift` bytes off."""
+
+    def answer(ask: Handler) -> None:
+        asked = ask.headers.get("Range")
+        if not asked or ask.headers.get("If-Range", ETAG) != ETAG:
+            return cut(body, until or len(body), ETag=ETAG)(ask)
+        start, _, stop = asked.removeprefix("bytes=").partition("-")
+        first, last = int(start) + shift, int(stop or len(body) - 1)
+        headers = {
+            "Content-Range": f"bytes {first}-{last}/{len(body)}",
+            "Content-Length": last - first + 1,
+            "ETag": ETAG,
+        }
+        ask.say(206, headers, body[first : min(last + 1, until or len(body))])
+        ask.close_connection = until is not None
+        return None
+
+    return answer
+
+
+def gets(server: Server) -> list[dict[str, str]]:
+    return [headers for verb, _, headers in server.seen if verb == "GET"]
+
+
+def refusal(url: str, spool: Path, patience: Patience = HASTY) -> str:
+    """The one line of a refused download, which leaves nothing behind."""
+    with pytest.raises(Refused) as refused:
+        fetch(url, spool, patience=patience)
+    assert "\n" not in str(refused.value)
+    assert not spool.exists() or list(spool.iterdir()) == []
+    return str(refused.value)
+
+
+def test_a_file_arrives_whole_with_its_checksum_and_version(server, parquet, tmp_path):
+    dated = "Wed, 20 Jul 2022 15:00:00 GMT"
+    url = server.url("/d/green_tripdata_2021-01.parquet", whole(parquet, ETag=ETAG, **{"Last-Modified": dated}))
+    got = fetch(url, tmp_path / "spool", patience=HASTY)
+    assert got.path == tmp_path / "spool" / "green_tripdata_2021-01.parquet"
+    assert got.path.read_bytes() == parquet
+    assert (got.url, got.bytes, got.etag, got.last_modified) == (url, len(parquet), ETAG, dated)
+    assert got.sha256 == hashlib.sha256(parquet).hexdigest()
+    assert [path.name for path in (tmp_path / "spool").iterdir()] == [got.path.name]
+
+
+def test_a_file_that_was_there_is_replaced(server, parquet, tmp_path):
+    (tmp_path / "a.parquet").write_bytes(b"old")
+    fetch(server.url("/a.parquet", whole(parquet)), tmp_path, patience=HASTY)
+    assert (tmp_path / "a.parquet").read_bytes() == parquet
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+def test_what_passes_is_tried_again(server, parquet, tmp_path, code):
+    got = fetch(server.url("/a.parquet", status(code), status(code), whole(parquet)), tmp_path, patience=HASTY)
+    assert got.bytes == len(parquet)
+    assert len(server.seen) == 3
+
+
+def test_what_does_not_pass_is_refused_after_the_last_attempt(server, tmp_path):
+    line = refusal(server.url("/a.parquet", status(503)), tmp_path)
+    assert line.endswith("/a.parquet: the server answered 503 Service Unavailable (gave up after 3 attempts)")
+    assert len(server.seen) == 3
+
+
+def test_retry_after_is_honoured(server, parquet, tmp_path):
+    started = time.monotonic()
+    fetch(server.url("/a.parquet", status(429, Retry_After=1), whole(parquet)), tmp_path, patience=HASTY)
+    assert time.monotonic() - started >= 1
+
+
+def test_retry_after_beyond_the_time_left_ends_at_once(server, tmp_path):
+    started = time.monotonic()
+    line = refusal(server.url("/a.parquet", status(503, Retry_After="Fri, 31 Dec 2100 23:59:59 GMT")), tmp_path)
+    assert "no time left for another attempt" in line
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("code", [403, 404, 410])
+def test_a_month_that_is_not_out_is_not_published(server, tmp_path, code):
+    with pytest.raises(NotPublished, match=f"the server answered {code}"):
+        fetch(server.url("/a.parquet", status(code)), tmp_path, patience=HASTY)
+    assert len(server.seen) == 1
+
+
+def test_403_with_retry_after_is_a_rate_limit(server, parquet, tmp_path):
+    url = server.url("/a.parquet", status(403, Retry_After=1), whole(parquet))
+    assert fetch(url, tmp_path, patience=HASTY).bytes == len(parquet)
+
+
+@pytest.mark.parametrize("code", [204, 304, 400, 401, 501])
+def test_any_other_answer_is_refused_at_once(server, tmp_path, code):
+    assert f"the server answered {code}" in refusal(server.url("/a.parquet", status(code)), tmp_path)
+    assert len(server.seen) == 1
+
+
+def test_a_cut_off_body_goes_on_where_it_ended(server, parquet, tmp_path):
+    half, most = len(parquet) // 2, len(parquet) * 3 // 4
+    url = server.url("/a.parquet", ranged(parquet, half), status(503), ranged(parquet, most), ranged(parquet))
+    got = fetch(url, tmp_path, patience=HASTY)
+    assert got.path.read_bytes() == parquet
+    assert got.sha256 == hashlib.sha256(parquet).hexdigest()
+    assert [ask.get("Range") for ask in gets(server)] == [None, *[f"bytes={n}-" for n in (half, half, most)]]
+    assert gets(server)[-1]["If-Range"] == ETAG
+
+
+def test_a_cut_off_body_starts_anew_where_the_server_has_no_ranges(server, parquet, tmp_path):
+    url = server.url("/a.parquet", cut(parquet, 1000), cut(parquet, 2000, ETag='W/"weak"'), whole(parquet))
+    got = fetch(url, tmp_path, patience=HASTY)
+    assert got.path.read_bytes() == parquet
+    assert got.sha256 == hashlib.sha256(parquet).hexdigest()
+    assert [ask.get("Range") for ask in gets(server)] == [None, None, None]
+
+
+def test_a_body_that_changed_meanwhile_is_taken_from_its_start(server, parquet, tmp_path):
+    old = b"PAR1" + bytes(len(parquet))
+    url = server.url("/a.parquet", cut(old, 5000, ETag='"v0"'), ranged(parquet))
+    assert fetch(url, tmp_path, patience=HASTY).path.read_bytes() == parquet
+    assert gets(server)[1]["If-Range"] == '"v0"'
+
+
+def test_a_server_that_goes_on_at_the_wrong_byte_is_not_believed(server, parquet, tmp_path):
+    url = server.url("/a.parquet", ranged(parquet, 5000), ranged(parquet, shift=7), whole(parquet))
+    assert fetch(url, tmp_path, patience=HASTY).path.read_bytes() == parquet
+
+
+def test_progress_renews_the_attempts(server, parquet, tmp_path):
+    steps = [ranged(parquet, end) for end in range(1000, 20_000, 1000)]
+    url = server.url("/a.parquet", *steps, ranged(parquet))
+    assert fetch(url, tmp_path, patience=HASTY).path.read_bytes() == parquet
+
+
+def test_a_body_that_is_always_cut_off_is_refused(server, parquet, tmp_path):
+    line = refusal(server.url("/a.parquet", cut(parquet, 1000)), tmp_path)
+    assert "a.parquet: peer closed connection" in line
+    assert "1000" in line
+
+
+def test_a_body_of_unknown_length_is_taken(server, parquet, tmp_path):
+    def answer(ask: Handler) -> None:
+        ask.protocol_version = "HTTP/1.0"
+        ask.say(200, {"Connection": "close"}, parquet)
+        ask.close_connection = True
+
+    assert fetch(server.url("/a.parquet", answer), tmp_path, patience=HASTY).path.read_bytes() == parquet
+
+
+def test_a_chunked_body_that_is_cut_off_is_tried_again(server, parquet, tmp_path):
+    def chunked(ending: bytes) -> Answer:
+        def answer(ask: Handler) -> None:
+            frame = f"{len(parquet):x}\r\n".encode() + parquet + b"\r\n" + ending
+            ask.say(200, {"Transfer-Encoding": "chunked"}, frame)
+            ask.close_connection = True
+
+        return answer
+
+    url = server.url("/a.parquet", chunked(b""), chunked(b"0\r\n\r\n"))
+    assert fetch(url, tmp_path, patience=HASTY).path.read_bytes() == parquet
+    assert len(server.seen) == 2
+
+
+def test_a_gz_is_kept_as_it_is_whatever_the_server_calls_it(server, tmp_path):
+    body = gzip.compress(b"VendorID,lpep_pickup_datetime\n" + b"2,2021-01-01 00:00:00\n" * 100)
+    url = server.url("/a.csv.gz", whole(body, **{"Content-Encoding": "gzip"}))
+    assert fetch(url, tmp_path, patience=HASTY).path.read_bytes() == body
+    assert gets(server)[0]["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [
+        ("a.csv.gz", b"<!DOCTYPE html><html><body>Sign in</body></html>"),
+        ("a.parquet", b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code></Error>'),
+        ("a.parquet", b"PAR1" + bytes(5000)),
+        ("a.parquet", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+        ("a.csv.gz", b""),
+    ],
+)
+def test_a_body_that_is_no_data_file_is_refused(server, tmp_path, name, body):
+    url = server.url(f"/{name}", whole(body))
+    assert refusal(url, tmp_path).startswith(f"{url}: ")
+
+
+def test_redirects_are_followed_and_no_secret_is_shown(server, parquet, tmp_path):
+    server.url("/signed", whole(parquet))
+    url = server.url("/a.parquet", status(302, Location="/signed?token=s3cret"))
+    secret = url.replace("//", "//me:hunter2@") + "?key=s3cret"
+    got = fetch(secret, tmp_path, patience=HASTY)
+    assert got.url == url
+    line = refusal(secret.replace("a.parquet", "b.parquet"), tmp_path / "other")
+    assert "hunter2" not in line
+    assert "s3cret" not in line
+
+
+def test_redirects_without_end_are_refused(server, tmp_path):
+    url = server.url("/a.parquet", status(302, Location="/a.parquet"))
+    assert "redirects" in refusal(url, tmp_path)
+
+
+def test_a_redirect_to_another_protocol_is_refused(server, tmp_path):
+    assert "protocol" in refusal(server.url("/a.parquet", status(302, Location="ftp://host/a")), tmp_path)
+
+
+def test_silence_is_bounded(server, tmp_path):
+    done = threading.Event()
+    url = server.url("/a.parquet", lambda _: done.wait(5) and None)
+    started = time.monotonic()
+    line = refusal(url, tmp_path, Patience(attempts=2, first_wait=0.01, silence=0.2, total=5))
+    done.set()
+    assert "no answer in time" in line
+    assert time.monotonic() - started < 2
+
+
+def test_a_body_that_drips_is_bounded_by_the_total(server, tmp_path):
+    done = threading.Event()
+
+    def drip(ask: Handler) -> None:
+        ask.say(200, {"Content-Length": 1_000_000})
+        while not done.wait(0.05):
+            try:
+                ask.wfile.write(b"x")
+            except OSError:
+                return
+
+    started = time.monotonic()
+    line = refusal(server.url("/a.parquet", drip), tmp_path, Patience(silence=1, total=0.5))
+    done.set()
+    assert "not finished within" in line
+    assert time.monotonic() - started < 2
+
+
+def test_no_server_at_all_is_refused(tmp_path):
+    assert "gave up after 3 attempts" in refusal("http://127.0.0.1:9/a.parquet", tmp_path)
+
+
+def test_a_full_disk_is_refused_before_the_body_is_read(server, parquet, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=download.SPARE_DISK + len(parquet) - 1)
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage)
+    assert "MB of disk" in refusal(server.url("/a.parquet", whole(parquet)), tmp_path / "spool")
+
+
+def test_a_spool_that_cannot_be_written_is_refused(server, parquet, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_bytes(b"")
+    with pytest.raises(Refused, match="could not be brought to"):
+        fetch(server.url("/a.parquet", whole(parquet)), blocked / "spool", patience=HASTY)
+
+
+@pytest.mark.parametrize("path", ["/", "/data/", "/data/%2e%2e"])
+def test_a_url_without_a_file_name_is_refused(path, tmp_path):
+    assert "names no file" in refusal(f"http://127.0.0.1:9{path}", tmp_path)
+
+
+def test_a_file_url_is_copied(parquet, tmp_path):
+    source = tmp_path / "a b.parquet"
+    source.write_bytes(parquet)
+    got = fetch(source.as_uri(), tmp_path / "spool")
+    assert got.path.read_bytes() == parquet
+    assert got.path.name == "a b.parquet"
+    assert got.sha256 == hashlib.sha256(parquet).hexdigest()
+    seen = probe(source.as_uri())
+    assert (seen.etag, seen.last_modified, seen.bytes) == (got.etag, got.last_modified, len(parquet))
+    os.utime(source, (0, 0))
+    assert probe(source.as_uri()).etag != got.etag
+
+
+def test_a_file_url_of_nothing_is_not_published(tmp_path):
+    url = (tmp_path / "a.parquet").as_uri()
+    with pytest.raises(NotPublished, match="no such file"):
+        fetch(url, tmp_path / "spool")
+    assert probe(url) is None
+    assert "not a plain file" in refusal(tmp_path.as_uri(), tmp_path / "spool")
+
+
+def test_probe_tells_the_version_without_the_body(server, parquet):
+    url = server.url("/a.parquet", whole(parquet, ETag=ETAG))
+    seen = probe(f"{url}?key=s3cret", patience=HASTY)
+    assert (seen.url, seen.etag, seen.last_modified, seen.bytes) == (url, ETAG, None, len(parquet))
+    assert [verb for verb, _, _ in server.seen] == ["HEAD"]
+
+
+@pytest.mark.parametrize("code", [400, 405, 501])
+def test_probe_asks_for_a_byte_where_head_is_not_taken(server, parquet, code):
+    url = server.url("/a.parquet", status(code), ranged(parquet))
+    seen = probe(url, patience=HASTY)
+    assert (seen.etag, seen.bytes) == (ETAG, len(parquet))
+    assert server.seen[1][2]["Range"] == "bytes=0-0"
+
+
+def test_probe_of_what_is_not_published_is_none(server):
+    assert probe(server.url("/a.parquet", status(403)), patience=HASTY) is None
+
+
+def test_probe_tries_again_and_gives_up_in_one_line(server, parquet):
+    assert probe(server.url("/a.parquet", status(503), whole(parquet)), patience=HASTY).bytes == len(parquet)
+    with pytest.raises(Refused, match="gave up after 3 attempts"):
+        probe(server.url("/b.parquet", status(503)), patience=HASTY)
