@@ -1,0 +1,25 @@
+"""A throwaway service account: a stock key file whose tokens come from an emulator instead of Google."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+
+def service_account_info(project: str, emulator: str) -> dict[str, str]:
+    """A new service account key for `project`, as `GcpCredentials(service_account_info=...)` takes it.
+
+    `emulator` is the address of either emulator, such as `http://127.0.0.1:9023`: its `/token` grants the tokens.
+    """
+    email = f"throwaway@{project}.iam.gserviceaccount.com"
+    key = generate_private_key(public_exponent=65537, key_size=2048)
+    return {
+        "type": "service_account",
+        "project_id": project,
+        "private_key_id": "throwaway",
+        "private_key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+        "client_email": email,
+        "client_id": "0",
+        "token_uri": f"{emulator.rstrip('/')}/token",
+        "universe_domain": "googleapis.com",
+    }
