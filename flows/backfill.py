@@ -7,10 +7,12 @@ from enum import StrEnum
 from typing import Any
 
 from prefect import Flow, State, flow
-from prefect.states import Completed, Failed
+from prefect.deployments import arun_deployment
 
 from flows.gcs_to_bigquery import etl_gcs_to_bq
+from flows.month_load import ending
 from flows.parameters import Concurrency, Force, Months, Service, SourceUrl, Year, command
+from flows.trips.month import Month
 from flows.web_to_gcs import etl_web_to_gcs
 from flows.web_to_postgres import etl_web_to_postgres
 from infra.settings import settings
@@ -24,6 +26,13 @@ class Pipeline(StrEnum):
     WEB_TO_GCS = "etl_web_to_gcs"
     GCS_TO_BIGQUERY = "etl_gcs_to_bq"
     WEB_TO_POSTGRES = "etl_web_to_postgres"
+
+
+class EachMonth(StrEnum):
+    """Where a month's run is."""
+
+    SUBFLOW = "subflow"
+    DEPLOYMENT = "deployment"
 
 
 FLOWS: dict[Pipeline, Flow[..., Any]] = {
@@ -40,10 +49,15 @@ async def etl_parent_flow(
     service: Service = Service.GREEN,
     pipeline: Pipeline = Pipeline.WEB_TO_GCS,
     source_url: SourceUrl = DEFAULTS.source_url,
+    each_month: EachMonth = EachMonth.SUBFLOW,
     concurrency: Concurrency = 2,
     force: Force = False,
 ) -> State:
-    """Run a pipeline for each month, up to `concurrency` at once; failed at the end if any month failed."""
+    """Run a pipeline for each month, up to `concurrency` at once; failed at the end if any month failed.
+
+    A month runs inside this run, or as a run of the pipeline's own deployment: then on any worker, in a container of
+    its own.
+    """
     places = asyncio.Semaphore(concurrency)
     shared: dict[str, Any] = {"service": service, "year": year, "force": force}
     if pipeline is not Pipeline.GCS_TO_BIGQUERY:
@@ -51,22 +65,12 @@ async def etl_parent_flow(
 
     async def one(month: int) -> State:
         async with places:
-            return await FLOWS[pipeline](month=month, **shared, return_state=True)
+            if each_month is EachMonth.SUBFLOW:
+                return await FLOWS[pipeline](month=month, **shared, return_state=True)
+            run = await arun_deployment(f"{pipeline}/{DEFAULTS.work_pool_type}", parameters={"month": month, **shared})
+            return run.state
 
-    states = await asyncio.gather(*(one(month) for month in months))
-    return ending(months, states)
-
-
-def ending(months: list[int], states: list[State]) -> State:
-    """The end of the whole from the ends of its months: one line that names every month that failed, and why."""
-    failed = [
-        f"month {month}: {state.message}"
-        for month, state in zip(months, states, strict=True)
-        if not state.is_completed()
-    ]
-    if failed:
-        return Failed(message=f"{len(failed)} of {len(months)} months failed: {'; '.join(failed)}")
-    return Completed(message="; ".join(state.message or "" for state in states))
+    return ending([Month(service, year, month) for month in months], await asyncio.gather(*map(one, months)))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 from prefect import State, flow
 from prefect.runtime import flow_run
 from prefect_gcp import GcpCredentials, GcsBucket
 
-from flows.month_load import load_month, month_task
-from flows.parameters import Force, MonthNumber, Service, Year, command
+from flows.due import months_from_bucket
+from flows.month_load import load_months, month_task
+from flows.parameters import Force, Limit, MonthNumber, Service, Year, command, run_name
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LoadSource
 from flows.stores.warehouse import WarehouseStore
@@ -30,24 +32,26 @@ async def extract_from_gcs(bucket: BucketStore, month: Month, directory: Path) -
     return await asyncio.to_thread(bucket.download, month, directory, flow_run_id=flow_run.get_id())
 
 
-@flow(flow_run_name="{service} {year}-{month}", persist_result=False)
+@flow(flow_run_name=run_name, persist_result=False)
 async def etl_gcs_to_bq(
     service: Service = Service.GREEN,
-    year: Year = 2021,
-    month: MonthNumber = 1,
+    year: Year | None = None,
+    month: MonthNumber | None = None,
     bucket_block: str = DEFAULTS.bucket_block,
     credentials_block: str = DEFAULTS.credentials_block,
     dataset: str = DEFAULTS.dataset,
+    limit: Limit = 3,
     force: Force = False,
 ) -> State:
-    """Load one month from the bucket into the warehouse; skip it if the object has not changed since."""
-    what = Month(service, year, month)
+    """Load a month from the bucket into the warehouse; skip it if the object has not changed since.
+
+    Without a month: those of the year (without a year, of the last twelve months) that the warehouse lacks.
+    """
     bucket = BucketStore((await GcsBucket.aload(bucket_block)).get_bucket())
     credentials = await GcpCredentials.aload(credentials_block)
     warehouse = WarehouseStore(credentials.get_bigquery_client(), dataset)
-    return await load_month(
-        "warehouse", warehouse, what, lambda directory: extract_from_gcs(bucket, what, directory), force=force
-    )
+    months = months_from_bucket(warehouse.entries, bucket.entries, service, year, month, limit)
+    return await load_months("warehouse", warehouse, months, partial(extract_from_gcs, bucket), force=force)
 
 
 if __name__ == "__main__":

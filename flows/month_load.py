@@ -1,4 +1,4 @@
-"""How every pipeline loads a month: bring its file, skip it if unchanged, clean it into a store, say what became of it.
+"""How every pipeline loads a month: bring its file, skip it if unchanged, clean it into a store, tell what it became.
 
 The pipelines name the source and the store; retries, the spool, the ledger's question and the run's report are here.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,8 +42,8 @@ class Store(Protocol):
         """Put the month in the place of what was there, whole or not at all."""
 
 
-# A file on local disk and where it came from, given the directory to put it in.
-Bring = Callable[[Path], Awaitable[tuple[Path, LoadSource]]]
+# A month's file on local disk and where it came from, given the directory to put it in.
+Bring = Callable[[Month, Path], Awaitable[tuple[Path, LoadSource]]]
 
 
 async def worth_a_retry(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -87,6 +87,11 @@ async def fetch_month(month: Month, template: str, directory: Path) -> tuple[Pat
     )
 
 
+def fetcher(template: str) -> Bring:
+    """Brings months from the addresses that the template makes."""
+    return lambda month, directory: fetch_month(month, template, directory)
+
+
 @month_task(task_run_name="load {month}")
 async def load_file(store: Store, rules: str, month: Month, file: Path, source: LoadSource) -> LedgerEntry:
     """Clean the file by the named rules and put the month in the store. Gives the ledger's new row."""
@@ -94,36 +99,58 @@ async def load_file(store: Store, rules: str, month: Month, file: Path, source: 
     return await asyncio.to_thread(store.replace, cleaning, source, work_dir=file.parent)
 
 
-async def load_month(name: str, store: Store, month: Month, bring: Bring, *, force: bool) -> State[dict[str, Any]]:
-    """Load one month into a store, unless the ledger says that it holds that very file already.
+async def load_months(
+    name: str, store: Store, due: Awaitable[Sequence[Month]], bring: Bring, *, force: bool
+) -> State[list[dict[str, Any]]]:
+    """Load months into a store, one after the other, each unless the ledger says that it holds that very file already.
 
     Args:
         name: the store's name in the table of rules: `postgres`, `bucket` or `warehouse`.
         store: where to.
-        month: which.
-        bring: puts the source file in a directory.
+        due: which, in the end.
+        bring: puts a month's source file in a directory.
         force: load it even if it has not changed.
 
     Returns:
-        The run's end: Completed with the ledger's row as its data, or Failed with one line.
+        The run's end: Completed with the ledger's new rows as its data, or Failed with one line.
     """
     try:
+        months = await due
+    except (Refused, StoreFailed, ValueError) as failure:
+        return Failed(message=str(failure))
+    if not months:
+        return Completed(message="nothing new: every published month that was asked for is loaded", data=[])
+    return ending(months, [await load_month(name, store, month, bring, force=force) for month in months])
+
+
+async def load_month(name: str, store: Store, month: Month, bring: Bring, *, force: bool) -> State[Any]:
+    """Load one month as `load_months` does."""
+    try:
         with tempfile.TemporaryDirectory(dir=settings().spool_dir, prefix="taxiway-") as directory:
-            file, source = await bring(Path(directory))
+            file, source = await bring(month, Path(directory))
             entry = await asyncio.to_thread(store.entry, month)
             if entry and not force and unchanged(entry, source):
-                return Completed(message=f"{month}: unchanged since {entry.finished:%F %T} UTC, skipped", data=None)
+                return Completed(message=f"{month}: unchanged since {entry.finished:%F %T} UTC, skipped")
             entry = await load_file(store, name, month, file, source)
     except (Refused, StoreFailed) as failure:
         return Failed(message=str(failure))
     await report(name, entry)
     if entry.status == "blocked":
-        failed = ", ".join(
-            check["name"] for check in entry.checks if check["action"] == "block" and not check["passed"]
-        )
-        return Failed(message=f"{month}: kept aside, what was there before stays: {failed}")
-    message = f"{month}: {entry.rows_read} rows read, {entry.rows_loaded} loaded, {entry.rows_rejected} rejected"
-    return Completed(message=message, data=entry.to_dict())
+        blocking = [check["name"] for check in entry.checks if check["action"] == "block" and not check["passed"]]
+        return Failed(message=f"{month}: kept aside by {', '.join(blocking)}; what was there before stays")
+    counts = f"{entry.rows_read} rows read, {entry.rows_loaded} loaded, {entry.rows_rejected} rejected"
+    return Completed(message=f"{month}: {counts}", data=entry.to_dict())
+
+
+def ending(months: Sequence[Month], states: Sequence[State[Any]]) -> State[Any]:
+    """The end of the whole from the ends of its months: one line that names every month that failed, and why."""
+    if len(states) == 1:
+        return states[0]
+    ends = list(zip(months, states, strict=True))
+    failed = [f"month {month.month}: {state.message}" for month, state in ends if not state.is_completed()]
+    if failed:
+        return Failed(message=f"{len(failed)} of {len(months)} months failed: {'; '.join(failed)}")
+    return Completed(message="; ".join(state.message or "" for state in states), data=[state.data for state in states])
 
 
 async def report(name: str, entry: LedgerEntry) -> None:

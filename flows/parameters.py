@@ -9,18 +9,40 @@ from typing import Annotated, Any
 import typer
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
+from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.trips.month import Service
 
-__all__ = ["Concurrency", "Force", "MonthNumber", "Months", "Service", "SourceUrl", "Year", "command"]
+__all__ = [
+    "Concurrency",
+    "Force",
+    "Limit",
+    "MonthNumber",
+    "Months",
+    "Service",
+    "SourceUrl",
+    "Year",
+    "command",
+    "run_name",
+]
 
 Year = Annotated[int, Field(ge=2009, le=2100, description="the year in the file's name")]
-MonthNumber = Annotated[int, Field(ge=1, le=12, description="the month in the file's name, 1 to 12")]
+MonthNumber = Annotated[
+    int, Field(ge=1, le=12, description="the month in the file's name, 1 to 12; none: those that are due")
+]
 Months = Annotated[list[MonthNumber], Field(min_length=1, description="months of the year, such as 1,2,3")]
 SourceUrl = Annotated[str, Field(description="URL template with {service}, {year}, {month:02}; https, http or file")]
+Limit = Annotated[int, Field(ge=1, le=100, description="without a month: how many of those that are due")]
 Concurrency = Annotated[int, Field(ge=1, le=32, description="how many months at once")]
 Force = Annotated[bool, Field(description="load even where the ledger says that the source has not changed")]
+
+
+def run_name() -> str:
+    """The name of a run of one month's pipeline, from its parameters."""
+    given = flow_run.parameters
+    service = Service(given["service"])
+    return f"{service} due" if given["month"] is None else f"{service} {given['year']}-{given['month']:02}"
 
 
 def command(flow: Flow[..., Any]) -> None:

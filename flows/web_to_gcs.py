@@ -5,34 +5,32 @@ from __future__ import annotations
 from prefect import State, flow
 from prefect_gcp import GcsBucket
 
-from flows.month_load import fetch_month, load_month
-from flows.parameters import Force, MonthNumber, Service, SourceUrl, Year, command
+from flows.due import months_from_web
+from flows.month_load import fetcher, load_months
+from flows.parameters import Force, Limit, MonthNumber, Service, SourceUrl, Year, command, run_name
 from flows.stores.bucket import BucketStore
-from flows.trips.month import Month
 from infra.settings import settings
 
 DEFAULTS = settings()
 
 
-@flow(flow_run_name="{service} {year}-{month}", persist_result=False)
+@flow(flow_run_name=run_name, persist_result=False)
 async def etl_web_to_gcs(
     service: Service = Service.GREEN,
-    year: Year = 2021,
-    month: MonthNumber = 1,
+    year: Year | None = None,
+    month: MonthNumber | None = None,
     source_url: SourceUrl = DEFAULTS.source_url,
     bucket_block: str = DEFAULTS.bucket_block,
+    limit: Limit = 3,
     force: Force = False,
 ) -> State:
-    """Load one month from the web into the bucket, in place of what was there; skip it if its source is unchanged."""
-    what = Month(service, year, month)
-    bucket = await GcsBucket.aload(bucket_block)
-    return await load_month(
-        "bucket",
-        BucketStore(bucket.get_bucket()),
-        what,
-        lambda directory: fetch_month(what, source_url, directory),
-        force=force,
-    )
+    """Load a month from the web into the bucket, in place of what was there; skip it if its source is unchanged.
+
+    Without a month: those of the year (without a year, of the last twelve months) that are published and not loaded.
+    """
+    store = BucketStore((await GcsBucket.aload(bucket_block)).get_bucket())
+    months = months_from_web(store.entries, source_url, service, year, month, limit)
+    return await load_months("bucket", store, months, fetcher(source_url), force=force)
 
 
 if __name__ == "__main__":

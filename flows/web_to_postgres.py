@@ -5,34 +5,32 @@ from __future__ import annotations
 from prefect import State, flow
 from prefect_sqlalchemy import SqlAlchemyConnector
 
-from flows.month_load import fetch_month, load_month
-from flows.parameters import Force, MonthNumber, Service, SourceUrl, Year, command
+from flows.due import months_from_web
+from flows.month_load import fetcher, load_months
+from flows.parameters import Force, Limit, MonthNumber, Service, SourceUrl, Year, command, run_name
 from flows.stores.postgres import PostgresStore
-from flows.trips.month import Month
 from infra.settings import settings
 
 DEFAULTS = settings()
 
 
-@flow(flow_run_name="{service} {year}-{month}", persist_result=False)
+@flow(flow_run_name=run_name, persist_result=False)
 async def etl_web_to_postgres(
     service: Service = Service.GREEN,
-    year: Year = 2021,
-    month: MonthNumber = 1,
+    year: Year | None = None,
+    month: MonthNumber | None = None,
     source_url: SourceUrl = DEFAULTS.source_url,
     postgres_block: str = DEFAULTS.postgres_block,
+    limit: Limit = 3,
     force: Force = False,
 ) -> State:
-    """Load one month from the web into Postgres, in place of what was there; skip it if its source is unchanged."""
-    what = Month(service, year, month)
-    connector = await SqlAlchemyConnector.aload(postgres_block)
-    return await load_month(
-        "postgres",
-        PostgresStore(libpq_uri(connector)),
-        what,
-        lambda directory: fetch_month(what, source_url, directory),
-        force=force,
-    )
+    """Load a month from the web into Postgres, in place of what was there; skip it if its source is unchanged.
+
+    Without a month: those of the year (without a year, of the last twelve months) that are published and not loaded.
+    """
+    store = PostgresStore(libpq_uri(await SqlAlchemyConnector.aload(postgres_block)))
+    months = months_from_web(store.entries, source_url, service, year, month, limit)
+    return await load_months("postgres", store, months, fetcher(source_url), force=force)
 
 
 def libpq_uri(connector: SqlAlchemyConnector) -> str:

@@ -1,0 +1,157 @@
+"""Every pipeline through its deployment, a worker and real stores."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import psycopg
+import pytest
+
+from infra.settings import ROOT
+
+ROWS = 4_000
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A folder of generated green months of 2021 as a file URL template; month 9 of it is an HTML page."""
+    from flows.trips.generate import generate
+    from flows.trips.month import Month, Service
+
+    folder = tmp_path_factory.mktemp("source")
+    for month in (1, 2):
+        what = Month(Service.GREEN, 2021, month)
+        generate(what, folder / f"{what.stem}.csv.gz", rows=ROWS, seed=month)
+    (folder / "green_tripdata_2021-09.csv.gz").write_text("<!doctype html><html><body>Not here</body></html>")
+    return f"file://{folder}/{{service}}_tripdata_{{year}}-{{month:02}}.csv.gz"
+
+
+def start(deployment: str, **parameters):
+    """Create a run through the API, as the UI does."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment_by_name(f"{deployment}/process")
+        return client.create_flow_run_from_deployment(found.id, parameters=parameters).id
+
+
+def finish(*runs, seconds: float = 120):
+    """The end states of the runs."""
+    from prefect.client.orchestration import get_client
+
+    deadline = time.monotonic() + seconds
+    with get_client(sync_client=True) as client:
+        while True:
+            states = [client.read_flow_run(run).state for run in runs]
+            if all(state and state.is_final() for state in states):
+                return states
+            assert time.monotonic() < deadline, f"not done in {seconds} s: {states}"
+            time.sleep(0.3)
+
+
+def stores():
+    from flows.stores.bucket import BucketStore
+    from flows.stores.postgres import PostgresStore
+    from flows.stores.warehouse import WarehouseStore
+    from infra.blocks import credentials_block
+    from infra.settings import Settings
+
+    config = Settings(_env_file=None)
+    credentials = credentials_block(config)
+    return {
+        "postgres": PostgresStore(config.postgres_url.get_secret_value()),
+        "bucket": BucketStore(credentials.get_cloud_storage_client().bucket(config.bucket)),
+        "warehouse": WarehouseStore(credentials.get_bigquery_client(), config.dataset),
+    }
+
+
+@pytest.mark.timeout(300)
+def test_every_pipeline_through_its_deployment(deployed, source):
+    """Two months into all three stores; a second run skips, a forced one leaves the same rows; every row accounted for."""
+    from flows.trips.month import Month, Service
+
+    january, february = (Month(Service.GREEN, 2021, month) for month in (1, 2))
+    months = {"service": "green", "year": 2021, "source_url": source}
+    first = [
+        start("etl_parent_flow", months=[1, 2], **months),
+        start("etl_web_to_postgres", month=1, **months),
+        start("etl_web_to_postgres", month=2, **months),
+    ]
+    assert all(state.is_completed() for state in finish(*first)), finish(*first)
+    warehouse = [start("etl_gcs_to_bq", service="green", year=2021, month=month) for month in (1, 2)]
+    assert all(state.is_completed() for state in finish(*warehouse)), finish(*warehouse)
+
+    everywhere = stores()
+    before = {}
+    for name, store in everywhere.items():
+        for month in (january, february):
+            entry = store.entry(month)
+            assert entry.rows_read == entry.rows_loaded + entry.rows_rejected
+            assert entry.rows_loaded == store.count(month)
+            before[name, month] = entry
+    assert before["bucket", january].rows_read == ROWS
+    assert before["postgres", january].reasons["zero_passengers"] > 0
+    assert before["warehouse", january].rows_read == before["bucket", january].rows_loaded
+
+    again, forced = finish(
+        start("etl_web_to_postgres", month=1, **months),
+        start("etl_web_to_postgres", month=2, force=True, **months),
+    )
+    assert again.is_completed() and "unchanged" in again.message
+    assert forced.is_completed() and f"{ROWS} rows read" in forced.message
+    assert everywhere["postgres"].entry(january) == before["postgres", january]
+    reloaded = everywhere["postgres"].entry(february)
+    assert reloaded.finished > before["postgres", february].finished
+    assert everywhere["postgres"].count(february) == before["postgres", february].rows_loaded == reloaded.rows_loaded
+    assert everywhere["postgres"].count(january) == before["postgres", january].rows_loaded
+
+    with psycopg.connect(deployed.postgres_url("trips")) as connection:
+        rejected = connection.execute(
+            "SELECT source_month::text, reason, row_number, row FROM rejected_trips"
+        ).fetchall()
+    assert Counter(month for month, *_ in rejected) == {
+        f"{month.label}-01": before["postgres", month].rows_rejected for month in (january, february)
+    }
+
+
+@pytest.mark.timeout(200)
+def test_a_failed_month_is_named_and_the_others_are_loaded(deployed, source):
+    """Month 8 is not there, month 9 is an HTML page: both named with the reason, month 1 loaded, the run failed."""
+    run = start(
+        "etl_parent_flow", months=[1, 8, 9], year=2021, service="green", source_url=source, pipeline="etl_web_to_postgres",
+        force=True,
+    )  # fmt: skip
+    (state,) = finish(run)
+    assert state.is_failed()
+    assert state.message.startswith("2 of 3 months failed: month 8: ") and "HTML" in state.message
+    assert "\n" not in state.message
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"), [({"month": 13}, "month"), ({"service": "blue"}, "service"), ({"year": 1850}, "year")]
+)
+def test_the_api_refuses_wrong_parameters_before_a_run_exists(deployed, wrong, word):
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    with pytest.raises(PrefectHTTPStatusError) as refusal:
+        start("etl_web_to_gcs", **wrong)
+    assert refusal.value.response.status_code == 409
+    assert word in refusal.value.response.text
+
+
+def test_a_flow_is_a_command(stack):
+    """Its help shows the parameters; wrong values are one line on standard error and exit status 2."""
+    run = [sys.executable, "-m", "flows.web_to_gcs"]
+    shown = subprocess.run([*run, "--help"], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    for name in ("--service", "--year", "--month", "--source-url", "--bucket-block", "--force"):
+        assert name in shown
+    wrong = subprocess.run(
+        [*run, "--month", "13", "--service", "blue", "--year", "1850"],
+        capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert wrong.returncode == 2
+    assert len(wrong.stderr.strip().splitlines()) == 1
+    assert all(word in wrong.stderr for word in ("month", "service", "year"))
