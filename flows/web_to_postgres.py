@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from prefect import State, flow
-from prefect_sqlalchemy import SqlAlchemyConnector
+from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
+from sqlalchemy import make_url
 
 from flows.due import months_from_web
 from flows.month_load import fetcher, load_months
@@ -35,7 +36,9 @@ async def etl_web_to_postgres(
 
 def libpq_uri(connector: SqlAlchemyConnector) -> str:
     """The block's address without SQLAlchemy's driver name, password included: what a COPY connects to."""
-    return connector.get_engine().url.set(drivername="postgresql").render_as_string(hide_password=False)
+    info = connector.connection_info
+    url = info.create_url() if isinstance(info, ConnectionComponents) else make_url(info)
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from typing import Any
 
+from google.auth.exceptions import DefaultCredentialsError
 from prefect.blocks.core import Block
 from prefect_gcp import GcpCredentials, GcsBucket
-from prefect_sqlalchemy import SqlAlchemyConnector
+from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
 from pydantic import SecretStr
+from sqlalchemy import make_url
 
 from infra.settings import Settings, settings
 
@@ -25,15 +28,35 @@ def postgres_block(config: Settings) -> SqlAlchemyConnector:
     """The trips database, as a SqlAlchemyConnector with psycopg 3. Raises BlocksUnavailable without a URL."""
     if config.postgres_url is None:
         raise BlocksUnavailable("TAXIWAY_POSTGRES_URL is not set: postgresql://user:password@host:port/database")
-    url = config.postgres_url.get_secret_value()
-    return SqlAlchemyConnector(connection_info=SecretStr(url.replace("postgresql://", "postgresql+psycopg://", 1)))
+    url = make_url(config.postgres_url.get_secret_value())
+    # By its parts: a URL in one piece would be shown in the UI with its password.
+    parts = ConnectionComponents(
+        driver="postgresql+psycopg",
+        username=url.username,
+        password=SecretStr(url.password) if url.password else None,
+        host=url.host,
+        port=url.port,
+        database=url.database,
+        query={name: str(value) for name, value in url.query.items()} or None,
+    )
+    return SqlAlchemyConnector(connection_info=parts)
 
 
 def credentials_block(config: Settings) -> GcpCredentials:
-    """The Google account: a service account's key as JSON in TAXIWAY_GOOGLE_KEY, else the machine's own credentials."""
-    if config.google_key is None:
+    """The Google account: a service account's key as JSON in TAXIWAY_GOOGLE_KEY, else the machine's own credentials.
+
+    Raises BlocksUnavailable where there is neither.
+    """
+    if config.google_key is not None:
+        key = json.loads(config.google_key.get_secret_value())
+        return GcpCredentials(service_account_info=key, project=config.project)
+    try:
         return GcpCredentials(project=config.project)
-    return GcpCredentials(service_account_info=json.loads(config.google_key.get_secret_value()), project=config.project)
+    except DefaultCredentialsError:
+        raise BlocksUnavailable(
+            "no Google credentials: set TAXIWAY_GOOGLE_KEY to a service account's key as JSON, "
+            "or log in with `gcloud auth application-default login`"
+        ) from None
 
 
 def bucket_block(config: Settings, credentials: GcpCredentials) -> GcsBucket:
@@ -59,5 +82,8 @@ async def save_blocks(blocks: dict[str, Block]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    saved = asyncio.run(save_blocks(declared_blocks()))
+    try:
+        saved = asyncio.run(save_blocks(declared_blocks()))
+    except BlocksUnavailable as missing:
+        sys.exit(f"taxiway: {missing}")
     print(f"taxiway: {len(saved)} blocks saved: {', '.join(saved)}")
