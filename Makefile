@@ -15,6 +15,7 @@ YEAR ?= 2021
 MONTHS ?= 1,2,3
 SOURCE_URL ?=
 KEEP ?=
+FILE ?=
 
 .PHONY: help
 help: ## This list
@@ -25,8 +26,7 @@ help: ## This list
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "taxiway: python 3.11 or later is needed; set PYTHON=" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' || { echo "taxiway: $(PYTHON) has no venv module; install it (Debian: python3-venv)" >&2; exit 1; }
 	@echo "taxiway: setting up .venv"
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@[ -x $(BIN)/uv ] || { $(PYTHON) -m venv --clear .venv && $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.lock; }
 	@$(BIN)/uv pip sync -q --python $(BIN)/python --no-python-downloads --require-hashes --compile-bytecode requirements-uv.lock requirements-dev.lock
 	@touch $@
 
