@@ -1,0 +1,184 @@
+"""The command line of the deployments: plan, apply, run, schedule, destroy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import httpx
+import typer
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import FlowRun, Log
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+from pydantic import ValidationError
+from rich.console import Console
+
+from deployments import deploy, run, schedules
+from deployments.apply import Stopped, reason
+from deployments.lock import Locked, LockLost
+from deployments.plan import Action, changing
+from deployments.render import as_json, as_text, summary
+from deployments.scripts import Invalid, declared, reasons
+from deployments.target import target_of
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Deployments as code: plan, apply, run, schedule.")
+out = Console(highlight=False, soft_wrap=True)
+
+CHANGES = 2  # the exit status of a plan with changes, as Terraform's users know it
+
+Script = Annotated[str, typer.Option(help="only this script's deployments; nothing else is deleted")]
+Cron = Annotated[str, typer.Option(help="one more schedule, for --deployment, until the next deploy without it")]
+Deployment = Annotated[str, typer.Option(help="the deployment that --cron is for, as flow/deployment")]
+Reset = Annotated[bool, typer.Option("--reset", help="take the code's word where a person has switched something")]
+
+
+@app.command()
+def plan(
+    script: Script = "",
+    cron: Cron = "",
+    deployment: Deployment = "",
+    reset: Reset = False,
+    json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+    detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="exit 2 if anything differs")] = False,
+) -> None:
+    """Show what apply would do. Nothing is changed."""
+
+    async def work() -> int:
+        async with get_client() as client:
+            actions = await deploy.planned(await _prepared(script, cron, deployment, reset), client)
+        if json:
+            print(await as_json(actions))
+        else:
+            out.print(await as_text(actions))
+        return CHANGES if detailed_exitcode and changing(actions) else 0
+
+    _exit_with(work())
+
+
+@app.command()
+def apply(script: Script = "", cron: Cron = "", deployment: Deployment = "", reset: Reset = False) -> None:
+    """Make the server have what the code declares: plan, check everything, then change what differs."""
+
+    async def work() -> int:
+        async with get_client() as client:
+            wanted = await _prepared(script, cron, deployment, reset)
+            shown: list[Action] = []
+            done = await deploy.apply(wanted, client, on_plan=shown.extend, on_done=_show)
+        out.print(f"taxiway: {summary(shown)}" if not done else f"taxiway: {len(done)} changes applied")
+        return 0
+
+    _exit_with(work())
+
+
+@app.command()
+def destroy() -> None:
+    """Delete every deployment, schedule, automation and concurrency limit of ours, and the runs that wait."""
+
+    async def work() -> int:
+        async with get_client() as client:
+            done = await deploy.destroy(target_of(), client, on_done=_show)
+        out.print(f"taxiway: {len(done)} deleted; the work pool and the blocks stay, they carry no tag")
+        return 0
+
+    _exit_with(work())
+
+
+@app.command("run")
+def run_one(
+    deployment: Annotated[str, typer.Argument(help="flow/deployment")],
+    param: Annotated[list[str] | None, typer.Option("--param", "-p", help="NAME=VALUE; VALUE as JSON or 1,2,3")] = None,
+) -> None:
+    """Run a deployment, show its logs as they come, and exit with its result: 0 only for Completed."""
+
+    async def work() -> int:
+        parameters = {name: run.value_of(text) for name, _, text in (pair.partition("=") for pair in param or [])}
+        async with get_client() as client:
+            ended = await run.run_deployment(client, deployment, parameters, on_start=_started, on_log=_log)
+        message = f": {ended.state.message}" if ended.state.message else ""
+        out.print(f"taxiway: {deployment}: {ended.state.name}{message}", markup=False)
+        return 0 if ended.state.is_completed() else 1
+
+    _exit_with(work())
+
+
+@app.command()
+def schedule(
+    deployment: Annotated[str, typer.Argument(help="flow/deployment")],
+    cron: Annotated[str, typer.Argument(help="five fields: minute, hour, day, month, weekday")],
+    timezone: Annotated[str, typer.Option(help="an IANA name")] = "UTC",
+) -> None:
+    """Add a schedule by hand, as the UI would: a deploy keeps it."""
+
+    async def work() -> int:
+        try:
+            rule = CronSchedule(cron=cron, timezone=timezone)
+        except ValidationError as wrong:
+            raise Invalid(reasons(wrong)) from None
+        if problems := await schedules.problems(rule):
+            raise Invalid(problems)
+        async with get_client() as client:
+            found = await client.read_deployment_by_name(deployment)
+            body = [DeploymentScheduleCreate(schedule=rule, active=True).model_dump(mode="json", exclude_unset=True)]
+            await client.request("POST", "/deployments/{id}/schedules", path_params={"id": found.id}, json=body)
+        times = ", ".join(f"{time:%Y-%m-%d %H:%M %Z}" for time in await schedules.next_times(rule))
+        out.print(f"taxiway: {deployment}: {schedules.describe(rule)}; next: {times}", markup=False)
+        return 0
+
+    _exit_with(work())
+
+
+async def _prepared(script: str, cron: str, deployment: str, reset: bool) -> deploy.Deploy:
+    if bool(cron) != bool(deployment):
+        raise Invalid(["command line: --cron and --deployment belong together"])
+    return await deploy.prepare(
+        specs=declared([script]) if script else None,
+        cron=(deployment, cron) if cron else None,
+        reset=reset,
+        prune=not script,
+    )
+
+
+def _exit_with(work: Coroutine[Any, Any, int]) -> None:
+    """Run a command's work; whatever goes wrong is a line on standard error each, and exit status 1."""
+    try:
+        status = asyncio.run(work)
+    except Invalid as wrong:
+        _fail(*wrong.problems, "nothing was changed")
+    except (Stopped, Locked, LockLost) as wrong:
+        _fail(str(wrong))
+    except ObjectNotFound as wrong:
+        _fail(f"the server does not have it: {reason(wrong.http_exc)}")
+    except httpx.HTTPStatusError as wrong:
+        _fail(reason(wrong))
+    except httpx.HTTPError as wrong:
+        _fail(f"no answer from {get_current_settings().api.url or 'a Prefect server'}: {reason(wrong)}")
+    except KeyboardInterrupt:
+        _fail("interrupted", status=130)
+    else:
+        raise typer.Exit(status)
+
+
+def _fail(*lines: str, status: int = 1) -> None:
+    for line in lines:
+        typer.echo(f"taxiway: {line}", err=True)
+    raise typer.Exit(status)
+
+
+def _show(action: Action) -> None:
+    out.print(f"{action.verb} {action.kind} {action.name}", markup=False)
+
+
+def _started(started: FlowRun) -> None:
+    out.print(f"taxiway: run {started.name} ({started.id})", markup=False)
+
+
+def _log(record: Log) -> None:
+    out.print(f"{record.timestamp:%H:%M:%S} {record.message}", markup=False)
+
+
+if __name__ == "__main__":
+    app()

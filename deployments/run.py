@@ -1,0 +1,74 @@
+"""One run of a deployment: started as the UI would, its logs as they come, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFilterTimestamp
+from prefect.client.schemas.objects import FlowRun, Log
+from prefect.client.schemas.sorting import LogSort
+
+from deployments.observe import everything
+
+# Log records are sent in batches by several processes, so one may come after a younger one.
+LATE = dt.timedelta(seconds=30)
+LONG_AGO = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+
+
+async def start(client: PrefectClient, deployment: str, parameters: Mapping[str, Any]) -> FlowRun:
+    """Create a run of the deployment called `flow/deployment`. Raises ObjectNotFound, or what the API refuses."""
+    found = await client.read_deployment_by_name(deployment)
+    return await client.create_flow_run_from_deployment(found.id, parameters=dict(parameters))
+
+
+async def follow(client: PrefectClient, run_id: UUID, on_log: Callable[[Log], None], *, poll: float = 1.0) -> FlowRun:
+    """Hand over every log record of the run once, until the run has ended. Gives the run as it ended."""
+    seen: set[UUID] = set()
+    latest = LONG_AGO
+    while True:
+        run = await client.read_flow_run(run_id)
+        ended = run.state is not None and run.state.is_final()
+        if ended:
+            await asyncio.sleep(poll)  # its last records
+        for record in await _records(client, run_id, latest - LATE):
+            if record.id not in seen:
+                seen.add(record.id)
+                latest = max(latest, record.timestamp)
+                on_log(record)
+        if ended:
+            return run
+        await asyncio.sleep(poll)
+
+
+async def run_deployment(
+    client: PrefectClient,
+    deployment: str,
+    parameters: Mapping[str, Any],
+    *,
+    on_start: Callable[[FlowRun], None] = lambda run: None,
+    on_log: Callable[[Log], None] = lambda record: None,
+    poll: float = 1.0,
+) -> FlowRun:
+    """Start a run and follow it to its end. Gives the run as it ended, in whatever state."""
+    run = await start(client, deployment, parameters)
+    on_start(run)
+    return await follow(client, run.id, on_log, poll=poll)
+
+
+def value_of(text: str) -> Any:
+    """A parameter's value from the command line: JSON where it is JSON, else a list where it has commas, else text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return [value_of(part) for part in text.split(",")] if "," in text else text
+
+
+async def _records(client: PrefectClient, run_id: UUID, since: dt.datetime) -> list[Log]:
+    of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]), timestamp=LogFilterTimestamp(after_=since))
+    return await everything(client.read_logs, log_filter=of_run, sort=LogSort.TIMESTAMP_ASC)

@@ -1,0 +1,52 @@
+"""Automations as code: what Prefect does by itself when something happens, or fails to happen."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+from infra.settings import Settings, settings
+
+# A run's heartbeat comes every 30 s where PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 is in the run's environment; three of
+# them and a little slack have to fail before the run is given up.
+SILENCE = timedelta(seconds=95)
+HEARTBEAT = "prefect.flow-run.heartbeat"
+ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
+
+
+def declared_automations(config: Settings | None = None) -> list[AutomationCore]:
+    """Every automation that is code; each carries our tag."""
+    config = config or settings()
+    return [_give_up_silent_runs(config.tag)]
+
+
+def _give_up_silent_runs(tag: str) -> AutomationCore:
+    """Crashed for a run that fell silent.
+
+    When run and worker are killed together nobody reports the end of the run: it would stay Running, and hold its
+    concurrency slot, for ever.
+    """
+    return AutomationCore(
+        name=f"{tag}-silent-runs-crash",
+        description="A run whose heartbeats stop has lost its process: mark it Crashed, which frees its slot.",
+        tags=[tag],
+        trigger=EventTrigger(
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in ENDED)},
+            match={"prefect.resource.id": ["prefect.flow-run.*"]},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=SILENCE,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                name="Crashed",
+                message="No heartbeat for 95 s: the run's process is gone, and its worker with it.",
+            )
+        ],
+    )
