@@ -1,0 +1,138 @@
+"""The clean batches of a pass on their way into a store: checked, and in the shape that tables can hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from flows.stores.errors import StoreFailed
+from flows.trips.clean import REJECTED_SCHEMA
+
+if TYPE_CHECKING:
+    from flows.trips.clean import Cleaning
+
+EXTRA = "extra_columns"
+
+# The reader's batches are about a megabyte; row groups of that size would make a parquet file large and slow to scan.
+ROW_GROUP = 128 * 1024
+
+
+def checked(cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
+    """The batches of the pass, each verified to be exactly of the contract's schema and of the pass's month.
+
+    A database's binary COPY stores a batch of other types as garbage, with no error; so this is checked for every
+    batch, whatever the reader declares.
+
+    Raises:
+        StoreFailed: for a batch of another schema, or with rows of another `source_month`.
+    """
+    month = pa.scalar(cleaning.month.first, pa.date32())
+    for batch in cleaning.reader():
+        if not batch.schema.equals(cleaning.schema):
+            drift = sorted(map(str, set(batch.schema) ^ set(cleaning.schema))) or "the order of columns"
+            raise StoreFailed(str(cleaning.month), f"a batch is not of the contract's schema: {drift}")
+        if batch.num_rows and pc.all(pc.equal(batch["source_month"], month), skip_nulls=False).as_py() is not True:
+            raise StoreFailed(str(cleaning.month), "a batch has rows of another source_month")
+        yield batch
+
+
+class Stream:
+    """Batches for a driver's C interface, which keeps an exception's text only: `error` keeps the exception itself."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self.error: BaseException | None = None
+
+    def reader(self, schema: pa.Schema) -> pa.RecordBatchReader:
+        """The batches as a reader that declares `schema` (each must be of it: nothing checks it on the way)."""
+        return pa.RecordBatchReader.from_batches(schema, self._watched())
+
+    def _watched(self) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._batches
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+def flat_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema with the map of extra columns as JSON text, as tables hold it."""
+    at = schema.get_field_index(EXTRA)
+    return schema if at < 0 else schema.set(at, pa.field(EXTRA, pa.string()))
+
+
+def flat(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch in `flat_schema`: {"name": "value", ...} for a row with extra columns, null for one without."""
+    at = batch.schema.get_field_index(EXTRA)
+    if at < 0:
+        return batch
+    columns = [json_text(column) if i == at else column for i, column in enumerate(batch.columns)]
+    return pa.RecordBatch.from_arrays(columns, schema=flat_schema(batch.schema))
+
+
+def json_text(maps: pa.MapArray) -> pa.StringArray:
+    """A map<string, string> column as JSON objects in text; null stays null, and a null value becomes JSON's null.
+
+    Done by column, not by row: a new TLC column is in every row of its month.
+    """
+    if maps.null_count == len(maps):
+        return pa.nulls(len(maps), pa.string())
+    # `keys` and `items` are of the whole array that this one may be a slice of; the offsets say which part is meant.
+    first, last = maps.offsets[0].as_py(), maps.offsets[-1].as_py()
+    names, values = maps.keys.slice(first, last - first), maps.items.slice(first, last - first)
+    texts = pc.if_else(values.is_valid(), _quoted(values), "null")
+    pairs = pc.binary_join_element_wise(_quoted(names), texts, ":")
+    rows = pc.binary_join(pa.ListArray.from_arrays(pc.subtract(maps.offsets, first), pairs), ",")
+    return pc.if_else(maps.is_valid(), pc.binary_join_element_wise("{", rows, "}", ""), pa.scalar(None, pa.string()))
+
+
+def _quoted(texts: pa.StringArray) -> pa.StringArray:
+    """Each text as a JSON string; null stays null."""
+    if pc.any(pc.match_substring_regex(texts, r"[\x00-\x1f]")).as_py():
+        quoted = [None if text is None else json.dumps(text, ensure_ascii=False) for text in texts.to_pylist()]
+        return pa.array(quoted, pa.string())
+    for plain, escaped in (("\\", "\\\\"), ('"', '\\"')):
+        texts = pc.replace_substring(texts, plain, escaped)
+    return pc.binary_join_element_wise('"', texts, '"', "")
+
+
+def rejected_batches(cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
+    """The rejected rows of a pass that has ended, in REJECTED_SCHEMA, without the character NUL.
+
+    PostgreSQL's text cannot hold it; it becomes the Unicode replacement character.
+    """
+    if not cleaning.counts.rows_rejected:
+        return
+    with pq.ParquetFile(cleaning.rejected) as file:
+        for batch in file.iter_batches(columns=REJECTED_SCHEMA.names):
+            columns = [pc.replace_substring(c, "\0", "\ufffd") if c.type == pa.string() else c for c in batch.columns]
+            yield pa.RecordBatch.from_arrays(columns, schema=REJECTED_SCHEMA)
+
+
+def write_parquet(batches: Iterator[pa.RecordBatch], schema: pa.Schema, to: Path) -> int:
+    """Write the batches to a parquet file (zstd, level 3), a row group at a time; returns the number of rows."""
+    rows = 0
+    with pq.ParquetWriter(to, schema, compression="zstd", compression_level=3) as writer:
+        for group in _grouped(batches):
+            writer.write_table(pa.Table.from_batches(group, schema), row_group_size=2 * ROW_GROUP)
+            rows += sum(batch.num_rows for batch in group)
+    return rows
+
+
+def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    group: list[pa.RecordBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(b.num_rows for b in group) >= ROW_GROUP:
+            yield group
+            group = []
+    if group:
+        yield group

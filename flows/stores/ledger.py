@@ -1,0 +1,145 @@
+"""The ledger: what is known of each month in a store, and whether its source has changed since."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from flows.trips.contract import CONTRACT_VERSION
+from flows.trips.month import Month, Service
+
+if TYPE_CHECKING:
+    from flows.trips.clean import Cleaning
+
+Status = Literal["loaded", "blocked"]
+
+
+def now() -> dt.datetime:
+    """This moment, UTC, to the microsecond (what every store keeps without loss)."""
+    return dt.datetime.now(dt.UTC)
+
+
+@dataclass(frozen=True)
+class LoadSource:
+    """Where a month comes from, as the caller knows it before the store is touched.
+
+    Attributes:
+        url: the address it was read from (https, file, gs).
+        checksum: `sha256:...` of the bytes, or `generation:...` of a bucket object; equal means same content.
+        bytes: size of the source.
+        flow_run_id: the run that loads it, if there is one.
+        started: when the work on this month began, UTC.
+    """
+
+    url: str
+    checksum: str
+    bytes: int
+    flow_run_id: str | None = None
+    started: dt.datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One month of one service in one store: where it came from and what became of every row of it.
+
+    `blocked` is a month that a quality check kept out: its rows are kept aside, and what was loaded before stays.
+
+    Raises:
+        ValueError: if rows are unaccounted for (`rows_read` is not `rows_loaded + rows_rejected`, or the reasons do not
+            add up to `rows_rejected`), or if a time has no zone.
+    """
+
+    service: str
+    month: str
+    status: Status
+    source: str
+    checksum: str
+    bytes: int
+    rows_read: int
+    rows_loaded: int
+    rows_rejected: int
+    reasons: dict[str, int]
+    contract_version: str
+    checks: list[dict[str, Any]]
+    started: dt.datetime
+    finished: dt.datetime
+    flow_run_id: str | None = None
+
+    def __post_init__(self) -> None:
+        where = f"ledger of {self.service} {self.month}"
+        if self.status not in ("loaded", "blocked"):
+            raise ValueError(f"{where}: status {self.status!r} is neither loaded nor blocked")
+        if self.rows_read != self.rows_loaded + self.rows_rejected:
+            read, parts = self.rows_read, f"{self.rows_loaded} loaded + {self.rows_rejected} rejected"
+            raise ValueError(f"{where}: {read} rows read, but {parts}")
+        if sum(self.reasons.values()) != self.rows_rejected:
+            raise ValueError(
+                f"{where}: {self.rows_rejected} rows rejected, but reasons for {sum(self.reasons.values())}"
+            )
+        if self.started.tzinfo is None or self.finished.tzinfo is None:
+            raise ValueError(f"{where}: a time without a zone")
+
+    @classmethod
+    def of(cls, cleaning: Cleaning, source: LoadSource) -> LedgerEntry:
+        """The entry of a pass that has ended (its reader is exhausted): blocked if a check that blocks has failed."""
+        counts, month = cleaning.counts, cleaning.month
+        blocked = any(check.action == "block" and not check.passed for check in cleaning.checks)
+        return cls(
+            service=str(month.service),
+            month=month.label,
+            status="blocked" if blocked else "loaded",
+            source=source.url,
+            checksum=source.checksum,
+            bytes=source.bytes,
+            rows_read=counts.rows_read,
+            rows_loaded=counts.rows_clean,
+            rows_rejected=counts.rows_rejected,
+            reasons=dict(counts.reasons),
+            contract_version=CONTRACT_VERSION,
+            checks=[asdict(check) for check in cleaning.checks],
+            started=source.started,
+            finished=now(),
+            flow_run_id=source.flow_run_id,
+        )
+
+    @property
+    def of_month(self) -> Month:
+        """The month this entry is about."""
+        year, month = self.month.split("-")
+        return Month(Service(self.service), int(year), int(month))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it: times as ISO 8601 text in UTC."""
+        times = {name: getattr(self, name).astimezone(dt.UTC).isoformat() for name in ("started", "finished")}
+        return {**asdict(self), **times}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LedgerEntry:
+        """The reverse of `to_dict`. Raises ValueError, KeyError or TypeError for what is not an entry."""
+        times = {name: dt.datetime.fromisoformat(values[name]).astimezone(dt.UTC) for name in ("started", "finished")}
+        return cls(**{**values, **times})
+
+    def to_json(self) -> str:
+        """One line of compact JSON, ASCII only, so that it also fits a header."""
+        return json.dumps(self.to_dict(), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> LedgerEntry:
+        """The reverse of `to_json`; raises as `from_dict` does."""
+        return cls.from_dict(json.loads(text))
+
+
+def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str = CONTRACT_VERSION) -> bool:
+    """Whether a month can be skipped: it is loaded, from the same content, under the same contract.
+
+    The address does not matter (a mirror of the same bytes is the same source). A blocked month is never skipped.
+    """
+    return (
+        entry is not None
+        and entry.status == "loaded"
+        and entry.checksum == source.checksum
+        and entry.contract_version == contract_version
+    )

@@ -1,0 +1,146 @@
+"""What the tests of the stores share: a PostgreSQL server, a database per test, passes over made-up rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flows.stores.ledger import LoadSource
+from flows.trips.clean import REJECTED_SCHEMA, CheckResult
+from flows.trips.contract import schema
+from flows.trips.month import Month, Service
+from infra import postgres
+from infra.processes import Process, free_port, spawn, stop, wait_healthy
+
+JANUARY, FEBRUARY = Month(Service.GREEN, 2021, 1), Month(Service.GREEN, 2021, 2)
+
+
+@dataclass
+class Counts:
+    rows_read: int = 0
+    rows_clean: int = 0
+    rows_rejected: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Pass:
+    """What `Cleaning` is to a store, over made-up rows: `rows` clean ones in `batches` batches, and `bad` rejected.
+
+    `between(n)` is called before batch n is given out; `value` is in every row's trip_distance.
+    """
+
+    month: Month
+    directory: Path
+    rows: int = 1000
+    batches: int = 4
+    bad: int = 0
+    value: float = 1.0
+    extra: list[tuple[str, str | None]] | None = None
+    between: Callable[[int], None] = lambda number: None
+    blocks: bool = False
+    schema: pa.Schema = None
+    counts: Counts = field(default_factory=Counts)
+    checks: list[CheckResult] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.schema = self.schema or schema(self.month.service)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.rejected = self.directory / f"{uuid.uuid4()}.rejected.parquet"
+
+    def reader(self) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        size = max(1, -(-self.rows // self.batches))
+        for number, start in enumerate(range(0, self.rows, size)):
+            self.between(number)
+            yield self._batch(min(size, self.rows - start), start)
+        if self.bad:
+            first = self.month.first
+            rows = [(self.month.service, first, n + 1, "zero_passengers", '{"n":"\\u0000"}') for n in range(self.bad)]
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            pq.write_table(pa.table(columns, schema=REJECTED_SCHEMA), self.rejected)
+        self.counts = Counts(
+            self.rows + self.bad, self.rows, self.bad, {"zero_passengers": self.bad} if self.bad else {}
+        )
+        self.checks = [CheckResult("row_count", float(self.rows), 1.0, "block", not self.blocks)]
+
+    def _batch(self, rows: int, start: int) -> pa.RecordBatch:
+        values = {
+            "source_month": [self.month.first] * rows,
+            "pickup_datetime": [dt.datetime(2021, 1, 31, 23, 59, 59, 123456)] * rows,
+            "vendor_id": list(range(start, start + rows)),
+            "trip_distance": [self.value] * rows,
+            "store_and_fwd_flag": ["N", None] * (rows // 2) + ["Y"] * (rows % 2),
+            "extra_columns": [self.extra] * rows,
+        }
+        columns = [
+            pa.array(values[f.name], f.type) if f.name in values else pa.nulls(rows, f.type) for f in self.schema
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+def source(checksum: str = "sha256:1") -> LoadSource:
+    return LoadSource(f"https://example.org/{checksum}.parquet", checksum, 12345, flow_run_id="run-1")
+
+
+class Server:
+    """A PostgreSQL server of the tests' own, which can be killed and started again."""
+
+    def __init__(self, state: Path) -> None:
+        self.state, self.data, self.port = state, state / "pg", free_port()
+        postgres.make_cluster(self.data)
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return postgres.url(self.data, self.port, "postgres")
+
+    def start(self) -> None:
+        log = self.state / "pg.log"
+        command, options = postgres.server_command(self.data, self.port), postgres.spawn_options(self.data)
+        self.process: Process = spawn(
+            "PostgreSQL", command, log, env=os.environ, cwd=self.state, stop_signal=signal.SIGINT, **options
+        )
+        wait_healthy(self.process, log, lambda: postgres.answers(self.url), seconds=30)
+
+    def kill(self) -> None:
+        """As a power cut would: no process of the server gets to say goodbye."""
+        found = self.process.alive()
+        for one in [*found.children(recursive=True), found]:
+            one.kill()
+        found.wait(10)
+
+    def stop(self) -> None:
+        stop(self.process)
+
+    def database(self) -> str:
+        name = f"d{uuid.uuid4().hex[:12]}"
+        postgres.ensure_databases(self.url, name)
+        return postgres.url(self.data, self.port, name)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    try:
+        running = Server(tmp_path_factory.mktemp("postgres"))
+    except postgres.PostgresUnavailable as reason:
+        pytest.skip(str(reason))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def uri(server: Server) -> str:
+    """A new database."""
+    return server.database()

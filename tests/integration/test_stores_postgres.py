@@ -1,0 +1,209 @@
+"""The Postgres store on a real server: what it keeps, and what others see meanwhile."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+
+import psycopg
+import pyarrow as pa
+import pytest
+
+from flows.stores.errors import StoreFailed
+from flows.stores.ledger import unchanged
+from flows.stores.postgres import PostgresStore
+from flows.trips.month import Month, Service
+from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, server, source, uri  # noqa: F401
+
+
+@pytest.fixture
+def store(uri: str) -> PostgresStore:  # noqa: F811
+    return PostgresStore(uri)
+
+
+@pytest.fixture
+def query(uri: str):  # noqa: F811
+    with psycopg.connect(uri, autocommit=True) as connection:
+        yield lambda text, *values: connection.execute(text, values).fetchall()
+
+
+def test_an_empty_database_has_nothing(store):
+    assert store.entries() == [] and store.entry(JANUARY) is None and store.count(JANUARY) == 0
+    assert store.counts() == {} and store.count_rejected(JANUARY) == 0
+
+
+def test_a_month_with_its_rejected_rows_and_its_ledger(store, query, tmp_path):
+    entry = store.replace(Pass(JANUARY, tmp_path, bad=7), source())
+    assert (entry.status, entry.rows_read, entry.rows_loaded, entry.rows_rejected) == ("loaded", 1007, 1000, 7)
+    assert store.entry(JANUARY) == entry and unchanged(store.entry(JANUARY), source())
+    assert not unchanged(store.entry(JANUARY), source("sha256:2"))
+    assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts()) == (1000, 7, {JANUARY: 1000})
+    assert query("SELECT DISTINCT service, source_month::text, reason, row FROM rejected_trips") == [
+        ("green", "2021-01-01", "zero_passengers", '{"n":"\\u0000"}')
+    ]
+
+
+def test_every_value_arrives_as_it_is(store, query, tmp_path):
+    extra = [("new_fee", "1.25"), ('od"d\\', "é\n"), ("empty", None)]
+    store.replace(Pass(JANUARY, tmp_path, rows=3, batches=1, value=-0.1, extra=extra), source())
+    row = "vendor_id, pickup_datetime::text, trip_distance, store_and_fwd_flag, ehail_fee, source_month::text"
+    assert query(f"SELECT {row} FROM green_trips ORDER BY 1") == [
+        (n, "2021-01-31 23:59:59.123456", -0.1, flag, None, "2021-01-01") for n, flag in enumerate(["N", None, "Y"])
+    ]
+    assert query("SELECT DISTINCT extra_columns::text FROM green_trips")[0][0] == json.dumps(
+        dict(extra), ensure_ascii=False, separators=(",", ":")
+    )
+
+
+def test_twice_is_once_and_months_are_apart(store, tmp_path):
+    for month, rows, bad in ((JANUARY, 1000, 5), (FEBRUARY, 500, 2), (JANUARY, 900, 0), (JANUARY, 900, 0)):
+        store.replace(Pass(month, tmp_path, rows=rows, bad=bad), source())
+    assert store.counts() == {JANUARY: 900, FEBRUARY: 500}
+    assert (store.count_rejected(JANUARY), store.count_rejected(FEBRUARY)) == (0, 2)
+    assert [entry.month for entry in store.entries()] == ["2021-01", "2021-02"]
+
+
+@pytest.mark.parametrize("service", list(Service))
+def test_every_service(store, tmp_path, service):
+    month = Month(service, 2024, 12)
+    assert store.replace(Pass(month, tmp_path), source()).rows_loaded == store.count(month) == 1000
+
+
+def test_a_month_without_rows(store, tmp_path):
+    assert store.replace(Pass(JANUARY, tmp_path, rows=0, batches=1, bad=3), source()).rows_read == 3
+    assert store.count(JANUARY) == 0 and store.entry(JANUARY).rows_rejected == 3
+
+
+def test_a_blocked_month_is_kept_aside_until_it_loads(store, query, tmp_path):
+    extra = [("new_fee", "1.25")]
+    good = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    blocked = store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, extra=extra, blocks=True), source("sha256:2"))
+    assert blocked.status == "blocked" and store.entry(JANUARY, "blocked") == blocked
+    assert store.entry(JANUARY) == good and (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
+    assert query("SELECT count(*), min(extra_columns->>'new_fee') FROM green_trips_2021_01_blocked") == [(300, "1.25")]
+    assert query("SELECT count(*) FROM green_trips_2021_01_blocked_rejected") == [(4,)]
+    store.replace(Pass(JANUARY, tmp_path, rows=300, blocks=True), source("sha256:2"))
+    store.replace(Pass(JANUARY, tmp_path, rows=800), source("sha256:3"))
+    assert [entry.status for entry in store.entries()] == ["loaded"] and store.count(JANUARY) == 800
+    assert query("SELECT to_regclass('green_trips_2021_01_blocked')") == [(None,)]
+
+
+def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):
+    store.replace(Pass(JANUARY, tmp_path), source())
+    whole = Pass(JANUARY, tmp_path).schema
+    longer = whole.insert(3, pa.field("robot_fee", pa.float64())).insert(0, pa.field("robot", pa.string()))
+    store.replace(Pass(FEBRUARY, tmp_path, schema=longer), source())
+    assert store.counts() == {JANUARY: 1000, FEBRUARY: 1000}
+    assert query("SELECT count(*), count(robot_fee) FROM green_trips") == [(2000, 0)]
+    with pytest.raises(
+        StoreFailed, match="green_trips: does not fit the contract: robot is not in the contract; robot_fee is"
+    ):
+        store.replace(Pass(JANUARY, tmp_path, schema=whole), source())
+
+
+def test_any_other_difference_is_refused_before_anything_is_read(store, uri, tmp_path):  # noqa: F811
+    store.replace(Pass(JANUARY, tmp_path), source())
+    with psycopg.connect(uri) as connection:
+        connection.execute("ALTER TABLE green_trips ALTER trip_distance TYPE real")
+    with pytest.raises(StoreFailed, match="trip_distance is real, not double precision") as refused:
+        store.replace(Pass(FEBRUARY, tmp_path, between=lambda number: pytest.fail("was read")), source())
+    assert "\n" not in str(refused.value)
+    assert store.counts() == {JANUARY: 1000}
+
+
+def test_readers_see_the_old_month_or_the_new_one(store, uri, tmp_path):  # noqa: F811
+    """In every way to read: each statement by itself, prepared, and in one long snapshot."""
+    store.replace(Pass(JANUARY, tmp_path, value=0.0), source())
+    seen, stop = set(), threading.Event()
+    count = "SELECT count(*), min(trip_distance), max(trip_distance) FROM green_trips WHERE source_month = '2021-01-01'"
+
+    def read(prepare: bool) -> None:
+        with psycopg.connect(uri, autocommit=True) as connection:
+            while not stop.is_set():
+                seen.add(connection.execute(count, prepare=prepare).fetchone())
+
+    readers = [threading.Thread(target=read, args=(prepare,)) for prepare in (True, False)]
+    with psycopg.connect(uri) as snapshot:
+        snapshot.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        snapshot.execute("SELECT 1 FROM trips_ledger")
+        for reader in readers:
+            reader.start()
+        for number in range(1, 9):
+            store.replace(Pass(JANUARY, tmp_path, value=float(number)), source())
+        stop.set()
+        for reader in readers:
+            reader.join()
+        assert snapshot.execute(count).fetchone() == (1000, 0.0, 0.0)
+    assert seen <= {(1000, float(n), float(n)) for n in range(9)} and len(seen) > 2
+
+
+def test_a_reader_that_never_ends_is_not_waited_for(store, uri, tmp_path):  # noqa: F811
+    store.replace(Pass(JANUARY, tmp_path), source())
+    with psycopg.connect(uri) as reader:
+        reader.execute("SELECT count(*) FROM green_trips")
+        store.replace(Pass(JANUARY, tmp_path, rows=900), source())
+        store.replace(Pass(FEBRUARY, tmp_path), source())
+        assert reader.execute("SELECT count(*) FROM green_trips").fetchone() == (1900,)
+
+
+def test_loads_at_once(store, tmp_path):
+    """First loads of four months, one of them three times, started together: the table's creation is raced for."""
+    months = [Month(Service.GREEN, 2022, number) for number in (1, 2, 3, 3, 3, 4)]
+    ready, failures = threading.Barrier(len(months)), []
+
+    def load(number: int, month: Month) -> None:
+        try:
+            ready.wait()
+            store.replace(Pass(month, tmp_path, bad=number), source(f"sha256:{number}"))
+        except Exception as error:
+            failures.append(error)
+
+    loads = [threading.Thread(target=load, args=pair) for pair in enumerate(months)]
+    for one in loads:
+        one.start()
+    for one in loads:
+        one.join()
+    assert failures == []
+    assert store.counts() == dict.fromkeys(months, 1000)
+    last = store.entry(months[2])
+    assert store.count_rejected(months[2]) == last.rows_rejected == int(last.checksum.removeprefix("sha256:"))
+
+
+def test_months_load_side_by_side(store, tmp_path):
+    """February begins and ends while January is in the middle of its load."""
+    store.replace(Pass(JANUARY, tmp_path), source())
+
+    def february(number: int) -> None:
+        if number == 2:
+            store.replace(Pass(FEBRUARY, tmp_path), source())
+
+    store.replace(Pass(JANUARY, tmp_path, between=february), source())
+    assert store.counts() == {JANUARY: 1000, FEBRUARY: 1000}
+
+
+def test_no_password_in_what_is_raised(uri, tmp_path):  # noqa: F811
+    password = psycopg.conninfo.conninfo_to_dict(uri)["password"]
+    for broken in (uri.replace(password, "hush%20hush"), uri.replace(password, "hush hush"), uri + "?hush=1&hush"):
+        for call in (lambda s: s.replace(Pass(JANUARY, tmp_path), source()), lambda s: s.entries()):
+            with pytest.raises(StoreFailed) as failed:
+                call(PostgresStore(broken.replace("?hush=1&hush", "?password=hush hush")))
+            assert "hush" not in str(failed.value) and password not in str(failed.value)
+            assert failed.value.__cause__ is None
+
+
+def test_a_batch_of_other_types_is_refused(store, tmp_path):
+    """Binary COPY would store it as garbage, with no error."""
+    store.replace(Pass(JANUARY, tmp_path), source())
+    wrong = Pass(JANUARY, tmp_path)
+    field = wrong.schema.field("trip_distance")
+    other = replace(
+        wrong, schema=wrong.schema.set(wrong.schema.get_field_index("trip_distance"), field.with_type(pa.int64()))
+    )
+    wrong.reader = other._batches
+    with pytest.raises(StoreFailed, match=r"not of the contract's schema: .*trip_distance: int64"):
+        store.replace(wrong, source())
+    with pytest.raises(StoreFailed, match="rows of another source_month"):
+        wrong.reader = lambda: Pass(FEBRUARY, tmp_path).reader()
+        store.replace(wrong, source())
+    assert store.counts() == {JANUARY: 1000}

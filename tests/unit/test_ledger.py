@@ -1,0 +1,79 @@
+"""The ledger: nothing unaccounted for, no loss on the way to JSON and back, and when a month can be skipped."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import replace
+
+import pytest
+
+from flows.stores.ledger import LedgerEntry, LoadSource, unchanged
+from flows.trips.contract import CONTRACT_VERSION
+from flows.trips.month import Month, Service
+
+AT = dt.datetime(2021, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
+ENTRY = LedgerEntry(
+    service="green",
+    month="2021-01",
+    status="loaded",
+    source="https://example.org/green_tripdata_2021-01.parquet",
+    checksum="sha256:abc",
+    bytes=1_333_519,
+    rows_read=76_518,
+    rows_loaded=76_500,
+    rows_rejected=18,
+    reasons={"zero_passengers": 17, "vendor_id: no integer": 1},
+    contract_version=CONTRACT_VERSION,
+    checks=[{"name": "row_count", "value": 1.0, "limit": 1.0, "action": "warn", "passed": True}],
+    started=AT,
+    finished=AT + dt.timedelta(seconds=3),
+    flow_run_id=None,
+)
+
+
+def test_there_and_back():
+    assert LedgerEntry.from_dict(ENTRY.to_dict()) == ENTRY
+    assert LedgerEntry.from_json(ENTRY.to_json()) == ENTRY
+    assert json.loads(ENTRY.to_json())["started"] == "2021-03-01T12:00:00.123456+00:00"
+    assert replace(ENTRY, source="file:///é").to_json().isascii()
+
+
+def test_a_time_in_another_zone_is_the_same_moment():
+    local = ENTRY.to_dict() | {"started": "2021-03-01T07:00:00.123456-05:00"}
+    assert LedgerEntry.from_dict(local) == ENTRY
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"rows_read": 76_519}, "green 2021-01: 76519 rows read, but 76500 loaded \\+ 18 rejected"),
+        ({"reasons": {"zero_passengers": 17}}, "18 rows rejected, but reasons for 17"),
+        ({"status": "lost"}, "neither loaded nor blocked"),
+        ({"started": AT.replace(tzinfo=None)}, "a time without a zone"),
+    ],
+)
+def test_what_does_not_add_up_is_no_entry(change, reason):
+    with pytest.raises(ValueError, match=reason):
+        replace(ENTRY, **change)
+    with pytest.raises((ValueError, TypeError)):
+        LedgerEntry.from_dict({**ENTRY.to_dict(), "unknown": 1})
+
+
+def test_the_month():
+    assert ENTRY.of_month == Month(Service.GREEN, 2021, 1)
+
+
+@pytest.mark.parametrize(
+    ("entry", "checksum", "version", "skip"),
+    [
+        (ENTRY, "sha256:abc", CONTRACT_VERSION, True),
+        (ENTRY, "sha256:abd", CONTRACT_VERSION, False),
+        (ENTRY, "sha256:abc", "another", False),
+        (replace(ENTRY, status="blocked"), "sha256:abc", CONTRACT_VERSION, False),
+        (None, "sha256:abc", CONTRACT_VERSION, False),
+    ],
+)
+def test_when_a_month_can_be_skipped(entry, checksum, version, skip):
+    source = LoadSource("https://mirror.example.org/x.parquet", checksum, 1)
+    assert unchanged(entry, source, version) is skip
