@@ -102,7 +102,7 @@ def _taxi_trip() -> tuple[Column, ...]:
 
 
 def _taxi_fare() -> tuple[Column, ...]:
-    """What a taxi trip cost, in dollars. `surcharge`, to 2014, is the rush-hour and overnight `extra` of later years."""
+    """What a taxi trip cost, in dollars; `surcharge`, to 2014, is the later `extra`: rush hour and overnight."""
     return (
         Column("payment_type", INT, words=PAYMENTS),
         Column("fare_amount", FLOAT, ("fare_amt",)),

@@ -1,0 +1,192 @@
+"""CSV as batches of text columns.
+
+A block that pyarrow reads to as many rows as it has lines is taken as read: the fast path. Rows with another number of
+fields than the header are read again, by their number of fields. A block where quotes or stray carriage returns make
+rows and lines differ is read line by line.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from flows.trips.csv_lines import read_lines
+from flows.trips.errors import Refused
+from flows.trips.raw import Broken, RawBatch
+from flows.trips.sniff import CONFLICT, CONFLICT_REASON, FileKind
+from flows.trips.text_blocks import text_blocks
+
+MOST_EXTRA_FIELDS = 50
+
+
+class CsvFile:
+    """One CSV file: its header, then its rows, once. Blank lines are neither.
+
+    Args:
+        path: the file.
+        kind: whether it is gzip.
+        subject: the URL or path that errors name.
+
+    Raises:
+        Refused: the file has no header, or is refused by `text_blocks`.
+    """
+
+    def __init__(self, path: Path, kind: FileKind, subject: str) -> None:
+        self._subject = subject
+        self._blocks = text_blocks(path, kind, subject)
+        self.header, self._rest = self._read_header()
+        self._row = 0
+        # How many fields most rows have, which may be more than the header has: learnt as the file is read.
+        self._width = len(self.header)
+
+    def _read_header(self) -> tuple[tuple[str, ...], bytes]:
+        for block in self._blocks:
+            head, _, rest = block.lstrip(b"\r\n").partition(b"\n")
+            if not head:
+                continue
+            try:
+                names = next(csv.reader([head.decode().rstrip("\r")], strict=True))
+            except csv.Error as error:
+                raise Refused(self._subject, f"has no readable header: {error}") from None
+            while names and not names[-1].strip():  # commas at the end name no columns
+                names.pop()
+            return tuple(name.strip() for name in names), rest
+        raise Refused(self._subject, "is empty: it has no header")
+
+    def batches(self) -> Iterator[RawBatch]:
+        """Every line that is not blank, as text columns (an empty field is null) or broken.
+
+        Raises:
+            Refused: the file turns out damaged or to hold merge-conflict markers.
+        """
+        waiting = self._rest
+        for block in self._blocks:
+            yield from self._read(waiting, last=False)
+            waiting = self._rest + block
+        yield from self._read(waiting, last=True)
+
+    def _read(self, block: bytes, *, last: bool) -> Iterator[RawBatch]:
+        """The rows of a block of whole lines; lines that have to wait for the next block are left in `_rest`."""
+        self._rest = b""
+        parsed = _parse(block, self._width)
+        if parsed is None or _ambiguous(block, parsed):
+            yield from self._read_line_by_line(_lines(block), last=last)
+        elif parsed.odd:
+            yield from self._read_by_width(_lines(block), parsed)
+        else:
+            yield from self._rows([(parsed.batch, np.arange(len(parsed.batch)))], [])
+
+    def _read_by_width(self, lines: list[bytes], parsed: _Parsed) -> Iterator[RawBatch]:
+        """Lines of which some have another number of fields than most."""
+        groups = [(parsed.batch, np.delete(np.arange(len(lines)), list(parsed.odd)))]
+        broken = []
+        for width in sorted(set(parsed.odd.values())):
+            ordinals = [ordinal for ordinal, fields in parsed.odd.items() if fields == width]
+            same = _parse(b"\n".join(lines[ordinal] for ordinal in ordinals), width) if self._fits(width) else None
+            if same and len(same.batch) == len(ordinals):
+                groups.append((same.batch, np.array(ordinals)))
+            else:
+                broken += [self._misfit(ordinal, width, lines[ordinal].decode()) for ordinal in ordinals]
+        self._width = max(groups, key=lambda group: len(group[0]))[0].num_columns
+        yield from self._rows(groups, broken)
+
+    def _read_line_by_line(self, lines: list[bytes], *, last: bool) -> Iterator[RawBatch]:
+        text = [line.decode() for line in lines]
+        read = read_lines(text, len(self.header), last=last)
+        if read.left:
+            self._rest = "\n".join([*text[-read.left :], ""]).encode()
+        groups, broken = [], [self._misfit(ordinal, line.count(",") + 1, line) for ordinal, line in read.broken]
+        for width in sorted({len(fields) for _, fields in read.rows}):
+            rows = [(ordinal, fields) for ordinal, fields in read.rows if len(fields) == width]
+            if self._fits(width):
+                groups.append((_as_batch([fields for _, fields in rows]), np.array([ordinal for ordinal, _ in rows])))
+            else:
+                broken += [self._misfit(ordinal, width, ",".join(fields)) for ordinal, fields in rows]
+        yield from self._rows(groups, broken)
+
+    def _rows(self, groups: list[tuple[pa.RecordBatch, np.ndarray]], broken: list[Broken]) -> Iterator[RawBatch]:
+        """Groups of rows with their 0-based ordinals in a block, and its broken lines, with numbers in the file."""
+        before = self._row + 1
+        for batch, ordinals in groups:
+            self._row += len(batch)
+            yield RawBatch(batch, ordinals.astype(np.int64) + before, [])
+        if broken:
+            self._row += len(broken)
+            numbered = [line._replace(number=line.number + before) for line in broken]
+            yield RawBatch(_as_batch([]), np.array([], np.int64), numbered)
+
+    def _fits(self, width: int) -> bool:
+        return len(self.header) <= width <= len(self.header) + MOST_EXTRA_FIELDS
+
+    def _misfit(self, ordinal: int, width: int, line: str) -> Broken:
+        if CONFLICT.match(line.encode()):
+            raise Refused(self._subject, f"{CONFLICT_REASON}, after row {self._row:,}")
+        if width < len(self.header):
+            return Broken(ordinal, "short_row", line)
+        return Broken(ordinal, "stray_quote" if self._fits(width) else "long_row", line)
+
+
+class _Parsed(NamedTuple):
+    """A block as pyarrow reads it: the rows of the width asked for; the others' 0-based ordinals -> fields."""
+
+    batch: pa.RecordBatch
+    odd: dict[int, int]
+
+
+def _parse(block: bytes, width: int) -> _Parsed | None:
+    """The rows of a block, or None where pyarrow can make nothing of it."""
+    odd: dict[int, int] = {}
+
+    def skip(row: pacsv.InvalidRow) -> str:
+        odd[row.number - 1] = row.actual_columns
+        return "skip"
+
+    read, convert = _options(width)
+    read.block_size = len(block) + 1  # in one piece: row numbers count from its start
+    parse = pacsv.ParseOptions(invalid_row_handler=skip)
+    try:
+        table = pacsv.read_csv(pa.BufferReader(block), read, parse, convert).combine_chunks()
+    except pa.ArrowInvalid:
+        return None
+    return _Parsed((table.to_batches() or [_as_batch([])])[0], odd)
+
+
+@cache
+def _options(width: int) -> tuple[pacsv.ReadOptions, pacsv.ConvertOptions]:
+    names = [str(position) for position in range(width)]
+    # Empty fields are null and nothing else is, so that no text is taken for a null. Blocks are UTF-8 already.
+    convert = pacsv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True, check_utf8=False
+    )
+    return pacsv.ReadOptions(column_names=names, use_threads=False), convert
+
+
+def _ambiguous(block: bytes, parsed: _Parsed) -> bool:
+    """Whether the rows may not be the lines: a line end inside quotes, or a carriage return inside a line."""
+    rows = len(parsed.batch) + len(parsed.odd)
+    if rows != block.count(b"\n") + (not block.endswith(b"\n")) and rows != len(_lines(block)):
+        return True
+    if b'"' not in block:
+        return False
+    # As many rows as lines, and yet not line for line: one more by a carriage return, one fewer by a quoted line end,
+    # or a quote in the last line that does not close.
+    open_end = block.rstrip(b"\r\n").rsplit(b"\n", 1)[-1].count(b'"') % 2 == 1
+    return open_end or block.count(b"\r") != block.count(b"\r\n")
+
+
+def _lines(block: bytes) -> list[bytes]:
+    """The lines that are not blank, without their ends."""
+    return [line for end in block.split(b"\n") if (line := end.rstrip(b"\r"))]
+
+
+def _as_batch(rows: list[list[str]]) -> pa.RecordBatch:
+    """Rows of equal width as text columns."""
+    columns = [pa.array([field or None for field in column], pa.string()) for column in zip(*rows, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, names=[str(position) for position in range(len(columns))])
