@@ -49,6 +49,10 @@ test: setup ## Unit and integration tests
 test-faults: setup ## Fault injection and fuzzing, bounded
 	@$(RUN) pytest tests/faults
 
+.PHONY: bench
+bench: setup ## Our way beside the usual way, as ratios
+	@$(RUN) tests.benchmarks.load
+
 .PHONY: inspect
 inspect: setup ## Read any file or URL through the contract: FILE=... [SERVICE=...]
 	@$(RUN) flows.trips.inspect $(if $(FILE),'$(FILE)',$(error usage: make inspect FILE=path-or-url [SERVICE=green])) $(if $(filter command line environment,$(origin SERVICE)),--service '$(SERVICE)')

@@ -13,13 +13,14 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from prefect.client.schemas.objects import State
 from prefect.states import Pending
 
+from deployments.deploy import deploy
 from deployments.report import Loaded, profile, write_page, write_summary
 from flows.backfill import Pipeline
 from flows.stores.bucket import BucketStore
 from flows.stores.postgres import PostgresStore
 from flows.stores.warehouse import WarehouseStore
 from flows.trips.month import Month
-from infra.blocks import credentials_block, declared_blocks, save_blocks
+from infra.blocks import credentials_block
 from infra.google import ensure_resources
 from infra.settings import Settings
 from infra.stack import Stack
@@ -29,10 +30,9 @@ ROUNDS = ((Pipeline.WEB_TO_GCS, Pipeline.WEB_TO_POSTGRES), (Pipeline.GCS_TO_BIGQ
 
 
 def prepare(stack: Stack) -> None:
-    """Save the blocks, make bucket and dataset, apply the deployments, start the worker."""
+    """Make bucket and dataset, apply blocks, pool and deployments, start the worker."""
     config = Settings()
     ensure_resources(config, credentials_block(config))
-    asyncio.run(save_blocks(declared_blocks(config)))
     asyncio.run(deploy(config))
     stack.start_worker()
 

@@ -1,0 +1,37 @@
+"""A pipeline's data path without Prefect, as a process of its own: clean a file into Postgres, or into parquet."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from flows.stores.ledger import LoadSource
+from flows.stores.postgres import PostgresStore
+from flows.trips.clean import Cleaning
+from flows.trips.month import Month, Service
+from flows.trips.rules import RULES_OF
+
+MONTH = Month(Service.YELLOW, 2021, 1)
+
+
+def csv_to_postgres(file: str, url: str) -> None:
+    """As `flows/web_to_postgres.py` does it after the download: typed, checked, rejected rows kept, month replaced."""
+    with tempfile.TemporaryDirectory() as directory:
+        cleaning = Cleaning(Path(file), MONTH, RULES_OF["postgres"], Path(directory, "rejected.parquet"))
+        PostgresStore(url).replace(cleaning, LoadSource(file, "sha256:0", 0), work_dir=Path(directory))
+
+
+def csv_to_parquet(file: str, out: str) -> None:
+    """As `flows/web_to_gcs.py` does it up to the upload."""
+    import pyarrow.parquet as pq
+
+    with tempfile.TemporaryDirectory() as directory:
+        cleaning = Cleaning(Path(file), MONTH, RULES_OF["bucket"], Path(directory, "rejected.parquet"))
+        with pq.ParquetWriter(out, cleaning.schema, compression="zstd", compression_level=3) as writer:
+            for batch in cleaning.reader():
+                writer.write_batch(batch)
+
+
+if __name__ == "__main__":
+    {"postgres": csv_to_postgres, "parquet": csv_to_parquet}[sys.argv[1]](*sys.argv[2:])

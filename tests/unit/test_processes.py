@@ -1,0 +1,77 @@
+"""Processes are started, told apart, and stopped with all that they started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from infra.processes import NotHealthy, spawn, stop, wait_healthy
+
+SLEEPER = (
+    "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+    "time.sleep(60)"
+)
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(60)"
+
+
+def start(tmp_path, code):
+    return spawn("it", [sys.executable, "-c", code], tmp_path / "log", env=os.environ, cwd=tmp_path)
+
+
+def until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_stop_takes_the_family(tmp_path):
+    process = start(tmp_path, SLEEPER)
+    until(lambda: psutil.Process(process.pid).children())
+    (child,) = psutil.Process(process.pid).children()
+    stop(process)
+    assert process.alive() is None
+    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_stop_kills_what_does_not_listen(tmp_path):
+    process = start(tmp_path, STUBBORN)
+    until(lambda: "on" in (tmp_path / "log").read_text())
+    stop(process, seconds=0.2)
+    assert process.alive() is None
+
+
+def test_a_later_process_of_the_same_pid_is_not_ours(tmp_path):
+    process = start(tmp_path, "import time; time.sleep(60)")
+    try:
+        assert replace(process, created=process.created - 100).alive() is None
+        stop(replace(process, created=process.created - 100))
+        assert process.alive() is not None
+    finally:
+        stop(process)
+
+
+def test_a_process_that_ends_at_its_start_says_why(tmp_path):
+    process = start(tmp_path, "raise SystemExit('no disk left')")
+    with pytest.raises(NotHealthy, match=r"it ended at its start.*no disk left"):
+        wait_healthy(process, tmp_path / "log", lambda: False, seconds=10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
+def test_it_dies_with_us_even_if_we_are_killed(tmp_path):
+    code = (
+        "import os, sys, time; from pathlib import Path; from infra.processes import spawn;"
+        f"p = spawn('it', [sys.executable, '-c', 'import time; time.sleep(60)'], Path({str(tmp_path / 'log')!r}),"
+        " env=os.environ, cwd=Path('/')); print(p.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
