@@ -95,7 +95,8 @@ def fetcher(template: str) -> Bring:
 @month_task(task_run_name="load {month}")
 async def load_file(store: Store, rules: str, month: Month, file: Path, source: LoadSource) -> LedgerEntry:
     """Clean the file by the named rules and put the month in the store. Gives the ledger's new row."""
-    cleaning = Cleaning(file, month, RULES_OF[rules], file.with_name(f"{month.stem}.rejected.parquet"))
+    rejected = file.with_name(f"{month.stem}.rejected.parquet")
+    cleaning = Cleaning(file, month, RULES_OF[rules], rejected, subject=source.url)
     return await asyncio.to_thread(store.replace, cleaning, source, work_dir=file.parent)
 
 

@@ -24,8 +24,8 @@ def loaded(store="postgres", reasons=None) -> Loaded:
     check = {"name": "negative_totals", "value": 0.01, "limit": 0.05, "action": "warn", "passed": True, "detail": ""}
     entry = LedgerEntry(
         service="green", month="2021-01", status="loaded", source="https://a.example/x", checksum="sha256:0",
-        bytes=1_000_000, rows_read=100 + rejected, rows_loaded=100, rows_rejected=rejected, reasons=reasons, contract_version="1",
-        checks=[check], started=START, finished=START + dt.timedelta(seconds=2),
+        bytes=1_000_000, rows_read=100 + rejected, rows_loaded=100, rows_rejected=rejected, reasons=reasons,
+        contract_version="1", checks=[check], started=START, finished=START + dt.timedelta(seconds=2),
     )  # fmt: skip
     return Loaded(store, entry)
 
