@@ -84,6 +84,7 @@ class Cleaning:
         self.month, self.rejected = month, rejected
         self.schema = schema(month.service)
         self.failure: Exception | None = None
+        self.checks: list = []
         self._subject = subject or str(path)
         self._rules = [rule for rule in rules if rule.column in self.schema.names]
         self._file = open_raw(path, self._subject)
