@@ -8,6 +8,7 @@ rows and lines differ is read line by line.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from flows.trips.sniff import CONFLICT, CONFLICT_REASON, FileKind
 from flows.trips.text_blocks import text_blocks
 
 MOST_EXTRA_FIELDS = 50
+BLANK_LINE = re.compile(rb"\n\r*\n|\n\r+\Z|\A\r*(?:\n|\Z)")
 
 
 class CsvFile:
@@ -94,7 +96,7 @@ class CsvFile:
                 groups.append((same.batch, np.array(ordinals)))
             else:
                 broken += [self._misfit(ordinal, width, lines[ordinal].decode()) for ordinal in ordinals]
-        self._width = max(groups, key=lambda group: len(group[0]))[0].num_columns
+        self._width = max(groups, key=lambda group: len(group[0]))[0].num_columns or self._width
         yield from self._rows(groups, broken)
 
     def _read_line_by_line(self, lines: list[bytes], *, last: bool) -> Iterator[RawBatch]:
@@ -155,7 +157,7 @@ def _parse(block: bytes, width: int) -> _Parsed | None:
         table = pacsv.read_csv(pa.BufferReader(block), read, parse, convert).combine_chunks()
     except pa.ArrowInvalid:
         return None
-    return _Parsed((table.to_batches() or [_as_batch([])])[0], odd)
+    return _Parsed(table.to_batches()[0] if len(table) else _as_batch([]), odd)
 
 
 @cache
@@ -170,8 +172,7 @@ def _options(width: int) -> tuple[pacsv.ReadOptions, pacsv.ConvertOptions]:
 
 def _ambiguous(block: bytes, parsed: _Parsed) -> bool:
     """Whether the rows may not be the lines: a line end inside quotes, or a carriage return inside a line."""
-    rows = len(parsed.batch) + len(parsed.odd)
-    if rows != block.count(b"\n") + (not block.endswith(b"\n")) and rows != len(_lines(block)):
+    if len(parsed.batch) + len(parsed.odd) != _count_lines(block):
         return True
     if b'"' not in block:
         return False
@@ -179,6 +180,13 @@ def _ambiguous(block: bytes, parsed: _Parsed) -> bool:
     # or a quote in the last line that does not close.
     open_end = block.rstrip(b"\r\n").rsplit(b"\n", 1)[-1].count(b'"') % 2 == 1
     return open_end or block.count(b"\r") != block.count(b"\r\n")
+
+
+def _count_lines(block: bytes) -> int:
+    """How many lines are not blank."""
+    if BLANK_LINE.search(block):
+        return len(_lines(block))
+    return block.count(b"\n") + (not block.endswith(b"\n"))
 
 
 def _lines(block: bytes) -> list[bytes]:
