@@ -6,10 +6,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 
-def service_account_info(project: str, emulator: str) -> dict[str, str]:
+def service_account(project: str, token_uri: str) -> dict[str, str]:
     """A new service account key for `project`, as `GcpCredentials(service_account_info=...)` takes it.
 
-    `emulator` is the address of either emulator, such as `http://127.0.0.1:9023`: its `/token` grants the tokens.
+    `token_uri` is the address that grants the tokens: `/token` of either emulator.
     """
     email = f"throwaway@{project}.iam.gserviceaccount.com"
     key = generate_private_key(public_exponent=65537, key_size=2048)
@@ -20,6 +20,6 @@ def service_account_info(project: str, emulator: str) -> dict[str, str]:
         "private_key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
         "client_email": email,
         "client_id": "0",
-        "token_uri": f"{emulator.rstrip('/')}/token",
+        "token_uri": token_uri,
         "universe_domain": "googleapis.com",
     }

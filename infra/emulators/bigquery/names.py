@@ -1,0 +1,83 @@
+"""What tables are called: in requests, in messages, and in DuckDB."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from infra.emulators.rest import invalid
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of a project."""
+
+    project: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.project}:{self.name}"
+
+    @property
+    def schema(self) -> str:
+        """The DuckDB schema that holds its tables, as it is called there."""
+        return f"{self.project}.{self.name}"
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """As it stands in a resource."""
+        return {"projectId": self.project, "datasetId": self.name}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a dataset, or with `partition` (the decorator after `$`) one partition of it."""
+
+    dataset: Dataset
+    name: str
+    partition: str | None = None
+
+    @classmethod
+    def parse(cls, project: str, dataset: str, table: str) -> Table:
+        """From the three names of a request; raises 400 for a name that BigQuery would not take."""
+        name, _, partition = table.partition("$")
+        if not re.fullmatch(r"[\w\- ]{1,1024}", name):
+            raise invalid(f'Invalid table ID "{table}".')
+        return cls(Dataset(project, dataset), name, partition or None)
+
+    @classmethod
+    def of(cls, reference: dict[str, Any]) -> Table:
+        """From a tableReference."""
+        try:
+            return cls.parse(reference["projectId"], reference["datasetId"], reference["tableId"])
+        except KeyError as missing:
+            raise invalid(f"Required parameter is missing: {missing.args[0]}") from None
+
+    def __str__(self) -> str:
+        return f"{self.dataset}.{self.name}" + (f"${self.partition}" if self.partition else "")
+
+    @property
+    def whole(self) -> Table:
+        """The table itself, without a decorator."""
+        return replace(self, partition=None)
+
+    @property
+    def sql(self) -> str:
+        """The table in DuckDB's SQL."""
+        return f"{quoted(self.dataset.schema)}.{quoted(self.name)}"
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """As it stands in a resource, without a decorator."""
+        return self.dataset.reference | {"tableId": self.name}
+
+
+def quoted(identifier: str) -> str:
+    """An identifier in DuckDB's SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A string in DuckDB's SQL."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,219 @@
+"""GoogleSQL into DuckDB's SQL, by sqlglot, with the differences that sqlglot leaves; what is not known is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ErrorLevel, ParseError, TokenError, UnsupportedError
+
+from infra.emulators.bigquery import parameters as query_parameters
+from infra.emulators.bigquery.ddl import Creation, creation
+from infra.emulators.bigquery.names import Dataset, Table
+from infra.emulators.rest import GoogleError, unsupported
+
+_DATA = {exp.Insert: "INSERT", exp.Update: "UPDATE", exp.Delete: "DELETE", exp.Merge: "MERGE"}
+# Their numbers begin elsewhere, or their weeks do.
+_UNLIKE = {"WEEK", "ISOYEAR", "DATE", "TIME", "DATETIME"}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, translated."""
+
+    kind: str
+    sql: str
+    target: Table | None = None
+    reads: list[Table] = field(default_factory=list)
+    creation: Creation | None = None
+    if_exists: bool = False
+
+    @property
+    def changes_rows(self) -> bool:
+        """Whether it is DML."""
+        return self.kind in _DATA.values()
+
+
+def translate(
+    query: str,
+    request: dict[str, Any],
+    project: str,
+    default: Dataset | None,
+    columns_of: Callable[[Table], list[str]],
+) -> Statement:
+    """Translate a query. `request` holds its parameters; `columns_of` gives a table's columns or raises 404.
+
+    Raises 400 (invalidQuery) for what is no GoogleSQL, 501 for what is not known here.
+    """
+    tree = _parsed(query)
+    names = _Names(tree, project, default)
+    tables = {id(node): names.table(node) for node in names.nodes}
+    target = _target(tree)
+    target_table = tables[id(target)] if target is not None else None
+    reads = sorted({table for key, table in tables.items() if target is None or key != id(target)}, key=str)
+    kind = _kind(tree)
+    for table in reads if kind.startswith(("CREATE", "DROP")) else [*reads, *([target_table] if target_table else [])]:
+        columns_of(table)
+    _refuse(tree)
+    if isinstance(tree, exp.Merge) and target_table:
+        _spell_out_rows(tree, columns_of(target_table))
+    for node in names.nodes:
+        _rename(node, tables[id(node)])
+    if isinstance(tree, exp.Create):
+        made = creation(tree)
+        sql = _duckdb(tree.expression, request) if tree.expression else ""
+        return Statement(kind, sql, target_table, reads, made)
+    if isinstance(tree, exp.Drop):
+        return Statement(kind, "", target_table, if_exists=bool(tree.args.get("exists")))
+    if isinstance(tree, exp.Query):
+        _name_columns(tree)
+    return Statement(kind, _duckdb(tree, request), target_table, reads)
+
+
+def _parsed(query: str) -> exp.Expression:
+    try:
+        trees = [tree for tree in sqlglot.parse(query, read="bigquery") if tree is not None]
+    except (ParseError, TokenError) as error:
+        raise GoogleError(400, "invalidQuery", f"Syntax error: {str(error).splitlines()[0]}") from None
+    if len(trees) != 1:
+        raise unsupported("scripts" if trees else "an empty query")
+    return trees[0]
+
+
+def _kind(tree: exp.Expression) -> str:
+    if isinstance(tree, exp.Query):
+        return "SELECT"
+    if type(tree) in _DATA:
+        if isinstance(tree, exp.Update | exp.Delete) and not tree.args.get("where"):
+            raise GoogleError(400, "invalidQuery", f"{_DATA[type(tree)]} must have a WHERE clause")
+        return _DATA[type(tree)]
+    if isinstance(tree, exp.Create) and tree.kind == "TABLE":
+        return "CREATE_TABLE_AS_SELECT" if tree.expression else "CREATE_TABLE"
+    if isinstance(tree, exp.Drop) and tree.kind == "TABLE":
+        return "DROP_TABLE"
+    raise unsupported(f"the statement {tree.sql('bigquery')[:60]}")
+
+
+def _target(tree: exp.Expression) -> exp.Table | None:
+    if isinstance(tree, exp.Query):
+        return None
+    target = tree.this
+    return target.this if isinstance(target, exp.Schema) else target
+
+
+class _Names:
+    """The tables that a tree names, common table expressions apart."""
+
+    def __init__(self, tree: exp.Expression, project: str, default: Dataset | None) -> None:
+        self._project, self._default = project, default
+        common = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+        self.nodes = [
+            node for node in tree.find_all(exp.Table) if node.args.get("db") or node.name.lower() not in common
+        ]
+
+    def table(self, node: exp.Table) -> Table:
+        if not isinstance(node.this, exp.Identifier) or "$" in node.name or "*" in node.name:
+            raise unsupported(f"the table expression {node.sql('bigquery')}")
+        project, dataset = node.catalog or self._project, node.db
+        if not dataset and self._default is None:
+            message = f'Table "{node.name}" must be qualified with a dataset (e.g. dataset.table).'
+            raise GoogleError(400, "invalid", message)
+        if not dataset and self._default:
+            project, dataset = self._default.project, self._default.name
+        return Table.parse(project, dataset, node.name)
+
+
+def _rename(node: exp.Table, table: Table) -> None:
+    node.set("catalog", None)
+    node.set("db", exp.to_identifier(table.dataset.schema, quoted=True))
+    node.set("this", exp.to_identifier(table.name, quoted=True))
+
+
+def _refuse(tree: exp.Expression) -> None:
+    for node in tree.find_all(exp.Anonymous, exp.SafeFunc, exp.AnonymousAggFunc):
+        raise unsupported(f"the function {node.sql('bigquery').split('(')[0]}")
+    for node in tree.find_all(exp.Extract):
+        if node.name.upper() in _UNLIKE or isinstance(node.this, exp.WeekStart):
+            raise unsupported(f"EXTRACT({node.this.sql('bigquery')} FROM ...)")
+    for node in tree.find_all(exp.Struct, exp.TableSample, exp.Pivot, exp.Version):
+        raise unsupported(node.sql("bigquery")[:60])
+
+
+def _spell_out_rows(tree: exp.Merge, columns: list[str]) -> None:
+    """`INSERT ROW` with the columns' names, which DuckDB wants."""
+    source = tree.args["using"].alias_or_name
+    for when in tree.args["whens"].expressions:
+        then = when.args["then"]
+        if isinstance(then, exp.Insert) and isinstance(then.this, exp.Var) and then.name.upper() == "ROW":
+            then.set("this", exp.Tuple(expressions=[exp.column(name, quoted=True) for name in columns]))
+            values = [exp.column(name, table=source, quoted=True) for name in columns]
+            then.set("expression", exp.Tuple(expressions=values))
+
+
+def _name_columns(tree: exp.Query) -> None:
+    """Columns without a name are called f0_, f1_ and so on."""
+    select, number = tree, 0
+    while isinstance(select, exp.SetOperation | exp.Subquery):
+        select = select.this
+    for column in list(select.expressions):
+        if not column.alias_or_name and not column.is_star:
+            column.replace(exp.alias_(column.copy(), f"f{number}_"))
+            number += 1
+
+
+def _duckdb(tree: exp.Expression, request: dict[str, Any]) -> str:
+    for node in list(tree.find_all(*_DIFFERENT)):
+        _DIFFERENT[type(node)](node)
+    query_parameters.bind(tree, query_parameters.of(request))
+    try:
+        return tree.sql("duckdb", identify=True, unsupported_level=ErrorLevel.RAISE)
+    except UnsupportedError as error:
+        raise unsupported(str(error)) from None
+
+
+def _as_double(node: exp.Literal) -> None:
+    # 1.5 is a FLOAT64 in GoogleSQL and a DECIMAL in DuckDB.
+    if not node.is_string and not node.this.isdigit():
+        node.replace(exp.cast(node.copy(), "DOUBLE", dialect="duckdb"))
+
+
+def _as_numeric(node: exp.DataType) -> None:
+    # sqlglot leaves NUMERIC without its scale, which DuckDB takes to be three digits.
+    if node.this == exp.DataType.Type.DECIMAL and not node.expressions:
+        node.replace(exp.DataType.build("DECIMAL(38, 9)", dialect="duckdb"))
+
+
+def _guarded(node: exp.Div) -> None:
+    # DuckDB divides by zero to infinity; GoogleSQL fails.
+    if isinstance(node.expression, exp.Literal) and node.expression.to_py():
+        return
+    divisor = node.expression.copy()
+    error = exp.Anonymous(this="error", expressions=[exp.Literal.string("division by zero")])
+    zero = exp.EQ(this=exp.paren(divisor.copy()), expression=exp.Literal.number(0))
+    node.set("expression", exp.Case(ifs=[exp.If(this=zero, true=error)], default=divisor))
+
+
+def _same_type(node: exp.Expression) -> None:
+    # Truncating a DATE, or adding to it, gives a DATE; DuckDB gives a TIMESTAMP.
+    inner = node.copy()
+    node.replace(exp.Anonymous(this="cast_to_type", expressions=[inner, inner.this.copy()]))
+
+
+def _from_one(node: exp.Extract) -> None:
+    # Sunday is 1 in GoogleSQL and 0 in DuckDB.
+    if node.name.upper() == "DAYOFWEEK":
+        node.replace(exp.paren(exp.Add(this=node.copy(), expression=exp.Literal.number(1))))
+
+
+_DIFFERENT: dict[type, Callable[[Any], None]] = {
+    exp.Literal: _as_double,
+    exp.DataType: _as_numeric,
+    exp.Div: _guarded,
+    exp.DateTrunc: _same_type,
+    exp.DateAdd: _same_type,
+    exp.DateSub: _same_type,
+    exp.Extract: _from_one,
+}
