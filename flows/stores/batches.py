@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.stores.errors import StoreFailed
-from flows.trips.clean import REJECTED_SCHEMA
+from flows.trips.rejected import REJECTED_SCHEMA
 
 if TYPE_CHECKING:
     from flows.trips.clean import Cleaning

@@ -24,8 +24,8 @@ from flows.stores import postgres_tables as tables
 from flows.stores.batches import EXTRA, Stream, checked, flat, flat_schema, rejected_batches
 from flows.stores.errors import StoreFailed, without_password
 from flows.stores.ledger import LedgerEntry, LoadSource, Status
-from flows.trips.clean import REJECTED_SCHEMA
 from flows.trips.month import Month, Service
+from flows.trips.rejected import REJECTED_SCHEMA
 
 if TYPE_CHECKING:
     from flows.trips.clean import Cleaning

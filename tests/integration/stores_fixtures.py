@@ -5,21 +5,28 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
 
 from flows.stores.ledger import LoadSource
-from flows.trips.clean import REJECTED_SCHEMA, CheckResult
 from flows.trips.contract import schema
 from flows.trips.month import Month, Service
+from flows.trips.quality import CheckResult
+from flows.trips.rejected import REJECTED_SCHEMA
 from infra import postgres
 from infra.processes import Process, free_port, spawn, stop, wait_healthy
+from infra.settings import ROOT
 
 JANUARY, FEBRUARY = Month(Service.GREEN, 2021, 1), Month(Service.GREEN, 2021, 2)
 
@@ -144,3 +151,37 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def uri(server: Server) -> str:
     """A new database."""
     return server.database()
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.ConnectionError:
+        return False
+
+
+@contextmanager
+def emulator(kind: str, state: Path) -> Iterator[str]:
+    """Run the storage or bigquery emulator; gives its address."""
+    port, log = free_port(), state / f"{kind}.log"
+    command = [sys.executable, "-m", "infra.emulators", kind, "--port", str(port), "--state", state / kind]
+    process = spawn(kind, command, log, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=state)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_healthy(process, log, lambda: answers(f"{address}/health"), seconds=30)
+        yield address
+    finally:
+        stop(process)
+
+
+@pytest.fixture(scope="module")
+def storage_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[storage.Client]:
+    with emulator("storage", tmp_path_factory.mktemp("storage")) as address:
+        options = {"api_endpoint": address}
+        yield storage.Client(project="taxiway-local", credentials=AnonymousCredentials(), client_options=options)
+
+
+@pytest.fixture
+def bucket(storage_client: storage.Client) -> storage.Bucket:
+    """A new bucket."""
+    return storage_client.create_bucket(f"b{uuid.uuid4().hex[:12]}")

@@ -1,0 +1,134 @@
+"""The bucket store against the emulator: what it keeps, who wins, what can be read back."""
+
+from __future__ import annotations
+
+import threading
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flows.stores.bucket import BucketStore, data_name, month_of, rejected_name
+from flows.stores.errors import StoreFailed
+from flows.stores.ledger import unchanged
+from flows.trips.errors import Refused
+from flows.trips.month import Month, Service
+from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bucket, source, storage_client  # noqa: F401
+
+
+@pytest.fixture
+def store(bucket):  # noqa: F811
+    return BucketStore(bucket)
+
+
+def names(bucket) -> list[str]:  # noqa: F811
+    return [blob.name for blob in bucket.list_blobs()]
+
+
+def test_an_empty_bucket_has_nothing(store, tmp_path):
+    assert store.entries() == [] and store.entry(JANUARY) is None and store.counts() == {}
+    assert store.count(JANUARY) == store.count_rejected(JANUARY) == 0
+    with pytest.raises(Refused, match=r"gs://.*/data/green/green_tripdata_2021-01.parquet: the bucket does not have"):
+        store.download(JANUARY, tmp_path)
+
+
+def test_a_month_with_its_rejected_rows_and_its_ledger(store, bucket, tmp_path):  # noqa: F811
+    extra = [("new_fee", "1.25")]
+    entry = store.replace(Pass(JANUARY, tmp_path / "in", bad=7, extra=extra), source(), work_dir=tmp_path)
+    assert (entry.status, entry.rows_read, entry.rows_loaded, entry.rows_rejected) == ("loaded", 1007, 1000, 7)
+    assert store.entry(JANUARY) == entry and store.entries() == [entry] and unchanged(entry, source())
+    assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts()) == (1000, 7, {JANUARY: 1000})
+    assert names(bucket) == [
+        "data/green/green_tripdata_2021-01.parquet",
+        "rejected/green/green_tripdata_2021-01.parquet",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["in"], "the working file is removed"
+    (tmp_path / "down").mkdir()
+    file, told = store.download(JANUARY, tmp_path / "down", flow_run_id="run-2")
+    blob = bucket.get_blob(data_name(JANUARY))
+    assert told.url == f"gs://{bucket.name}/data/green/green_tripdata_2021-01.parquet"
+    assert (told.checksum, told.bytes, told.flow_run_id) == (f"generation:{blob.generation}", blob.size, "run-2")
+    assert file.stat().st_size == blob.size
+    table = pq.read_table(file)
+    assert table.schema.equals(Pass(JANUARY, tmp_path).schema) and table.num_rows == 1000
+    assert table["extra_columns"][0].as_py() == extra
+
+
+def test_twice_is_once_and_months_are_apart(store, bucket, tmp_path):  # noqa: F811
+    for month, rows, bad in ((JANUARY, 1000, 5), (FEBRUARY, 500, 2), (JANUARY, 900, 0), (JANUARY, 900, 0)):
+        store.replace(Pass(month, tmp_path, rows=rows, bad=bad), source())
+    assert store.counts() == {JANUARY: 900, FEBRUARY: 500}
+    assert (store.count_rejected(JANUARY), store.count_rejected(FEBRUARY)) == (0, 2)
+    assert len(names(bucket)) == 3
+
+
+def test_a_blocked_month_is_kept_aside_until_it_loads(store, bucket, tmp_path):  # noqa: F811
+    good = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    blocked = store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source("sha256:2"))
+    assert blocked.status == "blocked" and store.entries() == [blocked, good]
+    assert store.entry(JANUARY) == good and store.entry(JANUARY, "blocked") == blocked
+    assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
+    assert sorted(names(bucket))[:2] == [
+        "blocked/green/green_tripdata_2021-01.parquet",
+        "blocked/green/green_tripdata_2021-01.rejected.parquet",
+    ]
+    store.replace(Pass(JANUARY, tmp_path, rows=800), source("sha256:3"))
+    assert names(bucket) == ["data/green/green_tripdata_2021-01.parquet"] and store.count(JANUARY) == 800
+
+
+def test_a_large_month_goes_in_pieces(store, bucket, tmp_path, monkeypatch):  # noqa: F811
+    """More than one chunk of a resumable upload, and what arrives is what was sent."""
+    monkeypatch.setattr("flows.stores.bucket.UPLOAD_CHUNK", 256 << 10)
+    monkeypatch.setattr("google.cloud.storage.blob._MAX_MULTIPART_SIZE", 256 << 10)
+    store.replace(Pass(JANUARY, tmp_path, rows=400_000, batches=40), source())
+    assert bucket.get_blob(data_name(JANUARY)).size > 512 << 10
+    file, _ = store.download(JANUARY, tmp_path)
+    assert pq.read_table(file, columns=["vendor_id"])["vendor_id"].combine_chunks() == pa.array(
+        range(400_000), pa.int32()
+    )
+
+
+def test_loads_at_once(store, tmp_path):
+    """Every racer ends well, and data, ledger and rejected rows are those of one of them."""
+    ready, failures = threading.Barrier(4), []
+
+    def load(number: int) -> None:
+        try:
+            ready.wait()
+            store.replace(Pass(JANUARY, tmp_path, rows=100 + number, bad=number), source(f"sha256:{number}"))
+        except Exception as error:
+            failures.append(error)
+
+    loads = [threading.Thread(target=load, args=(number,)) for number in range(4)]
+    for one in loads:
+        one.start()
+    for one in loads:
+        one.join()
+    assert failures == []
+    number = int(store.entry(JANUARY).checksum.removeprefix("sha256:"))
+    assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (100 + number, number)
+
+
+def test_objects_of_others_are_no_months(store, bucket, tmp_path):  # noqa: F811
+    store.replace(Pass(JANUARY, tmp_path), source())
+    for name in (
+        "data/green/notes.txt",
+        "data/green/green_tripdata_2021-13x.parquet",
+        "data/blue/blue_tripdata_2021-01.parquet",
+    ):
+        bucket.blob(name).upload_from_string("x")
+    assert store.counts() == {JANUARY: 1000} and len(store.entries()) == 1
+
+
+def test_names():
+    month = Month(Service.FHVHV, 2024, 12)
+    assert data_name(month) == "data/fhvhv/fhvhv_tripdata_2024-12.parquet" and month_of(data_name(month)) == month
+    assert rejected_name(month) == "rejected/fhvhv/fhvhv_tripdata_2024-12.parquet"
+    assert month_of("data/green/yellow_tripdata_2024-12.parquet") is None
+
+
+def test_a_bucket_that_is_not_there(storage_client, tmp_path):  # noqa: F811
+    store = BucketStore(storage_client.bucket("nobody-has-this"))
+    with pytest.raises(StoreFailed, match="gs://nobody-has-this/") as failed:
+        store.replace(Pass(JANUARY, tmp_path), source())
+    assert "\n" not in str(failed.value)
