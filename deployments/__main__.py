@@ -12,7 +12,6 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import FlowRun, Log
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from pydantic import ValidationError
 from rich.console import Console
@@ -95,9 +94,9 @@ def run_one(
     """Run a deployment, show its logs as they come, and exit with its result: 0 only for Completed."""
 
     async def work() -> int:
-        parameters = {name: run.value_of(text) for name, _, text in (pair.partition("=") for pair in param or [])}
+        given = run.parameters_of(param or [])
         async with get_client() as client:
-            ended = await run.run_deployment(client, deployment, parameters, on_start=_started, on_log=_log)
+            ended = await run.run_deployment(client, deployment, given, on_start=_started, on_log=_log)
         message = f": {ended.state.message}" if ended.state.message else ""
         out.print(f"taxiway: {deployment}: {ended.state.name}{message}", markup=False)
         return 0 if ended.state.is_completed() else 1
@@ -121,7 +120,7 @@ def schedule(
         if problems := await schedules.problems(rule):
             raise Invalid(problems)
         async with get_client() as client:
-            found = await client.read_deployment_by_name(deployment)
+            found = await run.find(client, deployment)
             body = [DeploymentScheduleCreate(schedule=rule, active=True).model_dump(mode="json", exclude_unset=True)]
             await client.request("POST", "/deployments/{id}/schedules", path_params={"id": found.id}, json=body)
         times = ", ".join(f"{time:%Y-%m-%d %H:%M %Z}" for time in await schedules.next_times(rule))
@@ -148,10 +147,8 @@ def _exit_with(work: Coroutine[Any, Any, int]) -> None:
         status = asyncio.run(work)
     except Invalid as wrong:
         _fail(*wrong.problems, "nothing was changed")
-    except (Stopped, Locked, LockLost) as wrong:
+    except (Stopped, Locked, LockLost, run.NoDeployment) as wrong:
         _fail(str(wrong))
-    except ObjectNotFound as wrong:
-        _fail(f"the server does not have it: {reason(wrong.http_exc)}")
     except httpx.HTTPStatusError as wrong:
         _fail(reason(wrong))
     except httpx.HTTPError as wrong:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFilterTimestamp
 from prefect.client.schemas.objects import FlowRun, Log
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import LogSort
+from prefect.exceptions import ObjectNotFound
 
 from deployments.observe import everything
 
@@ -21,10 +23,36 @@ LATE = dt.timedelta(seconds=30)
 LONG_AGO = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
 
+class NoDeployment(LookupError):
+    """The server has no deployment of that name."""
+
+
 async def start(client: PrefectClient, deployment: str, parameters: Mapping[str, Any]) -> FlowRun:
-    """Create a run of the deployment called `flow/deployment`. Raises ObjectNotFound, or what the API refuses."""
-    found = await client.read_deployment_by_name(deployment)
-    return await client.create_flow_run_from_deployment(found.id, parameters=dict(parameters))
+    """Create a run of the deployment called `flow/deployment`.
+
+    A single value for a parameter that is a list becomes a list of one. Raises NoDeployment, or HTTPStatusError where
+    the API refuses the parameters.
+    """
+    found = await find(client, deployment)
+    properties = (found.parameter_openapi_schema or {}).get("properties", {})
+    given = {
+        name: [value] if is_list(properties.get(name, {})) and not isinstance(value, list) else value
+        for name, value in parameters.items()
+    }
+    return await client.create_flow_run_from_deployment(found.id, parameters=given)
+
+
+async def find(client: PrefectClient, deployment: str) -> DeploymentResponse:
+    """The deployment called `flow/deployment`. Raises NoDeployment."""
+    try:
+        return await client.read_deployment_by_name(deployment)
+    except (ObjectNotFound, ValueError):
+        raise NoDeployment(f"the server has no deployment {deployment}; a name is flow/deployment") from None
+
+
+def is_list(schema: Mapping[str, Any]) -> bool:
+    """Whether a parameter of this JSON schema takes a list."""
+    return any(branch.get("type") == "array" for branch in (schema, *schema.get("anyOf", ())))
 
 
 async def follow(client: PrefectClient, run_id: UUID, on_log: Callable[[Log], None], *, poll: float = 1.0) -> FlowRun:
@@ -59,6 +87,12 @@ async def run_deployment(
     run = await start(client, deployment, parameters)
     on_start(run)
     return await follow(client, run.id, on_log, poll=poll)
+
+
+def parameters_of(pairs: Iterable[str]) -> dict[str, Any]:
+    """NAME=VALUE from the command line as parameters; a name may be in capitals, as in a Makefile."""
+    split = (pair.partition("=") for pair in pairs)
+    return {name.strip().lower(): value_of(text) for name, _, text in split}
 
 
 def value_of(text: str) -> Any:

@@ -15,6 +15,7 @@ from flows.trips.contract import schema
 from flows.trips.errors import Refused
 from flows.trips.layouts import read_layout
 from flows.trips.month import Month
+from flows.trips.quality import CheckResult, Profile, Quality
 from flows.trips.raw import Broken, RawBatch, RawFile
 from flows.trips.read_csv import CsvFile
 from flows.trips.read_parquet import ParquetFile
@@ -72,6 +73,8 @@ class Cleaning:
         month, rejected: as given.
         schema: the schema of every clean batch.
         counts: what became of the rows so far; final once the reader is exhausted.
+        checks: what the quality checks say of the clean rows; empty until the reader is exhausted.
+        profile: when the trips began, for a report; None until the reader is exhausted.
         failure: what ended the pass early, or None. A consumer in C (ADBC) shows it only as a text.
 
     Raises:
@@ -83,8 +86,9 @@ class Cleaning:
     ) -> None:
         self.month, self.rejected = month, rejected
         self.schema = schema(month.service)
-        self.failure: Exception | None = None
-        self.checks: list = []
+        self.failure: BaseException | None = None
+        self.checks: list[CheckResult] = []
+        self.profile: Profile | None = None
         self._subject = subject or str(path)
         self._rules = [rule for rule in rules if rule.column in self.schema.names]
         self._file = open_raw(path, self._subject)
@@ -114,18 +118,19 @@ class Cleaning:
 
     def _pass(self) -> Iterator[pa.RecordBatch]:
         try:
-            for raw in self._file.batches():
-                batch = self._clean(raw)
-                if len(batch):
-                    yield batch
-            if not self.counts.rows_read:
-                raise Refused(self._subject, "has a header and not one row")
+            with Quality(self.month, self.rejected.parent) as quality:
+                for raw in self._file.batches():
+                    batch = self._clean(raw)
+                    if len(batch):
+                        quality.add(batch)
+                        yield batch
+                if not self.counts.rows_read:
+                    raise Refused(self._subject, "has a header and not one row")
+                self.checks = quality.results(self.counts.rows_read, self.counts.missing_columns)
+                self.profile = quality.profile
             self._rejected.close()
-        except Exception as error:
+        except BaseException as error:  # GeneratorExit too: a consumer that stops early
             self.failure = error
-            self._rejected.discard()
-            raise
-        except GeneratorExit:
             self._rejected.discard()
             raise
 

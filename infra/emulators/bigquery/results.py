@@ -83,7 +83,7 @@ def page_of_table(cursor: Cursor, table: Table, where: str | None, fields: list[
 
 
 def _page(batches: list[pa.RecordBatch], fields: list[Field], start: int, most: int, query: Any) -> dict[str, Any]:
-    codes = [_encoder(field, query.get("formatOptions.useInt64Timestamp") == "true") for field in fields]
+    codes = [_encoder(field, query.get("formatOptions.useInt64Timestamp", "").lower() == "true") for field in fields]
     rows = [row for batch in batches for row in _rows(batch, codes)]
     page: dict[str, Any] = {"rows": rows[:most]} if most else {}
     return page | ({"pageToken": str(start + most)} if most and len(rows) > most else {})
