@@ -1,0 +1,72 @@
+"""The docker command, and what its failures mean in one line each."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from infra.settings import ROOT
+
+
+class DockerFailed(RuntimeError):
+    """A docker command failed; the message is one clear line."""
+
+
+# What the command or the daemon says, whatever stands around it -> what to do about it.
+_KNOWN = {
+    "cannot connect to the docker daemon": "no Docker engine answers; start it, or set DOCKER_HOST",
+    "permission denied while trying to connect": "this user may not use the Docker engine; add it to the group docker",
+    "no basic auth credentials": "the registry wants a login; run: docker login {registry}",
+    "unauthorized": "the registry wants a login; run: docker login {registry}",
+    "denied: requested access": "the registry refuses this login for that repository; run: docker login {registry}",
+    "no space left on device": "no space is left for Docker; docker system df shows what takes it",
+    "port is already allocated": "a port is taken; {detail}",
+    "address already in use": "a port is taken; {detail}",
+}
+
+
+def docker(*arguments: str, env: Mapping[str, str] | None = None, registry: str = "", show: bool = False) -> str:
+    """Run a docker command in the project's folder and return what it printed.
+
+    Args:
+        arguments: after `docker`.
+        env: the whole environment; None for ours.
+        registry: the registry's name, for the message about a missing login.
+        show: let it print (a build's progress) instead of returning it.
+
+    Raises:
+        DockerFailed: there is no docker command, no engine, or the command failed.
+    """
+    try:
+        done = subprocess.run(
+            ["docker", *arguments],
+            cwd=ROOT,
+            env=dict(env) if env is not None else None,
+            stdin=subprocess.DEVNULL,
+            stdout=None if show else subprocess.PIPE,
+            stderr=None if show else subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise DockerFailed("there is no docker command here; install Docker Engine with Compose and Buildx") from None
+    if done.returncode:
+        said = "" if show else done.stderr + done.stdout
+        raise DockerFailed(meaning(arguments, said, registry))
+    return "" if show else done.stdout.strip()
+
+
+def meaning(arguments: Sequence[str], said: str, registry: str) -> str:
+    """What a failed command's output means, on one line."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    for line in lines:
+        for known, means in _KNOWN.items():
+            if known in line.lower():
+                return means.format(registry=registry, detail=line)
+    what = f"docker {' '.join(arguments[:2])} failed"
+    return f"{what}: {lines[-1]}" if lines else what
+
+
+def require_engine() -> None:
+    """Return if a Docker engine answers. Raises DockerFailed, with what to do, otherwise."""
+    docker("version", "--format", "{{.Server.Version}}")
