@@ -17,9 +17,12 @@ SOURCE_URL ?=
 KEEP ?=
 FILE ?=
 
+# Where KEEP=1 left a stack running, every target that asks the API asks that one.
+-include .taxiway/stack.env
+
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 # The virtual environment is a real target: remade when a lock changes, else nothing to do.
 .venv/.installed: requirements-dev.lock requirements-uv.lock

@@ -43,6 +43,7 @@ class Stack:
         self.state, self.config, self.keep = state.resolve(), config, keep
         self.ports = {name: free_port() for name in ("postgres", "prefect", "storage", "bigquery")}
         self._running = self.state / "stack.json"
+        self._environment_file = self.state / "stack.env"
         self._processes: list[Process] = []
 
     # What it offers
@@ -107,6 +108,8 @@ class Stack:
             self._start_prefect()
             for emulator in emulators:
                 self._wait(emulator, "/health", 60)
+            if self.keep:
+                self._write_environment()
         except BaseException:
             self.down()
             raise
@@ -138,6 +141,7 @@ class Stack:
         stop_all(self._processes)
         self._processes = []
         self._running.unlink(missing_ok=True)
+        self._environment_file.unlink(missing_ok=True)
 
     def __enter__(self) -> Stack:
         self.up()
@@ -145,6 +149,13 @@ class Stack:
 
     def __exit__(self, *exc: object) -> None:
         self.down()
+
+    def _write_environment(self) -> None:
+        """For the Makefile: against a kept stack its targets work as they are. Secrets are in it: mode 600."""
+        self._environment_file.unlink(missing_ok=True)
+        self._environment_file.touch(mode=0o600)
+        lines = [f"export {name} = {value}\n" for name, value in self.operator_environment.items()]
+        self._environment_file.write_text("".join(lines))
 
     # The parts
 
@@ -251,7 +262,8 @@ def main(verb: str) -> None:
     """`down`: stop a kept stack. `destroy`: remove its state as well."""
     state = settings().state_dir
     stopped = stop_all(read_running(state / "stack.json"))
-    (state / "stack.json").unlink(missing_ok=True)
+    for name in ("stack.json", "stack.env"):
+        (state / name).unlink(missing_ok=True)
     if verb == "destroy":
         shutil.rmtree(state, ignore_errors=True)
     print(f"taxiway: {stopped} processes stopped" if stopped else "taxiway: nothing was running")
