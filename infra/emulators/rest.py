@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -47,6 +48,12 @@ def not_found(message: str) -> GoogleError:
     return GoogleError(404, "notFound", message)
 
 
+def fault(error: Exception) -> GoogleError:
+    """A fault of the emulator itself. A 500 would be truer, but Google's clients repeat those for ten minutes."""
+    logging.getLogger(__name__).error("A fault of the emulator", exc_info=error)
+    return GoogleError(501, "notImplemented", f"The emulator failed: {type(error).__name__}: {error}")
+
+
 def only_known(given: dict[str, Any], known: set[str], where: str) -> None:
     """Raise a 501 `GoogleError` naming the keys of `given` that are set and that nothing here would honour."""
     unknown = sorted(key for key, value in given.items() if key not in known and value not in (None, {}, [], ""))
@@ -59,6 +66,7 @@ def application(routes: Sequence[BaseRoute], lifespan: AbstractAsyncContextManag
     common = [Route("/health", _health), Route("/token", _token, methods=["POST"])]
     handlers = {
         GoogleError: lambda _, error: error.response(),
+        Exception: lambda _, error: fault(error).response(),
         HTTPException: lambda request, _: unsupported(f"{request.method} {request.url.path}").response(),
     }
     return Starlette(routes=[*common, *routes], exception_handlers=handlers, lifespan=lifespan)

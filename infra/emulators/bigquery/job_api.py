@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ _QUERY = {
     "kind",
 }
 _OF_JOB = {"query", "useLegacySql", "queryParameters", "parameterMode", "defaultDataset", "useQueryCache"}
+_KEPT = 24 * 3600  # seconds that results are kept, as long as Google keeps them; looked at when the emulator starts
 _PATIENCE = 10.0  # seconds that a request for results waits where it does not say
 
 
@@ -44,12 +46,15 @@ class JobApi:
     def __init__(self, db: Database, kept: Path) -> None:
         self._db, self._kept = db, kept
         kept.mkdir(exist_ok=True)
+        for result in kept.iterdir():
+            if time.time() - result.stat().st_mtime > _KEPT:
+                result.unlink()
         self._jobs = Jobs(db, self._run)
 
     def admit(self, body: dict[str, Any], *, uploaded: bool = False) -> None:
         """Raise where a job asks for what cannot be done."""
         configuration = body.get("configuration") or {}
-        only_known(body, _JOB | set(), "a job")
+        only_known(body, _JOB, "a job")
         only_known(configuration, _CONFIGURATION, "a job's configuration")
         match [kind for kind in ("load", "query", "copy", "extract") if kind in configuration]:
             case ["load"]:

@@ -17,7 +17,7 @@ import duckdb
 from infra.emulators.bigquery import database
 from infra.emulators.bigquery.catalog import duplicate
 from infra.emulators.bigquery.database import Cursor, Database
-from infra.emulators.rest import GoogleError, invalid, not_found
+from infra.emulators.rest import GoogleError, fault, invalid, not_found
 
 _AT_ONCE = 4  # jobs that run together; DuckDB shares its threads among them
 _STATUS = {"notFound": 404, "duplicate": 409, "notImplemented": 501, "internalError": 500, "backendError": 500}
@@ -181,4 +181,4 @@ def _told(job: Job, error: Exception) -> GoogleError:
         return GoogleError(400, "stopped", "Job execution was cancelled: User requested cancellation")
     if isinstance(error, GoogleError):
         return error
-    return GoogleError(500, "internalError", f"{type(error).__name__}: {error}")
+    return fault(error)

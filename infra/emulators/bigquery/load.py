@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.emulators.bigquery import catalog, gcs, schema, sources
 from infra.emulators.bigquery.database import Cursor, Database
+from infra.emulators.bigquery.faults import told_as_google
 from infra.emulators.bigquery.jobs import Job
 from infra.emulators.bigquery.schema import Field
 from infra.emulators.bigquery.writing import Target, write
@@ -34,6 +35,7 @@ _KNOWN = {
     "allowJaggedRows",
     "encoding",
 }
+_READING = "Error while reading data, error message: "
 _FORMATS = ("PARQUET", "NEWLINE_DELIMITED_JSON", "CSV")
 
 
@@ -54,7 +56,7 @@ def run(db: Database, job: Job) -> None:
     target = Target.of(options, "WRITE_APPEND")
     with tempfile.TemporaryDirectory() as folder:
         paths = [job.media] if job.media else gcs.fetch(options["sourceUris"], Path(folder))
-        with db.transaction(catalog.key(target.table)) as cursor:
+        with told_as_google("invalid", _READING), db.transaction(catalog.key(target.table)) as cursor:
             job.watch(cursor)
             fields, select = _source(cursor, target, paths, options)
             rows = write(cursor, target, fields, select)

@@ -5,34 +5,41 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import sqlglot
 from sqlglot import exp
+from sqlglot.tokens import TokenType
 
 from infra.emulators.bigquery import schema
 from infra.emulators.rest import GoogleError, unsupported
 
-Parameters = dict[str | int, exp.Expression]
+Parameters = dict[str, exp.Expression]
+
+_POSITION = "position_"
 
 
 def of(request: dict[str, Any]) -> Parameters:
-    """The parameters of a query's configuration: by lower-case name, or by position from 0."""
+    """The parameters of a query's configuration: by lower-case name, or by place."""
     given = request.get("queryParameters") or []
     if (request.get("parameterMode") or "").upper() == "NAMED" or any(each.get("name") for each in given):
         return {each["name"].lower(): _literal(each) for each in given}
-    return {position: _literal(each) for position, each in enumerate(given)}
+    return {f"{_POSITION}{position}": _literal(each) for position, each in enumerate(given)}
+
+
+def numbered(query: str) -> str:
+    """The query with each `?` as a name by its place in the text, which a parsed tree no longer tells."""
+    marks = [t for t in sqlglot.tokenize(query, read="bigquery") if t.token_type == TokenType.PLACEHOLDER]
+    for position, mark in reversed(list(enumerate(marks))):
+        query = f"{query[: mark.start]}@{_POSITION}{position}{query[mark.end + 1 :]}"
+    return query
 
 
 def bind(tree: exp.Expression, parameters: Parameters) -> exp.Expression:
     """Put the parameters where the query names them; raises 400 for one that is not given."""
-    position = 0
-    # By position means by place in the text, and a tree is walked in that order depth first.
-    for node in list(tree.find_all(exp.Parameter, exp.Placeholder, bfs=False)):
-        if isinstance(node, exp.Parameter):
-            key: str | int = node.name.lower()
-        else:
-            key, position = position, position + 1
-        if key not in parameters:
-            raise GoogleError(400, "invalidQuery", f"Query parameter '{key}' not found")
-        node.replace(parameters[key].copy())
+    for node in list(tree.find_all(exp.Parameter)):
+        name = node.name.lower()
+        if name not in parameters:
+            raise GoogleError(400, "invalidQuery", f"Query parameter '{name}' not found")
+        node.replace(parameters[name].copy())
     return tree
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from infra.emulators.bigquery import catalog, results
 from infra.emulators.bigquery.database import Cursor, Database
+from infra.emulators.bigquery.faults import told_as_google
 from infra.emulators.bigquery.jobs import Job
 from infra.emulators.bigquery.names import Dataset, Table
 from infra.emulators.bigquery.sql import Statement, translate
@@ -49,7 +46,7 @@ def admit(configuration: dict[str, Any]) -> None:
 def run(db: Database, job: Job, folder: Path) -> None:
     """Run the query. The rows of a SELECT without a destination go to a file in `folder`."""
     options = job.configuration["query"]
-    with told_as_google():
+    with told_as_google("invalidQuery"):
         statement = _translated(db, job.reference["projectId"], options)
         if statement.kind == "SELECT" and options.get("destinationTable"):
             _select_into(db, job, statement, Target.of(options, "WRITE_EMPTY"))
@@ -67,7 +64,7 @@ def run(db: Database, job: Job, folder: Path) -> None:
 
 def dry_run(db: Database, project: str, options: dict[str, Any]) -> dict[str, Any]:
     """What a query would be: its `statistics.query`; raises as running it would."""
-    with told_as_google():
+    with told_as_google("invalidQuery"):
         statement = _translated(db, project, options)
         if statement.kind in ("CREATE_TABLE", "DROP_TABLE"):
             return _told(statement)
@@ -76,23 +73,6 @@ def dry_run(db: Database, project: str, options: dict[str, Any]) -> dict[str, An
             cursor.fetchall()
             fields = results.fields_of(cursor.sql(statement.sql)) if not statement.changes_rows else []
             return _told(statement) | ({"schema": {"fields": fields}} if fields else {})
-
-
-@contextmanager
-def told_as_google() -> Iterator[None]:
-    """Turn DuckDB's errors into the answers they stand for."""
-    try:
-        yield
-    except duckdb.NotImplementedException as error:
-        raise unsupported(_line(error)) from None
-    except duckdb.CatalogException as error:
-        if "Function" in str(error):
-            raise unsupported(_line(error)) from None
-        raise GoogleError(400, "invalidQuery", _line(error)) from None
-    except duckdb.OutOfMemoryException as error:
-        raise GoogleError(400, "resourcesExceeded", _line(error)) from None
-    except duckdb.Error as error:
-        raise GoogleError(400, "invalidQuery", _line(error)) from None
 
 
 def _translated(db: Database, project: str, options: dict[str, Any]) -> Statement:
@@ -120,7 +100,9 @@ def _select_into(db: Database, job: Job, statement: Statement, target: Target) -
     with db.transaction(catalog.key(target.table)) as cursor:
         job.watch(cursor)
         fields = results.fields_of(cursor.sql(statement.sql))
-        rows = write(cursor, target, fields, statement.sql)
+        write(cursor, target, fields, statement.sql)
+        # What is read back is the table, which an append leaves with more rows than the query gave.
+        rows = int(catalog.table_read(cursor, target.table.whole)["numRows"])
         job.resource["_result"] = {
             "fields": fields,
             "rows": rows,
@@ -194,7 +176,3 @@ def _ddl(table: Table, done: str) -> dict[str, Any]:
 def _known(statement: Statement) -> Table:
     assert statement.target is not None
     return statement.target
-
-
-def _line(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0]

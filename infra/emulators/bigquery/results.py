@@ -67,7 +67,8 @@ def page_of_file(path: Path, fields: list[Field], query: Any) -> dict[str, Any]:
         batches, seen = [], 0
         for number in range(reader.num_record_batches):
             batch = reader.get_batch(number)
-            batches += [batch.slice(max(0, start - seen), most)] if start < seen + batch.num_rows else []
+            if start < seen + batch.num_rows:
+                batches.append(batch.slice(max(0, start - seen), start + most + 1 - max(start, seen)))
             seen += batch.num_rows
             if seen > start + most:
                 break

@@ -75,7 +75,8 @@ def translate(
 
 def _parsed(query: str) -> exp.Expression:
     try:
-        trees = [tree for tree in sqlglot.parse(query, read="bigquery") if tree is not None]
+        numbered = query_parameters.numbered(query)
+        trees = [tree for tree in sqlglot.parse(numbered, read="bigquery") if tree is not None]
     except (ParseError, TokenError) as error:
         raise GoogleError(400, "invalidQuery", f"Syntax error: {str(error).splitlines()[0]}") from None
     if len(trees) != 1:
@@ -115,7 +116,9 @@ class _Names:
         ]
 
     def table(self, node: exp.Table) -> Table:
-        if not isinstance(node.this, exp.Identifier) or "$" in node.name or "*" in node.name:
+        parts = {part.name.upper() for part in node.parts}
+        known = isinstance(node.this, exp.Identifier) and "INFORMATION_SCHEMA" not in parts
+        if not known or "$" in node.name or "*" in node.name or node.name.startswith("__"):
             raise unsupported(f"the table expression {node.sql('bigquery')}")
         project, dataset = node.catalog or self._project, node.db
         if not dataset and self._default is None:
@@ -133,11 +136,14 @@ def _rename(node: exp.Table, table: Table) -> None:
 
 
 def _refuse(tree: exp.Expression) -> None:
-    for node in tree.find_all(exp.Anonymous, exp.SafeFunc, exp.AnonymousAggFunc):
+    for node in tree.find_all(exp.Anonymous, exp.SafeFunc, exp.AnonymousAggFunc, exp.Format):
         raise unsupported(f"the function {node.sql('bigquery').split('(')[0]}")
     for node in tree.find_all(exp.Extract):
         if node.name.upper() in _UNLIKE or isinstance(node.this, exp.WeekStart):
             raise unsupported(f"EXTRACT({node.this.sql('bigquery')} FROM ...)")
+    for node in tree.find_all(exp.TimestampTrunc, exp.DatetimeTrunc, exp.DateDiff, exp.DatetimeDiff, exp.TimestampDiff):
+        if "WEEK" in str(node.args.get("unit")).upper():
+            raise unsupported(node.sql("bigquery"))
     for node in tree.find_all(exp.Struct, exp.TableSample, exp.Pivot, exp.Version):
         raise unsupported(node.sql("bigquery")[:60])
 
@@ -165,7 +171,8 @@ def _name_columns(tree: exp.Query) -> None:
 
 
 def _duckdb(tree: exp.Expression, request: dict[str, Any]) -> str:
-    for node in list(tree.find_all(*_DIFFERENT)):
+    # The innermost first: what stands around it then takes it along as it is to be.
+    for node in reversed(list(tree.find_all(*_DIFFERENT))):
         _DIFFERENT[type(node)](node)
     query_parameters.bind(tree, query_parameters.of(request))
     try:
@@ -203,9 +210,33 @@ def _same_type(node: exp.Expression) -> None:
 
 
 def _from_one(node: exp.Extract) -> None:
-    # Sunday is 1 in GoogleSQL and 0 in DuckDB.
+    # Sunday is 1 in GoogleSQL and 0 in DuckDB, whose weeks are the ISO's.
     if node.name.upper() == "DAYOFWEEK":
         node.replace(exp.paren(exp.Add(this=node.copy(), expression=exp.Literal.number(1))))
+    elif node.name.upper() == "ISOWEEK":
+        node.set("this", exp.var("WEEK"))
+
+
+def _whole_units(node: exp.TimestampDiff) -> None:
+    # TIMESTAMP_DIFF counts whole units; the others, and all of DuckDB's date_diff, count the boundaries between.
+    unit = exp.Literal.string(node.args["unit"].name.lower())
+    node.replace(exp.Anonymous(this="date_sub", expressions=[unit, node.expression.copy(), node.this.copy()]))
+
+
+def _cast(node: exp.Cast) -> None:
+    # A half is rounded away from zero, to the even number in DuckDB; and a NUMERIC's text has no zeros at its end.
+    if node.to.this == exp.DataType.Type.BIGINT:
+        _where_type(node, "DOUBLE", "CAST(ROUND(TRY_CAST({0} AS DOUBLE)) AS BIGINT)")
+    elif node.to.this == exp.DataType.Type.TEXT:
+        _where_type(node, "DECIMAL%", "RTRIM(RTRIM(CAST({0} AS TEXT), '0'), '.')")
+
+
+def _where_type(node: exp.Cast, kind: str, instead: str) -> None:
+    """Let `instead` stand for the cast where its operand is of the DuckDB type `kind`, which only DuckDB knows."""
+    inner = node.this.sql("duckdb", identify=True)
+    special = sqlglot.parse_one(instead.format(inner), read="duckdb")
+    is_kind = sqlglot.parse_one(f"TYPEOF({inner}) LIKE '{kind}'", read="duckdb")
+    node.replace(exp.Case(ifs=[exp.If(this=is_kind, true=special)], default=node.copy()))
 
 
 _DIFFERENT: dict[type, Callable[[Any], None]] = {
@@ -216,4 +247,7 @@ _DIFFERENT: dict[type, Callable[[Any], None]] = {
     exp.DateAdd: _same_type,
     exp.DateSub: _same_type,
     exp.Extract: _from_one,
+    exp.TimestampDiff: _whole_units,
+    exp.Cast: _cast,
+    exp.TryCast: _cast,
 }

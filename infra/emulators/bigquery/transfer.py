@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.emulators.bigquery import catalog, gcs, partitions, schema
 from infra.emulators.bigquery.database import Cursor, Database
+from infra.emulators.bigquery.faults import told_as_google
 from infra.emulators.bigquery.jobs import Job
 from infra.emulators.bigquery.names import Table, literal, quoted
 from infra.emulators.bigquery.writing import Target, write
@@ -29,7 +30,8 @@ def run_copy(db: Database, job: Job) -> None:
     """Copy one or several tables or partitions; a table that is made on the way is laid out as the first source."""
     options = job.configuration["copy"]
     sources = [Table.of(each) for each in options.get("sourceTables") or [options["sourceTable"]]]
-    with db.transaction(catalog.key(Table.of(options["destinationTable"]))) as cursor:
+    table = Table.of(options["destinationTable"])
+    with told_as_google("invalid"), db.transaction(catalog.key(table)) as cursor:
         job.watch(cursor)
         resources = [catalog.table(cursor, source) for source in sources]
         layout = {key: resources[0][key] for key in ("timePartitioning", "clustering") if key in resources[0]}
@@ -56,7 +58,7 @@ def run_extract(db: Database, job: Job) -> None:
     source, uri = Table.of(options["sourceTable"]), options["destinationUris"][0]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "extract"
-        with db.cursor() as cursor:
+        with told_as_google("invalid"), db.cursor() as cursor:
             job.watch(cursor)
             _copy_out(cursor, source, path, options)
         gcs.store(path, uri.replace("*", "000000000000"))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import duckdb
-
 from infra.emulators.bigquery import catalog, partitions, schema
 from infra.emulators.bigquery.catalog import Resource
 from infra.emulators.bigquery.database import Cursor
@@ -64,10 +62,7 @@ def write(cursor: Cursor, target: Target, fields: list[Field], select: str) -> i
     where = partitions.condition(target.table, resource)
     _make_room(cursor, target, where)
     before = _count(cursor, target.table, where) if where else 0
-    try:
-        cursor.execute(f"INSERT INTO {target.table.sql} BY NAME {select}")
-    except duckdb.ConstraintException as error:
-        raise invalid(f"Error while reading data, error message: {error}") from None
+    cursor.execute(f"INSERT INTO {target.table.sql} BY NAME {select}")
     rows = cursor.fetchall()[0][0]
     if where and _count(cursor, target.table, where) - before != rows:
         partition = target.table.partition
