@@ -12,7 +12,14 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
 from flows.stores.errors import StoreFailed
 
-GOOGLE_ERRORS = (GoogleAPIError, GoogleAuthError, requests.RequestException, DataCorruption, InvalidResponse)
+GOOGLE_ERRORS = (
+    GoogleAPIError,
+    GoogleAuthError,
+    requests.RequestException,
+    DataCorruption,
+    InvalidResponse,
+    TimeoutError,
+)
 
 
 @contextmanager

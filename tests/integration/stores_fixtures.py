@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
+from google.cloud import bigquery, storage
 
 from flows.stores.ledger import LoadSource
 from flows.trips.contract import schema
@@ -185,3 +185,18 @@ def storage_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[storage
 def bucket(storage_client: storage.Client) -> storage.Bucket:
     """A new bucket."""
     return storage_client.create_bucket(f"b{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture(scope="module")
+def bigquery_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bigquery.Client]:
+    with emulator("bigquery", tmp_path_factory.mktemp("bigquery")) as address:
+        options = {"api_endpoint": address}
+        yield bigquery.Client(project="taxiway-local", credentials=AnonymousCredentials(), client_options=options)
+
+
+@pytest.fixture
+def dataset(bigquery_client: bigquery.Client) -> str:
+    """A new dataset."""
+    name = f"d{uuid.uuid4().hex[:12]}"
+    bigquery_client.create_dataset(name)
+    return name

@@ -1,0 +1,125 @@
+"""The warehouse store against the emulator: what it keeps, in which columns, and how often it is loaded."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pyarrow as pa
+import pytest
+
+from flows.stores.errors import StoreFailed
+from flows.stores.ledger import unchanged
+from flows.stores.warehouse import WarehouseStore
+from flows.trips.month import Month, Service
+from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bigquery_client, dataset, source  # noqa: F401
+
+
+@pytest.fixture
+def store(bigquery_client, dataset):  # noqa: F811
+    return WarehouseStore(bigquery_client, dataset)
+
+
+@pytest.fixture
+def query(bigquery_client, dataset):  # noqa: F811
+    return lambda text: [tuple(row) for row in bigquery_client.query(text.format(dataset)).result()]
+
+
+def test_an_empty_dataset_has_nothing(store):
+    assert store.entries() == [] and store.entry(JANUARY) is None and store.counts() == {}
+    assert store.count(JANUARY) == store.count_rejected(JANUARY) == 0
+
+
+def test_a_month_with_its_rejected_rows_and_its_ledger(store, query, tmp_path):
+    extra = [("new_fee", "1.25")]
+    work = tmp_path / "work"
+    work.mkdir()
+    entry = store.replace(Pass(JANUARY, tmp_path, bad=7, extra=extra, value=-0.1), source(), work_dir=work)
+    assert (entry.status, entry.rows_read, entry.rows_loaded, entry.rows_rejected) == ("loaded", 1007, 1000, 7)
+    assert store.entry(JANUARY) == entry and store.entries() == [entry] and unchanged(entry, source())
+    assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts()) == (1000, 7, {JANUARY: 1000})
+    assert list(work.iterdir()) == []
+    row = "pickup_datetime, trip_distance, store_and_fwd_flag, ehail_fee, extra_columns, source_month"
+    assert query(f"SELECT {row} FROM {{}}.green_trips WHERE vendor_id = 1") == [
+        (dt.datetime(2021, 1, 31, 23, 59, 59, 123456), -0.1, None, None, '{"new_fee":"1.25"}', dt.date(2021, 1, 1))
+    ]
+
+
+def test_the_tables_have_the_contracts_types(store, bigquery_client, dataset, tmp_path):  # noqa: F811
+    """Also those of columns without one value, which a guess would make INTEGER."""
+    store.replace(Pass(JANUARY, tmp_path), source())
+    table = bigquery_client.get_table(f"{dataset}.green_trips")
+    types = {field.name: (field.field_type, field.mode) for field in table.schema}
+    assert types["ehail_fee"] == ("FLOAT", "NULLABLE") and types["request_source"] == ("STRING", "NULLABLE")
+    assert types["pickup_datetime"] == ("DATETIME", "REQUIRED") and types["passenger_count"] == ("INTEGER", "NULLABLE")
+    assert types["source_month"] == ("DATE", "REQUIRED") and types["extra_columns"] == ("STRING", "NULLABLE")
+    assert (table.time_partitioning.type_, table.time_partitioning.field) == ("MONTH", "source_month")
+
+
+def test_twice_is_once_and_months_are_apart(store, tmp_path):
+    for month, rows, bad in ((JANUARY, 1000, 5), (FEBRUARY, 500, 2), (JANUARY, 900, 0), (JANUARY, 900, 0)):
+        store.replace(Pass(month, tmp_path, rows=rows, bad=bad), source())
+    assert store.counts() == {JANUARY: 900, FEBRUARY: 500}
+    assert (store.count_rejected(JANUARY), store.count_rejected(FEBRUARY)) == (0, 2)
+    assert [entry.month for entry in store.entries()] == ["2021-01", "2021-02"]
+
+
+@pytest.mark.parametrize("service", list(Service))
+def test_every_service(store, tmp_path, service):
+    month = Month(service, 2024, 12)
+    assert store.replace(Pass(month, tmp_path), source()).rows_loaded == store.count(month) == 1000
+    assert store.counts() == {month: 1000}
+
+
+def test_a_month_without_rows(store, tmp_path):
+    store.replace(Pass(JANUARY, tmp_path), source())
+    assert store.replace(Pass(JANUARY, tmp_path, rows=0, bad=3), source("sha256:2")).rows_read == 3
+    assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (0, 3)
+
+
+def test_a_blocked_month_is_kept_aside_until_it_loads(store, query, tmp_path):
+    good = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    blocked = store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source("sha256:2"))
+    assert blocked.status == "blocked" and store.entries() == [blocked, good]
+    assert store.entry(JANUARY) == good and store.entry(JANUARY, "blocked") == blocked
+    assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
+    kept = (
+        "SELECT (SELECT COUNT(*) FROM {0}.green_trips_blocked), (SELECT COUNT(*) FROM {0}.green_trips_blocked_rejected)"
+    )
+    assert query(kept) == [(300, 4)]
+    store.replace(Pass(JANUARY, tmp_path, rows=800), source("sha256:3"))
+    assert [entry.status for entry in store.entries()] == ["loaded"] and store.count(JANUARY) == 800
+    assert query(kept) == [(0, 0)]
+
+
+def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):
+    store.replace(Pass(JANUARY, tmp_path), source())
+    whole = Pass(JANUARY, tmp_path).schema
+    store.replace(Pass(FEBRUARY, tmp_path, schema=whole.insert(3, pa.field("robot_fee", pa.float64()))), source())
+    assert store.counts() == {JANUARY: 1000, FEBRUARY: 1000}
+    assert query("SELECT COUNT(*), COUNT(robot_fee) FROM {}.green_trips") == [(2000, 0)]
+
+
+def test_another_type_is_refused_and_the_old_month_stays(store, tmp_path):
+    entry = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    schema = Pass(JANUARY, tmp_path).schema
+    other = schema.set(schema.get_field_index("vendor_id"), pa.field("vendor_id", pa.string()))
+    wrong = Pass(JANUARY, tmp_path, schema=other)
+    plain = Pass(JANUARY, tmp_path)
+
+    def renamed(count: int, start: int) -> pa.RecordBatch:
+        columns = plain._batch(count, start).columns
+        at = other.get_field_index("vendor_id")
+        return pa.RecordBatch.from_arrays(
+            [c.cast(pa.string()) if n == at else c for n, c in enumerate(columns)], schema=other
+        )
+
+    wrong._batch = renamed
+    with pytest.raises(StoreFailed, match=r"green_trips: .*vendor_id") as failed:
+        store.replace(wrong, source("sha256:2"))
+    assert "\n" not in str(failed.value)
+    assert store.entries() == [entry] and (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
+
+
+def test_a_dataset_that_is_not_there(bigquery_client, tmp_path):  # noqa: F811
+    with pytest.raises(StoreFailed, match="nobody_has_this"):
+        WarehouseStore(bigquery_client, "nobody_has_this").replace(Pass(JANUARY, tmp_path), source())
