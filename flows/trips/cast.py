@@ -126,12 +126,17 @@ def _by_word(text: pa.StringArray, column: Column) -> pa.Array:
 
 def _unreadable_text(text: pa.StringArray) -> pa.BooleanArray | None:
     r"""Where a text holds what no store takes: a NUL, or bytes that were not UTF-8 (which readers mark as `\xNN`)."""
-    data = text.buffers()[2]
-    raw = data.to_pybytes() if data else b""
+    raw = _bytes(text)
     if b"\0" not in raw and b"\\x" not in raw:
         return None
     bad = pc.fill_null(pc.match_substring_regex(text, r"\x00|\\x[89a-f][0-9a-f]"), False)
     return bad if pc.any(bad).as_py() else None
+
+
+def _bytes(text: pa.StringArray) -> bytes:
+    """The bytes of all the texts, one after the other."""
+    data = text.buffers()[2]
+    return data.to_pybytes() if data else b""
 
 
 # Numbers
@@ -150,14 +155,15 @@ def _number(values: pa.Array, column: Column) -> Cast:
 
 def _number_of_text(text: pa.StringArray, column: Column) -> Cast:
     try:
-        return _of_number(text.cast(column.type), column)
+        if b"x" not in _bytes(text).lower():  # a cast alone would take 0x10 for 16
+            return _of_number(text.cast(column.type), column)
     except pa.ArrowInvalid:
         pass
-    trimmed = _without_nothing(text)
-    by_word = _by_word(trimmed, column) if column.words else pa.nulls(len(text), column.type)
+    # A word first: of a payment, "NA" says that it is unknown, not that there is nothing.
+    by_word = _by_word(pc.utf8_trim_whitespace(text), column) if column.words else pa.nulls(len(text), column.type)
+    trimmed = pc.coalesce(by_word.cast(pa.string()), _without_nothing(text))
     readable = pc.match_substring_regex(trimmed, NUMBER)
     number = _of_number(pc.if_else(readable, trimmed, None).cast(pa.float64()), column).values
-    number = pc.coalesce(by_word, number)
     return Cast(number, bad_values(trimmed, number))
 
 
