@@ -46,7 +46,8 @@ down: setup ## Stop what KEEP=1 left running
 
 .PHONY: test
 test: setup ## Unit and integration tests
-	@$(RUN) pytest
+	@$(RUN) pytest tests/unit
+	@$(RUN) pytest tests/integration
 
 .PHONY: test-faults
 test-faults: setup ## Fault injection and fuzzing, bounded

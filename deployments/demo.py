@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -31,10 +32,11 @@ from flows.trips.generate import generate
 from flows.trips.month import Month, Service
 from infra.postgres import PostgresUnavailable
 from infra.processes import NotHealthy
-from infra.settings import TLC_URL, settings
+from infra.settings import TLC_URL, Settings
 from infra.stack import AlreadyUp, Stack
 
-console = Console()
+# In a log there is no terminal to fit into.
+console = Console(width=None if sys.stdout.isatty() else 110)
 
 # TLC's own address is asked once and briefly: without a network the demo must not hang.
 BRIEFLY = Patience(attempts=1, connect=3.0, silence=5.0, total=8.0)
@@ -82,7 +84,7 @@ def demanded(service: str, year: int, months: str) -> list[Month]:
 
 def demo(months: list[Month], template: str, *, keep: bool) -> None:
     """Start the stack, load the months into all three stores, report; the stack is stopped unless it is kept."""
-    config = settings()
+    config = Settings()
     stack = Stack(config.state_dir, config, keep=keep)
     with ExitStack() as at_the_end:
         source = at_the_end.enter_context(reachable_source(template, months, config.state_dir))
@@ -166,7 +168,7 @@ def run_all(demo_runs: ModuleType, months: list[Month], source: str) -> list[Loa
 
 def show(loaded: list[Loaded], folder: Path) -> None:
     """Print one table of everything that was loaded, and where the report is."""
-    table = Table(title="rows read = loaded + rejected", title_justify="left")
+    table = Table(title="rows read = loaded + rejected", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("store", "service", "month"):
         table.add_column(name)
     for name in ("rows read", "loaded", "rejected", "MB", "s", "rows/s"):

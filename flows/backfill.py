@@ -42,7 +42,7 @@ FLOWS: dict[Pipeline, Flow[..., Any]] = {
 }
 
 
-@flow(flow_run_name="{pipeline} {service} {year} {months}", persist_result=False)
+@flow(name="etl_parent_flow", flow_run_name="{pipeline} {service} {year} {months}", persist_result=False)
 async def etl_parent_flow(
     months: Months = [1, 2, 3],  # noqa: B006 (Prefect shows it as the default; nobody changes it)
     year: Year = 2021,

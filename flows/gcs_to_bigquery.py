@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from prefect_gcp import GcpCredentials, GcsBucket
 
 from flows.due import months_from_bucket
-from flows.month_load import load_months, month_task
+from flows.month_load import bucket_store, load_months, month_task
 from flows.parameters import Force, Limit, MonthNumber, Service, Year, command, run_name
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LoadSource
@@ -32,7 +32,7 @@ async def extract_from_gcs(bucket: BucketStore, month: Month, directory: Path) -
     return await asyncio.to_thread(bucket.download, month, directory, flow_run_id=flow_run.get_id())
 
 
-@flow(flow_run_name=run_name, persist_result=False)
+@flow(name="etl_gcs_to_bq", flow_run_name=run_name, persist_result=False)
 async def etl_gcs_to_bq(
     service: Service = Service.GREEN,
     year: Year | None = None,
@@ -47,7 +47,7 @@ async def etl_gcs_to_bq(
 
     Without a month: those of the year (without a year, of the last twelve months) that the warehouse lacks.
     """
-    bucket = BucketStore((await GcsBucket.aload(bucket_block)).get_bucket())
+    bucket = bucket_store(await GcsBucket.aload(bucket_block))
     credentials = await GcpCredentials.aload(credentials_block)
     warehouse = WarehouseStore(credentials.get_bigquery_client(), dataset)
     months = months_from_bucket(warehouse.entries, bucket.entries, service, year, month, limit)

@@ -18,7 +18,9 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
+from prefect_gcp import GcsBucket
 
+from flows.stores.bucket import BucketStore
 from flows.stores.errors import StoreFailed
 from flows.stores.ledger import LedgerEntry, LoadSource, unchanged
 from flows.trips.catalog import source_url
@@ -40,6 +42,11 @@ class Store(Protocol):
 
     def replace(self, cleaning: Cleaning, source: LoadSource, *, work_dir: Path) -> LedgerEntry:
         """Put the month in the place of what was there, whole or not at all."""
+
+
+def bucket_store(block: GcsBucket) -> BucketStore:
+    """The store in the block's bucket. Nothing is asked of Google yet, as `get_bucket` would."""
+    return BucketStore(block.gcp_credentials.get_cloud_storage_client().bucket(block.bucket))
 
 
 # A month's file on local disk and where it came from, given the directory to put it in.
@@ -102,7 +109,7 @@ async def load_file(store: Store, rules: str, month: Month, file: Path, source: 
 
 async def load_months(
     name: str, store: Store, due: Awaitable[Sequence[Month]], bring: Bring, *, force: bool
-) -> State[list[dict[str, Any]]]:
+) -> State[Any]:
     """Load months into a store, one after the other, each unless the ledger says that it holds that very file already.
 
     Args:
@@ -113,14 +120,14 @@ async def load_months(
         force: load it even if it has not changed.
 
     Returns:
-        The run's end: Completed with the ledger's new rows as its data, or Failed with one line.
+        The run's end: Completed or Failed, with one line that says what became of each month.
     """
     try:
         months = await due
     except (Refused, StoreFailed, ValueError) as failure:
         return Failed(message=str(failure))
     if not months:
-        return Completed(message="nothing new: every published month that was asked for is loaded", data=[])
+        return Completed(message="nothing new: every published month that was asked for is loaded")
     return ending(months, [await load_month(name, store, month, bring, force=force) for month in months])
 
 
@@ -131,27 +138,31 @@ async def load_month(name: str, store: Store, month: Month, bring: Bring, *, for
             file, source = await bring(month, Path(directory))
             entry = await asyncio.to_thread(store.entry, month)
             if entry and not force and unchanged(entry, source):
-                return Completed(message=f"{month}: unchanged since {entry.finished:%F %T} UTC, skipped")
+                return Completed(message=f"unchanged since {entry.finished:%F %T} UTC, skipped")
             entry = await load_file(store, name, month, file, source)
     except (Refused, StoreFailed) as failure:
         return Failed(message=str(failure))
     await report(name, entry)
     if entry.status == "blocked":
         blocking = [check["name"] for check in entry.checks if check["action"] == "block" and not check["passed"]]
-        return Failed(message=f"{month}: kept aside by {', '.join(blocking)}; what was there before stays")
+        return Failed(message=f"kept aside by {', '.join(blocking)}; what was there before stays")
     counts = f"{entry.rows_read} rows read, {entry.rows_loaded} loaded, {entry.rows_rejected} rejected"
-    return Completed(message=f"{month}: {counts}", data=entry.to_dict())
+    return Completed(message=counts)
 
 
 def ending(months: Sequence[Month], states: Sequence[State[Any]]) -> State[Any]:
     """The end of the whole from the ends of its months: one line that names every month that failed, and why."""
-    if len(states) == 1:
-        return states[0]
-    ends = list(zip(months, states, strict=True))
-    failed = [f"month {month.month}: {state.message}" for month, state in ends if not state.is_completed()]
-    if failed:
-        return Failed(message=f"{len(failed)} of {len(months)} months failed: {'; '.join(failed)}")
-    return Completed(message="; ".join(state.message or "" for state in states), data=[state.data for state in states])
+    ends = [(state.is_completed(), named(month, state.message)) for month, state in zip(months, states, strict=True)]
+    failed = [message for completed, message in ends if not completed]
+    if not failed:
+        return Completed(message="; ".join(message for _, message in ends))
+    of_many = f"{len(failed)} of {len(months)} months failed: " if len(months) > 1 else ""
+    return Failed(message=of_many + "; ".join(failed))
+
+
+def named(month: Month, message: str | None) -> str:
+    """The message of a month's end, the month first, once."""
+    return str(message) if str(message).startswith(f"{month}: ") else f"{month}: {message}"
 
 
 async def report(name: str, entry: LedgerEntry) -> None:

@@ -6,15 +6,14 @@ from prefect import State, flow
 from prefect_gcp import GcsBucket
 
 from flows.due import months_from_web
-from flows.month_load import fetcher, load_months
+from flows.month_load import bucket_store, fetcher, load_months
 from flows.parameters import Force, Limit, MonthNumber, Service, SourceUrl, Year, command, run_name
-from flows.stores.bucket import BucketStore
 from infra.settings import settings
 
 DEFAULTS = settings()
 
 
-@flow(flow_run_name=run_name, persist_result=False)
+@flow(name="etl_web_to_gcs", flow_run_name=run_name, persist_result=False)
 async def etl_web_to_gcs(
     service: Service = Service.GREEN,
     year: Year | None = None,
@@ -28,7 +27,7 @@ async def etl_web_to_gcs(
 
     Without a month: those of the year (without a year, of the last twelve months) that are published and not loaded.
     """
-    store = BucketStore((await GcsBucket.aload(bucket_block)).get_bucket())
+    store = bucket_store(await GcsBucket.aload(bucket_block))
     months = months_from_web(store.entries, source_url, service, year, month, limit)
     return await load_months("bucket", store, months, fetcher(source_url), force=force)
 

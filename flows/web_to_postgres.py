@@ -15,7 +15,7 @@ from infra.settings import settings
 DEFAULTS = settings()
 
 
-@flow(flow_run_name=run_name, persist_result=False)
+@flow(name="etl_web_to_postgres", flow_run_name=run_name, persist_result=False)
 async def etl_web_to_postgres(
     service: Service = Service.GREEN,
     year: Year | None = None,

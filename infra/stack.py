@@ -69,6 +69,9 @@ class Stack:
             "STORAGE_EMULATOR_HOST": self._address("storage"),
             "BIGQUERY_EMULATOR_HOST": self._address("bigquery"),
             "NO_GCE_CHECK": "true",
+            # google-auth asks iamcredentials.googleapis.com about the throwaway account in the background, and urllib3
+            # warns that it cannot be reached.
+            "PREFECT_LOGGING_ROOT_LEVEL": "ERROR",
             "TAXIWAY_STATE_DIR": str(self.state),
             "TAXIWAY_WORK_POOL_TYPE": "process",
             "PYTHONPATH": str(ROOT),

@@ -126,7 +126,7 @@ def test_a_failed_month_is_named_and_the_others_are_loaded(deployed, source):
     )  # fmt: skip
     (state,) = finish(run)
     assert state.is_failed()
-    assert state.message.startswith("2 of 3 months failed: month 8: ") and "HTML" in state.message
+    assert state.message.startswith("2 of 3 months failed: green 2021-08: ") and "HTML" in state.message
     assert "\n" not in state.message
 
 
