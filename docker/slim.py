@@ -1,8 +1,8 @@
 """Remove from a virtual environment what neither a flow run, a worker nor the Prefect server loads.
 
-Runs in the build stage of the image, before bytecode is compiled. Every line of the table was seen to save space, and the
-image's tests import and use what stays. A pattern that matches nothing fails the build: the package changed, and the line
-has to be looked at again.
+Runs in the build stage of the image, before bytecode is compiled. Every line of the table was seen to save space, and
+the image's tests import and use what stays. A pattern that matches nothing fails the build: the package changed, and
+the line has to be looked at again.
 
     python slim.py SITE_PACKAGES
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 # Pattern under site-packages -> why nothing misses it.
 UNUSED = {
-    "googleapiclient/discovery_cache/documents": "descriptions of 500 Google services; only build(static_discovery=True) reads them",
+    "googleapiclient/discovery_cache/documents": "descriptions of Google services that discovery.build() alone reads",
     "pyarrow/libarrow_flight.so.*": "Flight RPC, a server protocol; pyarrow.flight alone links it",
     "pyarrow/libarrow_python_flight.so*": "the same",
     "pyarrow/_flight.*.so": "the same",

@@ -60,7 +60,7 @@ def up() -> None:
 def down(*, volumes: bool = False) -> None:
     """Stop the stack and remove its containers; with `volumes`, also all that it kept."""
     # Nothing of these is used to stop, but the file does not read without them.
-    placeholders = {name: "unused" for name in SECRETS}
+    placeholders = dict.fromkeys(SECRETS, "unused")
     compose(
         "--profile=*", "down", "--remove-orphans", *(["--volumes"] if volumes else []), env=placeholders | os.environ
     )
@@ -72,17 +72,20 @@ def compose(*arguments: str, env: Mapping[str, str] | None = None) -> str:
 
 
 def first_unhealthy() -> str:
-    """The first service that is not healthy, with the last line it logged; empty if there is none."""
-    listed = compose("ps", "--all", "--format=json")
-    for service in (json.loads(line) for line in listed.splitlines()):
-        if service["State"] != "running" or service["Health"] not in ("healthy", ""):
-            log = compose("logs", "--no-log-prefix", "--tail=1", service["Service"])
-            return f"{service['Service']} is {service['Health'] or service['State']}; its log ends: {log.strip() or 'empty'}"
+    """The service that is not well, with the last line it logged; empty if there is none."""
+    services = [json.loads(line) for line in compose("ps", "--all", "--format=json").splitlines()]
+    # What is ill comes before what only waits for it.
+    for ill in ("unhealthy", "exited", "restarting", "dead", "starting", "created"):
+        for service in services:
+            if ill in (service["Health"], service["State"]):
+                lines = compose("logs", "--no-log-prefix", "--tail=20", service["Service"]).split("\n")
+                said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+                return f"{service['Service']} is {ill}; the last it said: {said[:300]}"
     return ""
 
 
 def make_resources() -> None:
-    """Make the bucket and the dataset in the emulators, from a container of the flow image: they know it by that network."""
+    """Make the bucket and the dataset in the emulators, from a container: the account's token is granted on its network."""
     config = seen_from_containers(settings())
     handed = {
         "STORAGE_EMULATOR_HOST": STORAGE,

@@ -22,13 +22,17 @@ BIGQUERY = "http://bigquery:9050"
 PREFECT_API = "http://prefect:4200/api"
 
 TEMPLATE = """\
-# Written once by `make env`; yours to edit afterwards. Not in git and in no image. Passwords of PostgreSQL and pgAdmin count
-# when their volumes are made: `make destroy` and `make up` after a change.
+# Written once by `make env`; yours to edit afterwards. Not in git and in no image. The passwords of PostgreSQL and
+# pgAdmin count when their volumes are made: after a change, `make destroy` and `make up`.
 
 # Docker Hub account that `make image push` uses, or a whole repository elsewhere: IMAGE_REPOSITORY=host/path/taxiway
 DOCKERHUB_USER=
+# If the repository is private, the login that the agent pulls with; elsewhere than Docker Hub with REGISTRY_USER and
+# REGISTRY_URL
+REGISTRY_PASSWORD=
 
-# Prefect: the address on this machine, and user:password of its UI and API. Read by every prefect command in this folder.
+# Prefect: the address on this machine, and user:password of its UI and API. Every prefect command in this folder
+# reads them.
 PREFECT_API_URL=http://127.0.0.1:4200/api
 PREFECT_API_AUTH_STRING=taxiway:{prefect}
 
@@ -74,9 +78,9 @@ def write_environment(path: Path = ENV_FILE, config: Settings | None = None) -> 
 
 
 def read_environment(path: Path = ENV_FILE) -> dict[str, str]:
-    """The file's values, with those of the process's environment over them, as Compose does it."""
+    """The file's values, if it is there, with the process's environment over them, as Compose does it."""
     values = {name: value for name, value in dotenv_values(path, interpolate=False).items() if value is not None}
-    return values | {name: os.environ[name] for name in values if name in os.environ}
+    return values | os.environ
 
 
 def require(values: Mapping[str, str], *names: str) -> None:

@@ -1,7 +1,7 @@
 """`make image` and `make push`: the flow image, tagged with the revision it was built from, and its digest.
 
-The repository comes from IMAGE_REPOSITORY, else it is docker.io/DOCKERHUB_USER/taxiway; both are read from the environment
-and from `.env`. BUILD_FLAGS are more options for `docker build`, for hosts that need some.
+The repository is IMAGE_REPOSITORY, else docker.io/DOCKERHUB_USER/taxiway, from the environment or `.env`. BUILD_FLAGS
+are more options for `docker build`, for hosts that need some.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def web_address(remote: str) -> str:
 
 def repository() -> str:
     """Where the image is pushed. Raises ImageUnavailable if nothing names it."""
-    values = read_environment() | os.environ
+    values = read_environment()
     named = values.get("IMAGE_REPOSITORY")
     user = values.get("DOCKERHUB_USER")
     if not named and not user:
@@ -81,6 +81,11 @@ def repository() -> str:
             "set DOCKERHUB_USER (or IMAGE_REPOSITORY=host/path/taxiway) in .env or on the command line"
         )
     return named or f"docker.io/{user}/taxiway"
+
+
+def reference() -> str:
+    """repository:tag of this revision's image. Raises ImageUnavailable if nothing names a repository."""
+    return f"{repository()}:{revision().tag}"
 
 
 def build(target: str, *tags: str) -> str:
@@ -102,7 +107,7 @@ def build(target: str, *tags: str) -> str:
 def build_image() -> tuple[str, str]:
     """Build the flow image. Gives repository:tag and the image id."""
     require_engine()
-    name = f"{repository()}:{revision().tag}"
+    name = reference()
     return name, build("runtime", name, LOCAL["runtime"])
 
 
@@ -114,15 +119,14 @@ def push_image() -> str:
         DockerFailed: no engine, no login, or the registry refused.
     """
     require_engine()
-    now, where = revision(), repository()
-    if now.dirty:
+    if revision().dirty:
         raise ImageUnavailable(
             "the sources are not what is committed, and a pushed image must say what is in it; commit first"
         )
-    name = f"{where}:{now.tag}"
+    name = reference()
     if not docker("image", "ls", "--quiet", name):
         raise ImageUnavailable(f"{name} is not built; run: make image")
-    docker("push", "--quiet", name, registry=registry_of(where))
+    docker("push", "--quiet", name, registry=registry_of(name))
     digest = pushed_digest(name)
     if digest is None:
         raise ImageUnavailable(f"{name} was pushed, but the engine does not know its digest")
@@ -146,7 +150,7 @@ def pushed_digest(name: str) -> str | None:
 
 
 def deployed_image(config: Settings | None = None) -> str:
-    """The image that a deploy writes into the block: what TAXIWAY_IMAGE says, else this revision's, by digest.
+    """The image for the block: what TAXIWAY_IMAGE says, else this revision's, by digest once it has one.
 
     An image that was never pushed is named by its id: it runs on this machine alone.
 
@@ -155,7 +159,7 @@ def deployed_image(config: Settings | None = None) -> str:
     config = config or settings()
     if config.image:
         return config.image
-    name = f"{repository()}:{revision().tag}"
+    name = reference()
     if not docker("image", "ls", "--quiet", name):
         raise ImageUnavailable(f"{name} is not built; run: make image push")
     return pushed_digest(name) or docker("image", "inspect", "--format", "{{.Id}}", name)

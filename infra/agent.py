@@ -1,0 +1,252 @@
+"""`make agent`: a worker in the foreground that runs each flow run of the pool in a container of its own.
+
+Ctrl-C once: no new runs are taken, those at work are watched to their end. Ctrl-C twice, or SIGTERM: their containers
+are asked to stop as well, and put their runs back on the schedule. Either way no run is left unwatched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.events import Event
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+from prefect_docker.worker import DockerWorker, DockerWorkerJobConfiguration
+
+import docker
+from infra.settings import Settings, settings
+from infra.work_pool import declared_pool
+
+POLL_SECONDS = 1.0
+HEARTBEAT_SECONDS = 30.0
+# What the longest retry waits while the server does not answer.
+PATIENCE_SECONDS = 30.0
+# How long a container gets to put its run back on the schedule.
+GRACE_SECONDS = 60
+
+# Of the worker's own settings, all that a container is given: how to reach the API and how loud to be. Prefect's worker
+# hands on everything it has, be it a server's database password.
+HANDED_ON = frozenset(
+    {
+        "PREFECT_API_URL",
+        "PREFECT_API_AUTH_STRING",
+        "PREFECT_API_KEY",
+        "PREFECT_API_TLS_INSECURE_SKIP_VERIFY",
+        "PREFECT_CLIENT_CUSTOM_HEADERS",
+        "PREFECT_LOGGING_LEVEL",
+    }
+)
+
+
+class AgentFailed(RuntimeError):
+    """The agent cannot start; the message is one clear line."""
+
+
+class ContainerConfiguration(DockerWorkerJobConfiguration):
+    """The docker worker's, but a container is given no more than it needs."""
+
+    def _base_environment(self) -> dict[str, str]:
+        return {name: value for name, value in super()._base_environment().items() if name in HANDED_ON}
+
+
+class Agent(DockerWorker):
+    """The docker worker, but it learns how a container ended even if the container is removed at once."""
+
+    # Known by a name of its own among the workers of this process; to the server it is of type docker.
+    __dispatch_key__ = "taxiway-agent"
+    job_configuration = ContainerConfiguration
+
+    def _watch_container_safe(
+        self, container: Container, configuration: DockerWorkerJobConfiguration, created_event: Event
+    ) -> Container:
+        # With auto_remove the stock worker looks for the exit code of a container that is gone, and takes a killed run
+        # for a good one. Who waits beforehand is told.
+        with ThreadPoolExecutor(1) as waiting:
+            exit_code = waiting.submit(_exit_code, container)
+            container = super()._watch_container_safe(container, configuration, created_event)
+            container.attrs["State"]["ExitCode"] = exit_code.result()
+        return container
+
+    def stop_containers(self) -> None:
+        """Ask the containers of this agent's runs to stop, all at once, and wait until they have."""
+        client = docker.from_env(timeout=GRACE_SECONDS + 30)
+        ours = client.containers.list(filters={"label": f"io.prefect.worker-name={self.name}"})
+        with ThreadPoolExecutor(max(len(ours), 1)) as stopping:
+            list(stopping.map(_stop, ours))
+        client.close()
+
+
+def _exit_code(container: Container) -> int:
+    try:
+        # The SDK's default timeout is a minute; a run takes as long as it takes.
+        return container.client.api.wait(container.id, timeout=None)["StatusCode"]
+    except NotFound:
+        return -1
+
+
+def _stop(container: Container) -> None:
+    with suppress(APIError):  # ended meanwhile
+        container.stop(timeout=GRACE_SECONDS)
+
+
+async def run(config: Settings, limit: int | None) -> None:
+    """Take runs from the pool until told to stop, then wait for those at work.
+
+    Args:
+        config: names the pool.
+        limit: how many runs at once; None for any number.
+
+    Raises:
+        AgentFailed: no engine, no server, no login, or the pool is not one of containers.
+    """
+    name = f"agent-{socket.gethostname()}"
+    with only_one(name):
+        require_docker()
+        async with get_client() as client:
+            await ensure_pool(client, config)
+        agent = Agent(work_pool_name=config.work_pool, name=name, limit=limit, create_pool_if_not_found=False)
+        async with agent:  # its end waits for the runs at work
+            at_once = f", {limit} at once" if limit else ""
+            say(f"{name} runs what pool {config.work_pool} has to run{at_once}; Ctrl-C stops it")
+            stopping = asyncio.Event()
+            listen(agent, stopping)
+            await take_runs(agent, stopping)
+    say(f"{name} stopped")
+
+
+async def take_runs(agent: Agent, stopping: asyncio.Event) -> None:
+    """Ask for runs every POLL_SECONDS until `stopping`; while the server does not answer, ever less often."""
+    loop = asyncio.get_running_loop()
+    heartbeat, pause = loop.time() + HEARTBEAT_SECONDS, POLL_SECONDS
+    while not stopping.is_set():
+        try:
+            if loop.time() >= heartbeat:
+                await agent.sync_with_backend()
+                heartbeat = loop.time() + HEARTBEAT_SECONDS
+            await agent.get_and_submit_flow_runs()
+            pause = POLL_SECONDS
+        except httpx.HTTPError as wrong:
+            pause = min(pause * 2, PATIENCE_SECONDS)
+            say(f"the Prefect server does not answer ({type(wrong).__name__}); next try in {pause:.0f} s")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), pause)
+
+
+def listen(agent: Agent, stopping: asyncio.Event) -> None:
+    """From now on a signal sets `stopping`; a second Ctrl-C, or SIGTERM, also stops the containers."""
+    loop = asyncio.get_running_loop()
+
+    def stop(sign: signal.Signals) -> None:
+        if sign == signal.SIGINT and not stopping.is_set():
+            say("no new runs; waiting for those at work. Ctrl-C again puts them back on the schedule")
+        else:
+            say("stopping the containers of the runs at work")
+            loop.run_in_executor(None, agent.stop_containers)
+        stopping.set()
+
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sign, stop, sign)
+
+
+async def ensure_pool(client: PrefectClient, config: Settings) -> None:
+    """Make the pool if it is missing: a worker would make one of its own, for processes on this host.
+
+    Raises AgentFailed if the server does not answer, or the pool is of another type.
+    """
+    try:
+        try:
+            pool = await client.read_work_pool(config.work_pool)
+        except ObjectNotFound:
+            wanted = declared_pool(config.model_copy(update={"work_pool_type": "docker"}))
+            fields = {"type": wanted.type, "description": wanted.description}
+            template = dict(wanted.base_job_template)
+            with suppress(ObjectAlreadyExists):  # a deploy was quicker
+                await client.create_work_pool(
+                    WorkPoolCreate(
+                        name=wanted.name,
+                        base_job_template=template,
+                        concurrency_limit=wanted.concurrency_limit,
+                        **fields,
+                    )
+                )
+            pool = await client.read_work_pool(config.work_pool)
+    except httpx.HTTPStatusError as wrong:
+        if wrong.response.status_code == httpx.codes.UNAUTHORIZED:
+            raise AgentFailed("the Prefect server refuses the login; set PREFECT_API_AUTH_STRING as in .env") from None
+        raise AgentFailed(f"the Prefect server answered {wrong.response.status_code}") from None
+    except httpx.HTTPError:
+        raise AgentFailed(f"no Prefect server answers at {PREFECT_API_URL.value()}; make up starts one") from None
+    if pool.type != "docker":
+        raise AgentFailed(
+            f"pool {pool.name} is of type {pool.type}, the agent runs containers; set TAXIWAY_WORK_POOL to another name"
+        )
+
+
+def require_docker() -> None:
+    """Return if a Docker engine answers. Raises AgentFailed otherwise."""
+    try:
+        client = docker.from_env()
+        client.ping()
+        client.close()
+    except DockerException as wrong:
+        what = (
+            "this user may not use the Docker engine"
+            if "Permission denied" in str(wrong)
+            else "no Docker engine answers"
+        )
+        raise AgentFailed(f"{what}; the agent needs one for the runs' containers") from None
+
+
+@contextmanager
+def only_one(name: str) -> Iterator[None]:
+    """Hold the name on this machine: two workers of one name would each take the other's runs for its own."""
+    path = Path(tempfile.gettempdir()) / f"taxiway-{name}.lock"
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AgentFailed(f"{name} runs already on this machine") from None
+        yield
+
+
+def limit_of(text: str) -> int | None:
+    """The LIMIT that was given; None for none. Raises AgentFailed unless it is a whole number from 1."""
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise AgentFailed(f"LIMIT={text} is not a number of runs, 1 or more")
+    return int(text)
+
+
+def say(line: str) -> None:
+    """A line to the person at the terminal."""
+    print(f"taxiway: {line}", flush=True)
+
+
+def main() -> Any:
+    """Run the agent with the limit in LIMIT; the exit status is 1 with one line if it cannot start."""
+    try:
+        asyncio.run(run(settings(), limit_of(os.environ.get("LIMIT", ""))))
+    except AgentFailed as wrong:
+        return f"taxiway: {wrong}"
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
