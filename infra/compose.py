@@ -85,7 +85,7 @@ def first_unhealthy() -> str:
 
 
 def make_resources() -> None:
-    """Make the bucket and the dataset in the emulators, from a container: the account's token is granted on its network."""
+    """Make the bucket and the dataset in the emulators, from a container: it can reach who grants the token."""
     config = seen_from_containers(settings())
     handed = {
         "STORAGE_EMULATOR_HOST": STORAGE,

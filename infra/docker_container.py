@@ -1,8 +1,8 @@
 """The block that says how a flow run's container is made: image, environment, networks, limits.
 
 It has the fields that the infrastructure block of that name had in Prefect 2, under the names of the docker worker's
-job variables. A deployment attaches it by reference: the worker reads the block anew for every run, so what is edited in
-the UI counts from the next run on, with no new deploy.
+job variables. A deployment attaches it by reference: the worker reads the block anew for every run, so what is edited
+in the UI counts from the next run on, with no new deploy.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def job_variables(name: str) -> dict[str, str]:
 
 
 def container_blocks(config: Settings | None = None) -> dict[str, Block]:
-    """The blocks of a pool of containers that are code, by name: the container's and, if it is set, the registry's login.
+    """The blocks of a pool of containers that are code, by name: the container's, and the registry's login if set.
 
     Raises what `infra.image.deployed_image` raises where the settings name no image.
     """
@@ -157,7 +157,7 @@ def api_seen_from_containers(url: str) -> str:
 
 
 def declared_registry() -> DockerRegistryCredentials | None:
-    """A private registry's login: REGISTRY_USER, REGISTRY_PASSWORD and REGISTRY_URL of `.env`; None without a password."""
+    """A private registry's login: REGISTRY_USER, _PASSWORD and _URL of `.env`; None without a password."""
     values = read_environment()
     if not values.get("REGISTRY_PASSWORD"):
         return None
