@@ -1,0 +1,106 @@
+"""The contract's table and the layouts of files: names by meaning, services by columns."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from flows.trips.contract import CONTRACT, FLOAT, INT, TEXT, TIME, columns_by_meaning, meaning, schema
+from flows.trips.errors import Refused
+from flows.trips.layouts import LAYOUTS, read_layout, service_of
+from flows.trips.month import Service
+
+COORDINATES = {"pickup_longitude", "pickup_latitude", "dropoff_longitude", "dropoff_latitude"}
+
+
+def layout_of(header: str, service: Service | None = None):
+    return read_layout(header.split(","), service, "a file")
+
+
+@pytest.mark.parametrize("service", Service)
+def test_schema(service):
+    fields = schema(service)
+    assert len(set(fields.names)) == len(fields)
+    assert fields.names[-2:] == ["extra_columns", "source_month"]
+    assert fields.field("extra_columns").type == pa.map_(pa.string(), pa.string())
+    assert fields.field("source_month").type == pa.date32()
+    assert {field.type for field in list(fields)[:-2]} <= {INT, FLOAT, TEXT, TIME}
+    assert [field.name for field in fields if not field.nullable] == ["pickup_datetime", "source_month"]
+
+
+def test_a_name_means_one_column():
+    for service, columns in CONTRACT.items():
+        names = [meaning(name) for column in columns for name in (column.name, *column.synonyms)]
+        assert len(set(names)) == len(names) == len(columns_by_meaning(service))
+
+
+def test_meaning_leaves_out_what_changes():
+    assert meaning(" PULocationID") == meaning("PUlocationID") == meaning("pu_location_id") == "pulocationid"
+    assert meaning("Trip_type ") == "triptype"
+    assert meaning("") == meaning(" _ ") == ""
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_known_layout_is_known_whole(name):
+    service = Service(name.split("-")[0])
+    layout = layout_of(LAYOUTS[name], service)
+    assert layout.name == name
+    assert not layout.extra
+    assert set(layout.sources) | set(layout.missing) == {column.name for column in CONTRACT[service]}
+    assert not set(layout.sources) & set(layout.missing)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_columns_tell_the_service(name):
+    assert service_of(LAYOUTS[name].split(",")) == name.split("-")[0]
+
+
+@pytest.mark.parametrize("service", Service)
+def test_the_contract_is_a_layout(service):
+    layout = read_layout(schema(service).names, None, "a file")
+    assert (layout.name, layout.service, layout.own, layout.missing) == ("taxiway", service, True, ())
+
+
+def test_places_and_zones_exclude_each_other():
+    assert {"pickup_location_id", "dropoff_location_id"} <= set(layout_of(LAYOUTS["yellow-2010"]).missing)
+    assert set(layout_of(LAYOUTS["yellow-2019"]).missing) >= COORDINATES
+
+
+def test_case_spaces_order_and_index_do_not_matter():
+    names = LAYOUTS["green-2019"].split(",")
+    odd = ["", *(f" {name.upper()} " for name in reversed(names)), "__index_level_0__"]
+    layout = read_layout(odd, Service.GREEN, "a file")
+    assert layout.name == "green-2019"
+    assert not layout.extra
+    assert layout.sources["vendor_id"] == (len(names),)
+
+
+def test_an_unknown_column_is_extra_and_a_missing_one_missing():
+    layout = layout_of(LAYOUTS["green-2019"].replace("tip_amount", "mood , mood,"), Service.GREEN)
+    assert "tip_amount" in layout.missing
+    assert list(layout.extra.values()) == ["mood_13", "mood_14", "column_15"]
+    assert layout.name == "green-2019 (+2 -1 columns)"
+
+
+def test_two_columns_of_one_meaning_are_both_read():
+    assert layout_of(LAYOUTS["fhv-2018"]).sources["dispatching_base_num"] == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("header", "service", "reason"),
+    [
+        ("a,b,c", None, "has no columns of trip records: its header is 'a,b,c'"),
+        ("a,b,c", Service.GREEN, "has no pickup_datetime column: its header is 'a,b,c'"),
+        ("", Service.GREEN, "has no pickup_datetime column"),
+        (LAYOUTS["green-2019"], Service.YELLOW, "has the columns of green trips, not yellow"),
+        (LAYOUTS["yellow-2019"], Service.FHV, "has the columns of yellow trips, not fhv"),
+        (LAYOUTS["fhv-2017"], Service.FHVHV, "has the columns of fhv trips, not fhvhv"),
+        (LAYOUTS["fhvhv-2022"], Service.FHV, "has the columns of fhvhv trips, not fhv"),
+        (LAYOUTS["yellow-2019"].replace("tpep_pickup_datetime", "when"), Service.YELLOW, "has no pickup_datetime"),
+    ],
+)
+def test_refusals(header, service, reason):
+    with pytest.raises(Refused, match="a file: ") as refused:
+        layout_of(header, service)
+    assert refused.value.reason.startswith(reason)
+    assert "\n" not in str(refused.value)
