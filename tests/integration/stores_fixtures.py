@@ -8,10 +8,11 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -115,7 +116,9 @@ class Server:
 
     def start(self) -> None:
         log = self.state / "pg.log"
-        command, options = postgres.server_command(self.data, self.port), postgres.spawn_options(self.data)
+        # A crash of the machine is not tested here, and a slow disk would only slow the tests down.
+        command = [*postgres.server_command(self.data, self.port), "-c", "fsync=off"]
+        options = postgres.spawn_options(self.data)
         self.process: Process = spawn(
             "PostgreSQL", command, log, env=os.environ, cwd=self.state, stop_signal=signal.SIGINT, **options
         )
@@ -124,9 +127,11 @@ class Server:
     def kill(self) -> None:
         """As a power cut would: no process of the server gets to say goodbye."""
         found = self.process.alive()
-        for one in [*found.children(recursive=True), found]:
-            one.kill()
-        found.wait(10)
+        family = [found, *found.children(recursive=True)]
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(family, timeout=10)
 
     def stop(self) -> None:
         stop(self.process)

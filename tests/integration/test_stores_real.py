@@ -1,0 +1,56 @@
+"""Real months through all three stores, as the pipelines load them: every published row is somewhere, once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from flows.stores.bucket import BucketStore
+from flows.stores.ledger import LoadSource, unchanged
+from flows.stores.postgres import PostgresStore
+from flows.stores.verify import verify
+from flows.stores.warehouse import WarehouseStore
+from flows.trips.catalog import published_rows
+from flows.trips.clean import Cleaning
+from flows.trips.month import Month, Service
+from flows.trips.rules import RULES_OF
+from infra.settings import ROOT
+from tests.integration.stores_fixtures import bigquery_client, bucket, dataset, server, storage_client, uri  # noqa: F401
+
+TLC = Path(os.environ.get("TLC_DATA", ROOT.parent / "shared" / "tlc"))
+
+MONTHS = {
+    "green_tripdata_2020-12.csv.gz": Month(Service.GREEN, 2020, 12),
+    "green_tripdata_2021-01.parquet": Month(Service.GREEN, 2021, 1),
+}
+
+
+@pytest.fixture
+def stores(uri, bucket, bigquery_client, dataset):  # noqa: F811
+    return {
+        "postgres": PostgresStore(uri),
+        "bucket": BucketStore(bucket),
+        "warehouse": WarehouseStore(bigquery_client, dataset),
+    }
+
+
+@pytest.mark.skipif(not TLC.is_dir(), reason=f"no real files in {TLC} (set TLC_DATA)")
+def test_real_months_through_all_stores(stores, tmp_path):
+    def load(name: str, month: Month, file: Path, source: LoadSource):
+        cleaning = Cleaning(file, month, RULES_OF[name], tmp_path / "rejected.parquet")
+        return stores[name].replace(cleaning, source, work_dir=tmp_path)
+
+    for file, month in ((TLC / name, month) for name, month in MONTHS.items()):
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        source = LoadSource(file.as_uri(), f"sha256:{digest}", file.stat().st_size)
+        zero = load("postgres", month, file, source)
+        assert zero.rows_read == published_rows(month) and zero.reasons.keys() == {"zero_passengers"}
+        whole = load("bucket", month, file, source)
+        assert whole.rows_loaded == published_rows(month) and unchanged(stores["bucket"].entry(month), source)
+        filled = load("warehouse", month, *stores["bucket"].download(month, tmp_path))
+        assert filled.rows_loaded == published_rows(month) and filled.source.startswith("gs://")
+    assert verify(stores, published_rows) == []
+    assert all(store.counts().keys() == set(MONTHS.values()) for store in stores.values())
