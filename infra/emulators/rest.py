@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 from collections.abc import Sequence
@@ -70,6 +71,14 @@ def application(routes: Sequence[BaseRoute], lifespan: AbstractAsyncContextManag
         HTTPException: lambda request, _: unsupported(f"{request.method} {request.url.path}").response(),
     }
     return Starlette(routes=[*common, *routes], exception_handlers=handlers, lifespan=lifespan)
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """The request's JSON; {} where it has no body."""
+    try:
+        return json.loads(await request.body() or b"{}")
+    except ValueError:
+        raise invalid("The request's body is no JSON.") from None
 
 
 async def _health(_: Request) -> Response:

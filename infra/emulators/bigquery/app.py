@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from infra.emulators.bigquery.database import Database
 from infra.emulators.bigquery.job_api import JobApi
 from infra.emulators.bigquery.table_api import TableApi
 from infra.emulators.media import Spool
-from infra.emulators.rest import application, invalid, unsupported
+from infra.emulators.rest import application, json_body, unsupported
 
 _PROJECT = "/bigquery/v2/projects/{project}"
 _DATASET = _PROJECT + "/datasets/{dataset}"
@@ -94,7 +93,7 @@ class Uploads:
                 body, _, path, _ = await self._spool.multipart(request)
                 return JSONResponse(await run_in_threadpool(self._jobs.load, project, body, path))
             case "resumable":
-                body = await request.json()
+                body = await json_body(request)
                 self._jobs.admit(body, uploaded=True)
                 upload_id = self._spool.begin({"project": project, "body": body})
                 location = f"{request.url.replace(query='')}?uploadType=resumable&upload_id={upload_id}"
@@ -119,11 +118,8 @@ def _answering(handler: Callable[[Call], dict[str, Any] | None]) -> Callable[[Re
     """An endpoint that reads the request and runs `handler` off the event loop; None is answered with 204."""
 
     async def answer(request: Request) -> Response:
-        try:
-            body = json.loads(await request.body() or b"{}")
-        except ValueError:
-            raise invalid("The request's body is no JSON.") from None
-        call = Call(request.path_params, dict(request.query_params), body, request.headers.get("if-match"))
+        body, etag = await json_body(request), request.headers.get("if-match")
+        call = Call(request.path_params, dict(request.query_params), body, etag)
         given = await run_in_threadpool(handler, call)
         return Response(status_code=204) if given is None else JSONResponse(given)
 

@@ -8,7 +8,7 @@ from gcp_storage_emulator.handlers import buckets as package_buckets
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from infra.emulators.rest import GoogleError, not_found, only_known, unsupported
+from infra.emulators.rest import GoogleError, json_body, not_found, only_known, unsupported
 from infra.emulators.storage import preconditions
 from infra.emulators.storage.disk import Disk
 from infra.emulators.storage.package import call, reply
@@ -34,7 +34,7 @@ class Buckets:
     async def create(self, request: Request) -> Response:
         """Create a bucket, and then set what the package's own creation leaves out."""
         only_known(dict(request.query_params), COMMON, "the creation of a bucket")
-        asked = _settings(await request.json())
+        asked = _settings(await json_body(request))
         bucket = call(package_buckets.insert, self._disk, request, {}, asked)
         # Nothing is kept after a delete here, so a new bucket must not promise Google's seven days.
         bucket |= asked | {"softDeletePolicy": {"retentionDurationSeconds": "0"}, "metageneration": "1"}
@@ -48,7 +48,7 @@ class Buckets:
 
     async def patch(self, request: Request, name: str) -> Response:
         """Change a bucket's labels, storage class or location."""
-        asked = _settings(await request.json())
+        asked = _settings(await json_body(request))
         self._check(request, name)
         return JSONResponse(call(package_buckets.patch, self._disk, request, {"bucket_name": name}, asked))
 

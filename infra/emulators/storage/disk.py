@@ -90,12 +90,13 @@ class Disk(package.Storage):
         now = time.time_ns() * _GENERATIONS_PER_SECOND // 1_000_000_000
         self._last_generation = generation = max(now, self._last_generation + 1)
         bucket, name = resource["bucket"], resource["name"]
+        # Clients make the address themselves. Kept, it would name the port of a run that is over.
+        resource.pop("mediaLink", None)
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         resource |= {
             "generation": str(generation),
             "metageneration": "1",
             "id": f"{bucket}/{name}/{generation}",
-            "mediaLink": resource["mediaLink"].split("?")[0] + f"?generation={generation}&alt=media",
             "timeCreated": stamp,
             "updated": stamp,
             "etag": f"{generation}/1",

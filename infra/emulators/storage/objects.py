@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from infra.emulators.media import Spool
-from infra.emulators.rest import not_found, only_known
+from infra.emulators.rest import json_body, not_found, only_known
 from infra.emulators.storage import preconditions
 from infra.emulators.storage.disk import Disk
 from infra.emulators.storage.downloads import download
@@ -19,7 +19,8 @@ from infra.emulators.storage.package import call
 from infra.emulators.storage.paging import COMMON, PAGING, page
 from infra.emulators.storage.uploads import SETTABLE, new_object
 
-_LISTING = {"delimiter", "matchGlob", "startOffset", "endOffset"}
+# Listing versions lists the live ones: no others are kept.
+_LISTING = {"versions", "delimiter", "matchGlob", "startOffset", "endOffset"}
 _RESOURCE = {"kind", "name", "bucket", "id"}
 _ONE = COMMON | preconditions.OF_OBJECT | {"generation"}
 
@@ -52,7 +53,7 @@ class Objects:
 
     async def patch(self, request: Request, bucket: str, name: str) -> Response:
         """Merge the given metadata into the object's; null removes. The metageneration goes up by one."""
-        asked = await request.json()
+        asked = await json_body(request)
         only_known(asked, SETTABLE | _RESOURCE, "the object's metadata")
         resource = self._live(request, bucket, name)
         _merge(resource, {key: value for key, value in asked.items() if key in SETTABLE})
@@ -72,7 +73,7 @@ class Objects:
         self, request: Request, source: tuple[str, str], target: tuple[str, str], rewriting: bool
     ) -> Response:
         """Copy an object, in one step of any size: a generation's file never changes, so a link to it is a copy."""
-        asked = await request.json() if await request.body() else {}
+        asked = await json_body(request)
         only_known(asked, SETTABLE | _RESOURCE | {"storageClass"}, "the copy's metadata")
         query = dict(request.query_params)
         only_known(query, COMMON | preconditions.OF_OBJECT | preconditions.OF_SOURCE | {"sourceGeneration"}, "the copy")
@@ -93,7 +94,7 @@ class Objects:
 
     async def compose(self, request: Request, bucket: str, name: str) -> Response:
         """Join objects of the bucket into one. The package does this in memory."""
-        asked = await request.json()
+        asked = await json_body(request)
         only_known(asked, {"kind", "sourceObjects", "destination"}, "the composition")
         destination = asked.setdefault("destination", {})
         only_known(destination, SETTABLE | _RESOURCE, "the composed object's metadata")

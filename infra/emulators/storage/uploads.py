@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from infra.emulators.media import Digest, Spool, goog_hashes
-from infra.emulators.rest import invalid, not_found, only_known, unsupported
+from infra.emulators.rest import invalid, json_body, not_found, only_known, unsupported
 from infra.emulators.storage import preconditions
 from infra.emulators.storage.disk import Disk
 
@@ -76,7 +76,7 @@ class Uploads:
         return Response(status_code=499)
 
     async def _open(self, request: Request, bucket: str, query: dict[str, str]) -> Response:
-        metadata = await request.json() if await request.body() else {}
+        metadata = await json_body(request)
         kind = request.headers.get("x-upload-content-type", "application/octet-stream")
         metadata = {"contentType": kind} | metadata
         self._admit(bucket, query, metadata)
