@@ -45,7 +45,7 @@ def cleaned(path: Path, month: Month, rules: Sequence[Rule] = ()) -> Outcome:
             batches.append(batch)
         counts = cleaning.counts
         clean = pa.Table.from_batches(batches, cleaning.schema)
-        put_aside = pq.read_table(rejected).to_pylist() if rejected.exists() else []
+        put_aside = pq.read_table(rejected).sort_by("row_number").to_pylist() if rejected.exists() else []
     assert counts.rows_read == counts.rows_clean + counts.rows_rejected
     assert counts.rows_clean == len(clean)
     assert counts.rows_rejected == len(put_aside) == sum(counts.reasons.values())

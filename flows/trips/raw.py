@@ -23,7 +23,7 @@ class RawBatch(NamedTuple):
     Attributes:
         columns: the file's columns by position, in whatever types it gives; as many as the header has, or more, where
             rows have more fields than the header.
-        numbers: the 1-based row number in the file of each row (int64); rows need not be in order.
+        numbers: the 1-based row number in the file of each row (int64), ascending.
         broken: the lines between them that are no rows.
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -83,20 +83,20 @@ class CsvFile:
         elif parsed.odd:
             yield from self._read_by_width(_lines(block), parsed)
         else:
-            yield from self._rows([(parsed.batch, np.arange(len(parsed.batch)))], [])
+            yield from self._rows([_Group(parsed.batch, range(len(parsed.batch)))], [])
 
     def _read_by_width(self, lines: list[bytes], parsed: _Parsed) -> Iterator[RawBatch]:
         """Lines of which some have another number of fields than most."""
-        groups = [(parsed.batch, np.delete(np.arange(len(lines)), list(parsed.odd)))]
+        groups = [_Group(parsed.batch, [ordinal for ordinal in range(len(lines)) if ordinal not in parsed.odd])]
         broken = []
         for width in sorted(set(parsed.odd.values())):
             ordinals = [ordinal for ordinal, fields in parsed.odd.items() if fields == width]
             same = _parse(b"\n".join(lines[ordinal] for ordinal in ordinals), width) if self._fits(width) else None
             if same and len(same.batch) == len(ordinals):
-                groups.append((same.batch, np.array(ordinals)))
+                groups.append(_Group(same.batch, ordinals))
             else:
                 broken += [self._misfit(ordinal, width, lines[ordinal].decode()) for ordinal in ordinals]
-        self._width = max(groups, key=lambda group: len(group[0]))[0].num_columns or self._width
+        self._width = max(groups, key=lambda group: len(group.batch)).batch.num_columns or self._width
         yield from self._rows(groups, broken)
 
     def _read_line_by_line(self, lines: list[bytes], *, last: bool) -> Iterator[RawBatch]:
@@ -108,21 +108,17 @@ class CsvFile:
         for width in sorted({len(fields) for _, fields in read.rows}):
             rows = [(ordinal, fields) for ordinal, fields in read.rows if len(fields) == width]
             if self._fits(width):
-                groups.append((_as_batch([fields for _, fields in rows]), np.array([ordinal for ordinal, _ in rows])))
+                groups.append(_Group(_as_batch([fields for _, fields in rows]), [ordinal for ordinal, _ in rows]))
             else:
                 broken += [self._misfit(ordinal, width, ",".join(fields)) for ordinal, fields in rows]
         yield from self._rows(groups, broken)
 
-    def _rows(self, groups: list[tuple[pa.RecordBatch, np.ndarray]], broken: list[Broken]) -> Iterator[RawBatch]:
-        """Groups of rows with their 0-based ordinals in a block, and its broken lines, with numbers in the file."""
+    def _rows(self, groups: list[_Group], broken: list[Broken]) -> Iterator[RawBatch]:
+        """Groups of rows and broken lines, by 0-based ordinals in a block, as one batch with numbers in the file."""
+        batch, ordinals = _in_order([group for group in groups if len(group.batch)])
         before = self._row + 1
-        for batch, ordinals in groups:
-            self._row += len(batch)
-            yield RawBatch(batch, ordinals.astype(np.int64) + before, [])
-        if broken:
-            self._row += len(broken)
-            numbered = [line._replace(number=line.number + before) for line in broken]
-            yield RawBatch(_as_batch([]), np.array([], np.int64), numbered)
+        self._row += len(batch) + len(broken)
+        yield RawBatch(batch, ordinals + before, [line._replace(number=line.number + before) for line in broken])
 
     def _fits(self, width: int) -> bool:
         return len(self.header) <= width <= len(self.header) + MOST_EXTRA_FIELDS
@@ -133,6 +129,13 @@ class CsvFile:
         if width < len(self.header):
             return Broken(ordinal, "short_row", line)
         return Broken(ordinal, "stray_quote" if self._fits(width) else "long_row", line)
+
+
+class _Group(NamedTuple):
+    """Rows of one width, and their 0-based ordinals in a block."""
+
+    batch: pa.RecordBatch
+    ordinals: Sequence[int]
 
 
 class _Parsed(NamedTuple):
@@ -168,6 +171,24 @@ def _options(width: int) -> tuple[pacsv.ReadOptions, pacsv.ConvertOptions]:
         column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True, check_utf8=False
     )
     return pacsv.ReadOptions(column_names=names, use_threads=False), convert
+
+
+def _in_order(groups: list[_Group]) -> tuple[pa.RecordBatch, np.ndarray]:
+    """The rows of all groups, in order, with nulls where a row has fewer fields than another; and their ordinals."""
+    if not groups:
+        return _as_batch([]), np.array([], np.int64)
+    ordinals = np.concatenate([np.asarray(group.ordinals, np.int64) for group in groups])
+    if len(groups) == 1:
+        return groups[0].batch, ordinals
+    widest = max(group.batch.num_columns for group in groups)
+    order = np.argsort(ordinals)
+    rows = pa.concat_batches([_widened(group.batch, widest) for group in groups])
+    return rows.take(pa.array(order)), ordinals[order]
+
+
+def _widened(batch: pa.RecordBatch, width: int) -> pa.RecordBatch:
+    columns = [*batch.columns, *(pa.nulls(len(batch), pa.string()) for _ in range(batch.num_columns, width))]
+    return pa.RecordBatch.from_arrays(columns, names=[str(position) for position in range(width)])
 
 
 def _ambiguous(block: bytes, parsed: _Parsed) -> bool:

@@ -1,0 +1,250 @@
+"""CSV with all that has been seen in it, and worse: a line is a row, rejected with its reason, or refuses the file."""
+
+from __future__ import annotations
+
+import gzip
+import random
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from flows.trips import text_blocks
+from flows.trips.errors import Refused
+from flows.trips.layouts import LAYOUTS
+from flows.trips.month import Month, Service
+from tests.reading import cleaned, cleaned_text
+
+HEADER = "vendor_id,pickup_datetime,passenger_count,store_and_fwd_flag,total_amount"
+ROW = "1,2021-01-02 03:04:05,2,N,9.5"
+
+
+def csv(*rows: str, header: str = HEADER, end: str = "\n") -> str:
+    return end.join([header, *rows, ""])
+
+
+def flags(outcome) -> list:
+    return [row["store_and_fwd_flag"] for row in outcome.rows]
+
+
+def why(outcome) -> list[tuple[int, str]]:
+    return [(row["row_number"], row["reason"]) for row in outcome.rejected]
+
+
+PLAIN = cleaned_text(csv(ROW, ROW.replace("N", "Y"))).rows
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        csv(ROW, ROW.replace("N", "Y"), end="\r\n"),
+        csv(ROW, ROW.replace("N", "Y"), end="\r"),
+        csv(ROW, ROW.replace("N", "Y")).rstrip(),
+        "\ufeff" + csv(ROW, ROW.replace("N", "Y")),
+        "\n\r\n" + csv(ROW, ROW.replace("N", "Y")),
+        csv("", ROW, "", "", ROW.replace("N", "Y"), ""),
+        csv("\r", ROW, ROW.replace("N", "Y"), end="\n"),
+        csv(ROW + "\r", ROW.replace("N", "Y") + "\r\r"),
+        csv(ROW + ",,", ROW.replace("N", "Y") + ",,"),
+        csv(ROW, ROW.replace("N", "Y") + ",,"),
+        csv(ROW + ",", ROW.replace("N", "Y")),
+        csv(ROW + ", ,  ", ROW.replace("N", "Y")),
+        csv(ROW + ",,", ROW.replace("N", "Y") + ",,", header=HEADER + ",,"),
+        csv(ROW, ROW.replace("N", "Y"), header=HEADER.replace(",", ", ")),
+        csv(ROW, ROW.replace("N", "Y"), header='"' + HEADER.replace(",", '","') + '"'),
+        csv(*('"' + row.replace(",", '","') + '"' for row in (ROW, ROW.replace("N", "Y")))),
+        csv(*(row.replace(",", " , ") for row in (ROW, ROW.replace("N", "Y")))),
+        csv("0," + ROW, "1," + ROW.replace("N", "Y"), header="," + HEADER),
+        csv("0," + ROW, "1," + ROW.replace("N", "Y"), header="Unnamed: 0," + HEADER),
+        csv("1.0,2021-01-02 03:04:05.000000,2.0,N,9.5", ROW.replace("N", "Y")),
+        csv("CMT,1/2/2021 3:04:05,2,0,9.5", ROW.replace("N", "1")),
+    ],
+)
+def test_the_same_rows_written_otherwise(text):
+    outcome = cleaned_text(text)
+    assert outcome.rows == PLAIN
+    assert not outcome.rejected and not outcome.counts.extra_columns
+
+
+def test_gzip_of_several_members(tmp_path):
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(csv(ROW).encode()) + gzip.compress(f"{ROW}\n".encode()))
+    assert cleaned(path, Month(Service.YELLOW, 2021, 1)).counts.rows_clean == 2
+
+
+def test_rows_that_are_no_rows_are_rejected_with_their_number():
+    outcome = cleaned_text(csv(ROW, "1,2", ROW, ROW + "," * 60, "", "word", ROW, "1,2021-01-02 03:04:05,2,N"))
+    assert outcome.counts.rows_clean == 3
+    assert why(outcome) == [(2, "short_row"), (4, "long_row"), (5, "short_row"), (7, "short_row")]
+    assert outcome.rejected[0]["row"] == {"line": "1,2"}
+
+
+def test_a_cut_off_last_line_is_rejected():
+    assert why(cleaned_text(csv(ROW, ROW[:20]).rstrip())) == [(2, "short_row")]
+    quoted = csv('"1","2021-01-02 03:04:05","2","N","9.5"', '"1","2021-01-').rstrip()
+    assert why(cleaned_text(quoted)) == [(2, "short_row")]
+
+
+def test_a_value_that_cannot_be_read_rejects_its_row_only():
+    outcome = cleaned_text(csv(ROW, ROW.replace("9.5", "lots"), ROW.replace("2021-01-02", "yesterday"), ROW))
+    assert outcome.counts.rows_clean == 2
+    assert why(outcome) == [(2, "unreadable:total_amount"), (3, "unreadable:pickup_datetime")]
+    assert outcome.rejected[0]["row"]["total_amount"] == "lots"
+    assert outcome.rejected[0]["row"] == dict(
+        zip(HEADER.split(","), ROW.replace("9.5", "lots").split(","), strict=True)
+    )
+
+
+def test_a_row_without_a_required_value_is_rejected():
+    outcome = cleaned_text(csv(ROW, ROW.replace("2021-01-02 03:04:05", "")))
+    assert why(outcome) == [(2, "missing:pickup_datetime")]
+    assert outcome.rejected[0]["row"]["pickup_datetime"] is None
+
+
+def test_a_header_in_the_middle_is_a_rejected_row():
+    assert why(cleaned_text(csv(ROW, HEADER, ROW))) == [(2, "unreadable:vendor_id")]
+
+
+def test_fields_beyond_the_header_are_kept_where_they_are_not_empty():
+    outcome = cleaned_text(csv(ROW, ROW + ",,oops", ROW + ",,"))
+    assert sorted(map(str, (row["extra_columns"] for row in outcome.rows))) == [
+        "None",
+        "None",
+        "[('column_7', 'oops')]",
+    ]
+    assert outcome.counts.extra_columns == ["column_7"]
+
+
+def test_unknown_columns_are_kept_as_text():
+    outcome = cleaned_text(csv(ROW + ",1.50,x", ROW + ",,", header=f"{HEADER},tax,mood "))
+    assert [row["extra_columns"] for row in outcome.rows] == [[("tax", "1.50"), ("mood", "x")], None]
+    assert outcome.counts.extra_columns == ["tax", "mood"]
+
+
+def test_a_second_column_of_one_meaning_fills_gaps_and_its_contradictions_are_kept():
+    rows = ["B1,B1,2021-01-01", "B1,,2021-01-01", ",B2,2021-01-01", "B1,B2,2021-01-01"]
+    header = "Dispatching_base_number,Dispatching_base_num,Pickup_date"
+    outcome = cleaned_text(csv(*rows, header=header), Service.FHV)
+    assert [row["dispatching_base_num"] for row in outcome.rows] == ["B1", "B1", "B2", "B1"]
+    assert [row["extra_columns"] for row in outcome.rows] == [None, None, None, [("Dispatching_base_num", "B2")]]
+
+
+def test_quotes():
+    outcome = cleaned_text(
+        csv(
+            ROW.replace("N", '"a,b"'),
+            ROW.replace("N", '"say ""x"""'),
+            ROW.replace("N", '5" pipe'),
+            ROW.replace("N", '"two\nlines"'),
+            ROW.replace("N", '"two\r\nlines"'),
+        )
+    )
+    assert flags(outcome) == ["a,b", 'say "x"', '5" pipe', "two\nlines", "two\nlines"]
+
+
+def test_a_stray_quote_costs_its_own_line_only():
+    stray = ROW.replace("N", '"N')
+    outcome = cleaned_text(csv(ROW, stray, ROW, stray, *[ROW] * 20, stray))
+    assert outcome.counts.rows_clean == 22
+    assert why(outcome) == [(2, "stray_quote"), (4, "stray_quote"), (25, "stray_quote")]
+    assert outcome.rejected[0]["row"] == {"line": stray}
+
+
+def test_bytes_that_are_not_utf8_reject_their_row_only():
+    text = csv(ROW, ROW.replace("N", "\xff"), ROW.replace("N", "ÿ")).encode()
+    outcome = cleaned_text(text.replace("\xff".encode(), b"\xff", 1))
+    assert flags(outcome) == ["N", "ÿ"]
+    assert why(outcome) == [(2, "unreadable:store_and_fwd_flag")]
+    assert outcome.rejected[0]["row"]["store_and_fwd_flag"] == "\\xff"
+
+
+def test_nul_bytes_reject_their_row_only():
+    outcome = cleaned_text(csv(ROW, ROW.replace("N", "N\0"), ROW.replace("9.5", "9\0")))
+    assert why(outcome) == [(2, "unreadable:store_and_fwd_flag"), (3, "unreadable:total_amount")]
+    assert outcome.rejected[0]["row"]["store_and_fwd_flag"] == "N\0"
+
+
+def test_carriage_returns_and_blank_lines_that_cancel_out_are_seen():
+    outcome = cleaned_text(csv(ROW, ROW.replace("N", "a\rb"), "", ROW))
+    assert flags(outcome) == ["N", "a\rb", "N"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (HEADER, "has a header and not one row"),
+        (csv("", ""), "has a header and not one row"),
+        ("x" * (text_blocks.LONGEST_LINE + 2), "is not CSV: a line is longer than 1,048,576 bytes"),
+        (csv(ROW, "x" * (3 * text_blocks.LONGEST_LINE)), "is not CSV: a line is longer than 1,048,576 bytes"),
+        (csv(*[ROW] * 5000, "<<<<<<< HEAD", ROW), "holds merge-conflict markers"),
+        (csv(*[ROW] * 5000, "=======", ROW), "holds merge-conflict markers"),
+        ('"vendor_id\n1', "has no readable header: "),
+        ("Not Found", "has no pickup_datetime column: its header is 'Not Found'"),
+        (csv(ROW).replace(",", ";"), "has no pickup_datetime column: its header is "),
+    ],
+)
+def test_refusals(text, reason):
+    with pytest.raises(Refused) as refused:
+        cleaned_text(text)
+    assert refused.value.reason.startswith(reason)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.9, 0.9999])
+def test_a_truncated_gzip_is_refused(tmp_path, keep):
+    rng = random.Random(1)
+    rows = (ROW.replace("9.5", str(rng.random())) for _ in range(20_000))
+    whole = gzip.compress(csv(*rows).encode())
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(whole[: int(len(whole) * keep)])
+    with pytest.raises(Refused, match="is a truncated gzip file"):
+        cleaned(path, Month(Service.YELLOW, 2021, 1))
+
+
+def test_a_damaged_gzip_is_refused(tmp_path):
+    whole = bytearray(gzip.compress(csv(*[ROW] * 1000).encode()))
+    whole[-7] ^= 1
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(whole)
+    with pytest.raises(Refused, match="is a damaged gzip file"):
+        cleaned(path, Month(Service.YELLOW, 2021, 1))
+
+
+LINES = st.one_of(
+    st.just(ROW),
+    st.just(ROW.replace("N", '"N"')),
+    st.just(ROW.replace("N", '"N')),
+    st.just(ROW.replace("N", '"two\nlines"')),
+    st.just(ROW.replace("N", "a\rb")),
+    st.just(ROW.replace("N", 'a"b')),
+    st.just(ROW + ",,"),
+    st.just(ROW + ",x"),
+    st.just("1,2"),
+    st.just(""),
+    st.text('"\r\n,ab1 \0é', max_size=12),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(LINES, min_size=1, max_size=25), st.sampled_from(["\n", "\r\n"]), st.integers(40, 300))
+@example([ROW.replace("N", '"N'), ROW], "\n", 50)
+def test_where_blocks_end_changes_nothing(lines, end, block):
+    text = csv(ROW, *lines, end=end).encode()
+
+    def read():
+        outcome = cleaned_text(text)
+        return outcome.rows, outcome.rejected, outcome.counts
+
+    whole = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_blocks, "BLOCK", block)
+        assert read() == whole
+    assert whole[2].rows_read <= 1 + len(lines) + "".join(lines).count("\n")
+
+
+def test_every_csv_layout_has_a_name_in_the_counts():
+    for name, header in LAYOUTS.items():
+        service = Service(name.split("-")[0])
+        row = ",".join("2021-01-01 00:00:00" if "date" in column.lower() else "" for column in header.split(","))
+        counts = cleaned_text(csv(row, header=header), service).counts
+        assert (counts.layout, counts.rows_clean) == (name, 1)

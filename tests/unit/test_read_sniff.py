@@ -1,0 +1,95 @@
+"""What is no data is told from data by its bytes, in one line that says what it is."""
+
+from __future__ import annotations
+
+import gzip
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flows.trips.errors import Refused
+from flows.trips.sniff import FileKind, refuse_unless_data
+
+HEADER = b"VendorID,tpep_pickup_datetime\n1,2021-01-01 00:00:00\n"
+
+
+def parquet() -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": [1]}), sink)
+    return sink.getvalue()
+
+
+def sniff(tmp_path, name: str, data: bytes, subject: str = "https://host/a") -> FileKind:
+    path = tmp_path / name
+    path.write_bytes(data)
+    return refuse_unless_data(path, subject)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("a.csv", HEADER, FileKind.CSV),
+        ("a.csv", b"\xef\xbb\xbf" + HEADER, FileKind.CSV),
+        ("a.csv", b"\r\n\r\n" + HEADER, FileKind.CSV),
+        ("a.csv.gz", gzip.compress(HEADER), FileKind.CSV_GZ),
+        ("a.parquet", parquet(), FileKind.PARQUET),
+        ("unnamed", parquet(), FileKind.PARQUET),
+        ("unnamed", gzip.compress(HEADER), FileKind.CSV_GZ),
+    ],
+)
+def test_data(tmp_path, name, data, kind):
+    assert sniff(tmp_path, name, data) is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.csv", b"", "is empty (0 bytes)"),
+        ("a.parquet", b"", "is empty (0 bytes)"),
+        ("a.csv", b" \r\n\n ", "is empty (white space only)"),
+        ("a.csv", b"\n\n<!DOCTYPE html>\n<html>", "is an HTML page, not trip data"),
+        ("a.csv", b"<HTML><body>", "is an HTML page, not trip data"),
+        (
+            "a.parquet",
+            b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+            "is an XML document, not trip data (AccessDenied)",
+        ),
+        (
+            "a.csv",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+            "is a Git LFS pointer, not the file it stands for",
+        ),
+        ("a.csv", b"../.git/annex/objects/x/y/MD5E-s1--0.csv\n", "is a git-annex pointer, not the file it stands for"),
+        ("a.csv", b"<<<<<<< HEAD\n" + HEADER, "holds merge-conflict markers"),
+        ("a.csv", HEADER + b"=======\r\n" + HEADER + b">>>>>>> branch\r\n", "holds merge-conflict markers"),
+        ("a.csv", b'{"message": "Not Found"}', "is JSON, not trip data"),
+        ("a.csv", b"\x7fELF\x02\x01\x01\x00", "is binary, neither CSV nor parquet"),
+        ("a.csv", b"PK\x03\x04....", "is a zip archive"),
+        ("a.csv", HEADER.decode().encode("utf-16"), "is UTF-16 text"),
+        ("a.csv.gz", gzip.compress(b"<html>"), "gzip of a file that is an HTML page, not trip data"),
+        ("a.csv.gz", gzip.compress(b""), "is a gzip file of nothing"),
+        ("a.csv.gz", gzip.compress(parquet()), "is a gzip file of another compressed or binary file"),
+        ("a.csv.gz", gzip.compress(HEADER)[:10], "is a truncated gzip file of 10 bytes"),
+        ("a.csv.gz", gzip.compress(HEADER)[:10] + b"\xff" * 20, "is a damaged gzip file: "),
+        ("a.parquet", parquet()[:-1], "is a cut-off parquet file: no PAR1 at its end, after "),
+        ("a.parquet", b"PAR1PAR1", "is a cut-off parquet file: no PAR1 at its end, after 8 bytes"),
+        ("a.parquet", b"PARE" + b"0" * 50, "is an encrypted parquet file"),
+        ("a.parquet", HEADER, "is named .parquet but is plain text: wrong magic number b'Vend'"),
+        ("a.csv.gz", HEADER, "is named .csv.gz but is plain text: wrong magic number b'Vend'"),
+        ("a.csv", parquet(), "is named .csv but is parquet: wrong magic number b'PAR1'"),
+    ],
+)
+def test_what_is_no_data(tmp_path, name, data, reason):
+    with pytest.raises(Refused) as refused:
+        sniff(tmp_path, name, data)
+    assert refused.value.subject == "https://host/a"
+    assert refused.value.reason.startswith(reason)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_url_says_what_was_promised_though_the_file_has_another_name(tmp_path):
+    with pytest.raises(Refused, match=r"is named \.parquet but is plain text"):
+        sniff(tmp_path, "spooled", HEADER, "https://host/green.parquet?token=1")
+    assert sniff(tmp_path, "spooled", HEADER, "https://host/green.csv#top") is FileKind.CSV
