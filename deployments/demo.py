@@ -114,7 +114,7 @@ def reachable_source(template: str, months: list[Month], state: Path) -> Iterato
     try:
         probe(source_url(TLC_URL, months[0]), patience=BRIEFLY)
     except Refused as refused:
-        console.print(f"TLC's address cannot be reached ({refused.reason}): using generated months", highlight=False)
+        console.print(f"TLC's address cannot be reached ({refused.reason}): using generated months", soft_wrap=True)
     else:
         yield TLC_URL
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from typing import Annotated, Any
 
 import typer
@@ -53,17 +54,20 @@ def command(flow: Flow[..., Any]) -> None:
 
     def run(**given: str | None) -> None:
         parameters = {name: _value(flow, name, text) for name, text in given.items() if text is not None}
+        logging.disable(logging.ERROR)  # Prefect logs what we say in one line
         try:
             flow.validate_parameters(parameters)
         except ParameterTypeError as wrong:
             typer.echo(f"taxiway: {one_line(wrong)}", err=True)
             raise typer.Exit(2) from None
+        logging.disable(logging.NOTSET)
         state = asyncio.run(flow(**parameters, return_state=True))
         typer.echo(f"taxiway: {flow.name}: {state.name}{f': {state.message}' if state.message else ''}")
         raise typer.Exit(0 if state.is_completed() else 1)
 
     run.__doc__ = flow.description
-    run.__signature__ = inspect.Signature([_option(p) for p in inspect.signature(flow.fn).parameters.values()])  # type: ignore[attr-defined]
+    parameters = inspect.signature(flow.fn).parameters.values()
+    run.__signature__ = inspect.Signature([_option(flow, parameter) for parameter in parameters])  # type: ignore[attr-defined]
     typer.run(run)
 
 
@@ -73,14 +77,20 @@ def one_line(wrong: ParameterTypeError) -> str:
     return "; ".join(line.strip(" -") for line in lines)
 
 
-def _option(parameter: inspect.Parameter) -> inspect.Parameter:
+def _option(flow: Flow[..., Any], parameter: inspect.Parameter) -> inspect.Parameter:
     required = parameter.default is inspect.Parameter.empty
-    default = "" if required else f"  [default: {_shown(parameter.default)}]"
-    described = [field.description for field in getattr(parameter.annotation, "__metadata__", ()) if field.description]
-    option = typer.Option(... if required else None, help=f"{'; '.join(described)}{default}", show_default=False)
+    default = "" if required else f" [{_shown(parameter.default)}]"
+    described = next((kind["description"] for kind in _kinds(flow, parameter.name) if "description" in kind), "")
+    option = typer.Option(... if required else None, help=f"{described}{default}".strip(), show_default=False)
     return inspect.Parameter(
         parameter.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=str if required else (str | None)
     )
+
+
+def _kinds(flow: Flow[..., Any], name: str) -> list[dict[str, Any]]:
+    """What the API's schema says of a parameter: the whole, and each of its alternatives."""
+    schema = flow.parameters.properties[name]
+    return [schema, *schema.get("anyOf", ())]
 
 
 def _shown(value: Any) -> str:
@@ -88,6 +98,4 @@ def _shown(value: Any) -> str:
 
 
 def _value(flow: Flow[..., Any], name: str, text: str) -> str | list[str]:
-    schema = flow.parameters.properties[name]
-    kinds = [schema, *schema.get("anyOf", ())]
-    return text.split(",") if any(kind.get("type") == "array" for kind in kinds) else text
+    return text.split(",") if any(kind.get("type") == "array" for kind in _kinds(flow, name)) else text
