@@ -16,7 +16,9 @@ from deployments.target import Target
 from deployments.wanted import full_name
 from infra.settings import ROOT
 
-SCRIPTS = tuple(f"deployments/{name}.py" for name in ("web_to_gcs", "gcs_to_bigquery", "web_to_postgres", "backfill"))
+SCRIPTS = tuple(
+    f"deployments/{name}.py" for name in ("web_to_gcs", "gcs_to_bigquery", "web_to_postgres", "backfill", "verify")
+)
 COMMAND_LINE = "command-line"
 
 

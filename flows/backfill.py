@@ -11,7 +11,7 @@ from prefect.deployments import arun_deployment
 
 from flows.gcs_to_bigquery import etl_gcs_to_bq
 from flows.month_load import ending
-from flows.parameters import Concurrency, Force, Months, Service, SourceUrl, Year, command
+from flows.parameters import Concurrency, Months, Service, Year, command
 from flows.trips.month import Month
 from flows.web_to_gcs import etl_web_to_gcs
 from flows.web_to_postgres import etl_web_to_postgres
@@ -48,15 +48,22 @@ async def etl_parent_flow(
     year: Year = 2021,
     service: Service = Service.GREEN,
     pipeline: Pipeline = Pipeline.WEB_TO_GCS,
-    source_url: SourceUrl = DEFAULTS.source_url,
+    source_url: str = DEFAULTS.source_url,
     each_month: EachMonth = EachMonth.SUBFLOW,
     concurrency: Concurrency = 2,
-    force: Force = False,
+    force: bool = False,
 ) -> State:
     """Run a pipeline for each month, up to `concurrency` at once; failed at the end if any month failed.
 
-    A month runs inside this run, or as a run of the pipeline's own deployment: then on any worker, in a container of
-    its own.
+    Args:
+        months: Months of the year, 1 to 12.
+        year: The year in the files' names.
+        service: Whose trips.
+        pipeline: What to run for each month.
+        source_url: Where from, if it is from the web: a URL template with {service}, {year}, {month:02}.
+        each_month: Run a month inside this run, or as a run of the pipeline's own deployment: a container of its own.
+        concurrency: How many months at once.
+        force: Load even where the ledger says that the source has not changed.
     """
     places = asyncio.Semaphore(concurrency)
     shared: dict[str, Any] = {"service": service, "year": year, "force": force}

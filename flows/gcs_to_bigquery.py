@@ -12,7 +12,7 @@ from prefect_gcp import GcpCredentials, GcsBucket
 
 from flows.due import months_from_bucket
 from flows.month_load import bucket_store, load_months, month_task
-from flows.parameters import Force, Limit, MonthNumber, Service, Year, command, run_name
+from flows.parameters import Limit, MonthNumber, Service, Year, command, run_name
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LoadSource
 from flows.stores.warehouse import WarehouseStore
@@ -41,11 +41,21 @@ async def etl_gcs_to_bq(
     credentials_block: str = DEFAULTS.credentials_block,
     dataset: str = DEFAULTS.dataset,
     limit: Limit = 3,
-    force: Force = False,
+    force: bool = False,
 ) -> State:
     """Load a month from the bucket into the warehouse; skip it if the object has not changed since.
 
     Without a month: those of the year (without a year, of the last twelve months) that the warehouse lacks.
+
+    Args:
+        service: Whose trips.
+        year: The year in the file's name.
+        month: The month in the file's name, 1 to 12; none: those that are due.
+        bucket_block: The GcsBucket block to load from.
+        credentials_block: The GcpCredentials block of the warehouse.
+        dataset: The dataset to load into.
+        limit: Without a month: how many of those that are due, the oldest first.
+        force: Load even where the ledger says that the object has not changed.
     """
     bucket = bucket_store(await GcsBucket.aload(bucket_block))
     credentials = await GcpCredentials.aload(credentials_block)

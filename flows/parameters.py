@@ -15,28 +15,14 @@ from pydantic import Field
 
 from flows.trips.month import Service
 
-__all__ = [
-    "Concurrency",
-    "Force",
-    "Limit",
-    "MonthNumber",
-    "Months",
-    "Service",
-    "SourceUrl",
-    "Year",
-    "command",
-    "run_name",
-]
+__all__ = ["Concurrency", "Limit", "MonthNumber", "Months", "Service", "Year", "command", "run_name"]
 
-Year = Annotated[int, Field(ge=2009, le=2100, description="the year in the file's name")]
-MonthNumber = Annotated[
-    int, Field(ge=1, le=12, description="the month in the file's name, 1 to 12; none: those that are due")
-]
-Months = Annotated[list[MonthNumber], Field(min_length=1, description="months of the year, such as 1,2,3")]
-SourceUrl = Annotated[str, Field(description="URL template with {service}, {year}, {month:02}; https, http or file")]
-Limit = Annotated[int, Field(ge=1, le=100, description="without a month: how many of those that are due")]
-Concurrency = Annotated[int, Field(ge=1, le=32, description="how many months at once")]
-Force = Annotated[bool, Field(description="load even where the ledger says that the source has not changed")]
+# What a parameter means stands in its flow's docstring, from where Prefect's form in the UI takes it as well.
+Year = Annotated[int, Field(ge=2009, le=2100)]
+MonthNumber = Annotated[int, Field(ge=1, le=12)]
+Months = Annotated[list[MonthNumber], Field(min_length=1)]
+Limit = Annotated[int, Field(ge=1, le=100)]
+Concurrency = Annotated[int, Field(ge=1, le=32)]
 
 
 def run_name() -> str:
@@ -65,7 +51,7 @@ def command(flow: Flow[..., Any]) -> None:
         typer.echo(f"taxiway: {flow.name}: {state.name}{f': {state.message}' if state.message else ''}")
         raise typer.Exit(0 if state.is_completed() else 1)
 
-    run.__doc__ = flow.description
+    run.__doc__ = (flow.description or "").partition("Args:")[0]
     parameters = inspect.signature(flow.fn).parameters.values()
     run.__signature__ = inspect.Signature([_option(flow, parameter) for parameter in parameters])  # type: ignore[attr-defined]
     typer.run(run)
@@ -78,19 +64,9 @@ def one_line(wrong: ParameterTypeError) -> str:
 
 
 def _option(flow: Flow[..., Any], parameter: inspect.Parameter) -> inspect.Parameter:
-    required = parameter.default is inspect.Parameter.empty
-    default = "" if required else f" [{_shown(parameter.default)}]"
-    described = next((kind["description"] for kind in _kinds(flow, parameter.name) if "description" in kind), "")
-    option = typer.Option(... if required else None, help=f"{described}{default}".strip(), show_default=False)
-    return inspect.Parameter(
-        parameter.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=str if required else (str | None)
-    )
-
-
-def _kinds(flow: Flow[..., Any], name: str) -> list[dict[str, Any]]:
-    """What the API's schema says of a parameter: the whole, and each of its alternatives."""
-    schema = flow.parameters.properties[name]
-    return [schema, *schema.get("anyOf", ())]
+    described = flow.parameters.properties[parameter.name].get("description", "")
+    option = typer.Option(None, help=f"{described} (default: {_shown(parameter.default)})", show_default=False)
+    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=str | None)
 
 
 def _shown(value: Any) -> str:
@@ -98,4 +74,4 @@ def _shown(value: Any) -> str:
 
 
 def _value(flow: Flow[..., Any], name: str, text: str) -> str | list[str]:
-    return text.split(",") if any(kind.get("type") == "array" for kind in _kinds(flow, name)) else text
+    return text.split(",") if flow.parameters.properties[name].get("type") == "array" else text

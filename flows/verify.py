@@ -1,0 +1,63 @@
+"""Reconciliation: every month of every store counted again. Zero differences is the only passing number."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prefect import State, flow, get_run_logger
+from prefect.artifacts import acreate_table_artifact
+from prefect.states import Completed, Failed
+from prefect_gcp import GcpCredentials, GcsBucket
+from prefect_sqlalchemy import SqlAlchemyConnector
+
+from flows.month_load import bucket_store
+from flows.parameters import command
+from flows.stores.errors import StoreFailed
+from flows.stores.postgres import PostgresStore
+from flows.stores.verify import verify
+from flows.stores.warehouse import WarehouseStore
+from flows.trips.catalog import published_rows
+from flows.web_to_postgres import libpq_uri
+from infra.settings import settings
+
+DEFAULTS = settings()
+
+
+@flow(name="verify_stores", persist_result=False)
+async def verify_stores(
+    postgres_block: str = DEFAULTS.postgres_block,
+    bucket_block: str = DEFAULTS.bucket_block,
+    credentials_block: str = DEFAULTS.credentials_block,
+    dataset: str = DEFAULTS.dataset,
+) -> State:
+    """Count every month in every store again, against its ledger and TLC's published count; name each difference.
+
+    Args:
+        postgres_block: The SqlAlchemyConnector block of the trips database.
+        bucket_block: The GcsBucket block of the trips bucket.
+        credentials_block: The GcpCredentials block of the warehouse.
+        dataset: The warehouse's dataset.
+    """
+    credentials = await GcpCredentials.aload(credentials_block)
+    stores = {
+        "postgres": PostgresStore(libpq_uri(await SqlAlchemyConnector.aload(postgres_block))),
+        "bucket": bucket_store(await GcsBucket.aload(bucket_block)),
+        "warehouse": WarehouseStore(credentials.get_bigquery_client(), dataset),
+    }
+    try:
+        differences = await asyncio.to_thread(verify, stores, published_rows)
+        months = sum(len(store.entries()) for store in stores.values())
+    except StoreFailed as failure:
+        return Failed(message=str(failure))
+    await acreate_table_artifact(
+        [{"difference": str(difference)} for difference in differences], key="verify", description="Differences found"
+    )
+    for difference in differences:
+        get_run_logger().error("%s", difference)
+    if differences:
+        return Failed(message=f"{len(differences)} differences: {'; '.join(map(str, differences[:5]))}")
+    return Completed(message=f"{months} months counted again in {len(stores)} stores: no difference")
+
+
+if __name__ == "__main__":
+    command(verify_stores)
