@@ -1,8 +1,8 @@
 """CSV line by line: what to do where quotes make it unclear where a row ends.
 
 A line is a row. The one exception is a quoted field that holds a line end, which is taken for one only where the quote
-closes within a few lines and the row then has exactly the fields it should: so a stray quote costs its own line, never
-the lines after it.
+closes within a few lines and the row then has the fields it should, and at most empty ones more. So a stray quote costs
+its own line, never the lines after it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read_lines(lines: list[str], width: int, *, last: bool) -> Lines:
 
     Args:
         lines: the lines.
-        width: how many fields a row that spans lines must have.
+        width: how many fields a row that spans lines must have; empty ones may follow.
         last: whether no more lines follow.
     """
     read = Lines([], [], 0)
@@ -69,7 +69,7 @@ def _row(lines: list[str], at: int, width: int) -> tuple[list[str] | None, int]:
             break
         # Only where every quote has its partner can the row be whole.
         fields = _fields(line) if line.count('"') % 2 == 0 else None
-        if fields is not None and len(fields) == width:
+        if fields is not None and len(fields) >= width and not any(fields[width:]):
             return fields, used
     return None, 1
 
