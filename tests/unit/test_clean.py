@@ -1,0 +1,150 @@
+"""A pass as its consumers see it: one reader, exact schema, counts that add up, memory that stays flat."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flows.trips.clean import REJECTED_SCHEMA, Cleaning
+from flows.trips.contract import schema
+from flows.trips.errors import Refused
+from flows.trips.generate import generate
+from flows.trips.month import Month, Service
+from flows.trips.quality import CHECKS
+from flows.trips.rejected import RejectedRows, rows_as_json
+from flows.trips.rules import RULES_OF
+from tests.reading import cleaned
+
+GREEN = Month(Service.GREEN, 2021, 1)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def month(tmp_path_factory) -> Path:
+    return generate(GREEN, tmp_path_factory.mktemp("month") / f"{GREEN.stem}.csv.gz", rows=30_000)
+
+
+def test_every_batch_is_exactly_of_the_schema_and_counts_are_right_at_every_moment(month, tmp_path):
+    cleaning = Cleaning(month, GREEN, RULES_OF["postgres"], tmp_path / "rejected.parquet")
+    assert cleaning.schema == schema(Service.GREEN)
+    assert cleaning.counts.rows_read == 0 and cleaning.checks == [] and cleaning.profile is None
+    reader = cleaning.reader()
+    assert reader.schema == cleaning.schema
+    rows = 0
+    for batch in reader:
+        rows += len(batch)
+        counts = cleaning.counts
+        assert batch.schema == cleaning.schema
+        assert counts.rows_clean == rows and counts.rows_read == rows + counts.rows_rejected
+    assert cleaning.counts.rows_read == 30_000
+    rejected = pq.read_table(tmp_path / "rejected.parquet")
+    assert rejected.schema == REJECTED_SCHEMA
+    assert len(rejected) == cleaning.counts.rows_rejected == cleaning.counts.reasons["zero_passengers"] > 0
+    assert {check.name for check in cleaning.checks} <= {check.name for check in CHECKS} and cleaning.checks
+    assert sum(cleaning.profile.hours) <= rows
+    assert cleaning.failure is None
+
+
+def test_csv_and_parquet_of_one_generated_month_are_the_same(month, tmp_path):
+    other = generate(GREEN, tmp_path / f"{GREEN.stem}.parquet", rows=30_000)
+    of_csv, of_parquet = cleaned(month, GREEN), cleaned(other, GREEN)
+    assert of_csv.clean.num_rows == of_parquet.clean.num_rows == 30_000
+    assert of_csv.clean["pickup_datetime"].equals(of_parquet.clean["pickup_datetime"])
+    assert of_csv.clean["total_amount"].equals(of_parquet.clean["total_amount"])
+
+
+def test_a_cleaning_is_one_pass(month, tmp_path):
+    cleaning = Cleaning(month, GREEN, [], tmp_path / "rejected.parquet")
+    cleaning.reader()
+    with pytest.raises(RuntimeError, match="one pass"):
+        cleaning.reader()
+
+
+def test_no_rejected_rows_no_file_and_an_old_one_goes(month, tmp_path):
+    rejected = tmp_path / "rejected.parquet"
+    rejected.write_bytes(b"of an earlier pass")
+    cleaning = Cleaning(month, GREEN, [], rejected)
+    assert sum(map(len, cleaning.reader())) == 30_000
+    assert not rejected.exists()
+
+
+def test_a_consumer_that_stops_leaves_no_rejected_rows(month, tmp_path):
+    rejected = tmp_path / "rejected.parquet"
+    cleaning = Cleaning(month, GREEN, RULES_OF["postgres"], rejected)
+    reader = cleaning.reader()
+    reader.read_next_batch()
+    del reader
+    assert not rejected.exists()
+    assert cleaning.failure is not None
+
+
+def test_errors_name_the_url(tmp_path):
+    path = tmp_path / "spooled.csv"
+    path.write_text("<html>")
+    with pytest.raises(Refused, match=r"^https://host/a\.csv: is an HTML page") as refused:
+        Cleaning(path, GREEN, [], tmp_path / "rejected.parquet", subject="https://host/a.csv")
+    assert refused.value.subject == "https://host/a.csv"
+
+
+def test_rejected_rows_are_written_as_they_come(tmp_path):
+    path = tmp_path / "rejected.parquet"
+    rows = RejectedRows(path, GREEN)
+    for start in range(0, 100_000, 1000):
+        numbers = pa.array(range(start + 1, start + 1001), pa.int64())
+        rows.add(numbers, pa.repeat("zero_passengers", 1000), pa.repeat("{}", 1000))
+    assert path.stat().st_size > 0
+    rows.close()
+    table = pq.read_table(path)
+    assert table["row_number"].to_pylist() == list(range(1, 100_001))
+    assert table.schema == REJECTED_SCHEMA
+
+
+def test_any_row_is_json():
+    columns = {
+        "n": pa.array([1, None, -3]),
+        "x": pa.array([1.5, float("nan"), float("-inf")]),
+        'quoted "name"': pa.array(['say "a"', "back\\slash", "tab\t, NUL\0, line\n"]),
+        "bytes": pa.array([b"\xff", b"ok", None]),
+        "list": pa.array([[1], None, []]),
+        "unicode": pa.array(["é", "😀", "\u2028"]),
+        "none": pa.nulls(3),
+        "when": pa.array([0, None, 2**62]).cast(pa.timestamp("us")),
+    }
+    rows = [json.loads(row) for row in rows_as_json(list(columns.values()), list(columns), 3).to_pylist()]
+    assert [set(row) for row in rows] == [set(columns)] * 3
+    assert [row["n"] for row in rows] == [1, None, -3]
+    assert [row["x"] for row in rows] == [1.5, "nan", "-inf"]
+    assert [row['quoted "name"'] for row in rows] == columns['quoted "name"'].to_pylist()
+    assert [row["unicode"] for row in rows] == ["é", "😀", "\u2028"]
+    assert rows_as_json([], [], 2).to_pylist() == ["{}", "{}"]
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from flows.trips.clean import Cleaning
+from flows.trips.month import Month, Service
+from flows.trips.rules import RULES_OF
+cleaning = Cleaning(Path(sys.argv[1]), Month(Service.GREEN, 2021, 1), RULES_OF["postgres"], Path(sys.argv[1] + ".out"))
+print(sum(map(len, cleaning.reader())), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.parametrize("ending", ["csv.gz", "parquet"])
+def test_memory_does_not_grow_with_the_file(tmp_path, ending):
+    """Peak of the process at 8 times the rows is at most 1.2 times the peak."""
+
+    def peak(rows: int) -> int:
+        path = generate(GREEN, tmp_path / f"{rows}.{ending}", rows=rows)
+        run = [sys.executable, "-c", PEAK, str(path)]
+        clean, kilobytes = map(int, subprocess.run(run, cwd=ROOT, capture_output=True, check=True).stdout.split())
+        assert clean > 0.9 * rows
+        return kilobytes
+
+    assert peak(800_000) <= 1.2 * peak(100_000)
