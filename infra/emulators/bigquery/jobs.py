@@ -71,11 +71,17 @@ class Job:
         database.put(cursor, "job", self.key, self.resource)
 
     def cancel(self) -> None:
-        """Ask the job to stop."""
-        self.cancelled = True
-        if self._cursor is not None:
-            with suppress(duckdb.Error):
-                self._cursor.interrupt()
+        """Ask the job to stop, and do not wait for it."""
+        if not self.done.is_set() and not self.cancelled:
+            self.cancelled = True
+            threading.Thread(target=self._interrupt, daemon=True).start()
+
+    def _interrupt(self) -> None:
+        # Again and again: DuckDB forgets an interruption that comes between two statements.
+        while not self.done.wait(0.05):
+            if self._cursor is not None:
+                with suppress(duckdb.Error):
+                    self._cursor.interrupt()
 
 
 class Jobs:

@@ -46,8 +46,8 @@ def keep(cursor: Cursor, sql: str, path: Path) -> tuple[list[Field], int]:
 
 def fields_of(relation: Any) -> list[Field]:
     """The fields that a query's columns make; raises 400 where two have one name."""
-    empty = relation.limit(0).to_arrow_table().schema
-    fields = [field_of_arrow(column.name, column.type) for column in empty]
+    kinds = relation.limit(0).to_arrow_table().schema.types
+    fields = [field_of_arrow(name, kind) for name, kind in zip(relation.columns, kinds, strict=True)]
     for field, kind in zip(fields, relation.types, strict=True):
         if str(kind) == "JSON":  # which is text in Arrow
             field["type"] = "JSON"

@@ -118,13 +118,13 @@ def patched(table: str, before: list[Field], given: list[Field]) -> list[Field]:
 
 
 def _normal(field: Field) -> Field:
-    only_known(field, {"name", "type", "mode", "description"}, f"the field {field.get('name')}")
     name, kind = field.get("name", ""), field.get("type", "").upper()
     kind, mode = _LEGACY.get(kind, kind), (field.get("mode") or "NULLABLE").upper()
     if not re.fullmatch(r"[^\W\d]\w{0,299}", name, re.ASCII):
         raise invalid(f'Invalid field name "{name}".')
     if kind not in _COLUMN:
         raise unsupported(f"the type {kind} of field {name}")
+    only_known(field, {"name", "type", "mode", "description"}, f"the field {name}")
     if mode not in _MODES:
         raise invalid(f"Invalid mode {mode} of field {name}")
     return {"name": name, "type": kind, "mode": mode} | _described(field)

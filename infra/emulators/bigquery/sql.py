@@ -49,12 +49,12 @@ def translate(
     Raises 400 (invalidQuery) for what is no GoogleSQL, 501 for what is not known here.
     """
     tree = _parsed(query)
+    kind = _kind(tree)
     names = _Names(tree, project, default)
     tables = {id(node): names.table(node) for node in names.nodes}
     target = _target(tree)
     target_table = tables[id(target)] if target is not None else None
     reads = sorted({table for key, table in tables.items() if target is None or key != id(target)}, key=str)
-    kind = _kind(tree)
     for table in reads if kind.startswith(("CREATE", "DROP")) else [*reads, *([target_table] if target_table else [])]:
         columns_of(table)
     _refuse(tree)
@@ -93,7 +93,7 @@ def _kind(tree: exp.Expression) -> str:
         return _DATA[type(tree)]
     if isinstance(tree, exp.Create) and tree.kind == "TABLE":
         return "CREATE_TABLE_AS_SELECT" if tree.expression else "CREATE_TABLE"
-    if isinstance(tree, exp.Drop) and tree.kind == "TABLE":
+    if isinstance(tree, exp.Drop) and tree.kind == "TABLE" and len(tree.args["tables"]) == 1:
         return "DROP_TABLE"
     raise unsupported(f"the statement {tree.sql('bigquery')[:60]}")
 
@@ -101,7 +101,7 @@ def _kind(tree: exp.Expression) -> str:
 def _target(tree: exp.Expression) -> exp.Table | None:
     if isinstance(tree, exp.Query):
         return None
-    target = tree.this
+    target = tree.args["tables"][0] if isinstance(tree, exp.Drop) else tree.this
     return target.this if isinstance(target, exp.Schema) else target
 
 
@@ -116,8 +116,7 @@ class _Names:
         ]
 
     def table(self, node: exp.Table) -> Table:
-        parts = {part.name.upper() for part in node.parts}
-        known = isinstance(node.this, exp.Identifier) and "INFORMATION_SCHEMA" not in parts
+        known = isinstance(node.this, exp.Identifier) and "INFORMATION_SCHEMA" not in node.sql("bigquery").upper()
         if not known or "$" in node.name or "*" in node.name or node.name.startswith("__"):
             raise unsupported(f"the table expression {node.sql('bigquery')}")
         project, dataset = node.catalog or self._project, node.db
@@ -138,6 +137,9 @@ def _rename(node: exp.Table, table: Table) -> None:
 def _refuse(tree: exp.Expression) -> None:
     for node in tree.find_all(exp.Anonymous, exp.SafeFunc, exp.AnonymousAggFunc, exp.Format):
         raise unsupported(f"the function {node.sql('bigquery').split('(')[0]}")
+    for node in tree.find_all(exp.Select):
+        if node.args.get("kind"):
+            raise unsupported(f"SELECT AS {node.args['kind']}")
     for node in tree.find_all(exp.Extract):
         if node.name.upper() in _UNLIKE or isinstance(node.this, exp.WeekStart):
             raise unsupported(f"EXTRACT({node.this.sql('bigquery')} FROM ...)")
@@ -165,7 +167,7 @@ def _name_columns(tree: exp.Query) -> None:
     while isinstance(select, exp.SetOperation | exp.Subquery):
         select = select.this
     for column in list(select.expressions):
-        if not column.alias_or_name and not column.is_star:
+        if not isinstance(column, exp.Alias | exp.Column | exp.Star):
             column.replace(exp.alias_(column.copy(), f"f{number}_"))
             number += 1
 
