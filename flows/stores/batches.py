@@ -105,16 +105,12 @@ def _quoted(texts: pa.StringArray) -> pa.StringArray:
 
 
 def rejected_batches(cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
-    """The rejected rows of a pass that has ended, in REJECTED_SCHEMA, without the character NUL.
-
-    PostgreSQL's text cannot hold it; it becomes the Unicode replacement character.
-    """
+    """The rejected rows of a pass that has ended, in REJECTED_SCHEMA. Raises ArrowInvalid for a file of another."""
     if not cleaning.counts.rows_rejected:
         return
     with pq.ParquetFile(cleaning.rejected) as file:
         for batch in file.iter_batches(columns=REJECTED_SCHEMA.names):
-            columns = [pc.replace_substring(c, "\0", "\ufffd") if c.type == pa.string() else c for c in batch.columns]
-            yield pa.RecordBatch.from_arrays(columns, schema=REJECTED_SCHEMA)
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=REJECTED_SCHEMA)
 
 
 def write_parquet(batches: Iterator[pa.RecordBatch], schema: pa.Schema, to: Path) -> int:

@@ -33,14 +33,14 @@ LEDGER = """
 REJECTED_COLUMNS = "service text, source_month date, row_number bigint, reason text, row text"
 
 REJECTED = f"""
-    CREATE TABLE IF NOT EXISTS rejected_trips ({REJECTED_COLUMNS});
-    CREATE INDEX IF NOT EXISTS rejected_trips_month ON rejected_trips (service, source_month)"""
+    CREATE TABLE rejected_trips ({REJECTED_COLUMNS});
+    CREATE INDEX rejected_trips_month ON rejected_trips (service, source_month)"""
 
 # One load at a time prepares tables, of whatever service: without it two first loads race to create the same table.
 PREPARE_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('taxiway tables', 0))"
 
-# A column is added under an exclusive lock on the table; while it is waited for, new readers queue behind it. So wait
-# a second at a time, with pauses in which the readers go on.
+# A column is added under an exclusive lock on the table; while that is waited for, new readers queue behind it. So wait
+# a second at a time, with pauses in which the readers go on: about a minute in all.
 ALTER_TRIES, ALTER_WAIT = 20, "1s"
 
 
@@ -77,7 +77,7 @@ def prepare(uri: str, month: Month, schema: pa.Schema) -> None:
 
     Raises:
         StoreFailed: if the service's table is there and does not fit the contract (other than columns that the contract
-            has gained, which are added), or is in use for so long that a column could not be added. Nothing is changed.
+            has gained, which are added), or stays locked by someone else for a minute. Nothing is changed.
         psycopg.Error: whatever the server refuses.
     """
     for attempt in range(ALTER_TRIES):
@@ -87,7 +87,9 @@ def prepare(uri: str, month: Month, schema: pa.Schema) -> None:
             return
         except psycopg.errors.LockNotAvailable:
             time.sleep(min(0.1 * 2**attempt, 2))
-    raise StoreFailed(parent(month), "has been in use for too long to add the columns that the contract has gained")
+    raise StoreFailed(
+        parent(month), "is in use, for too long to add a column or a partition; who uses it is in pg_locks"
+    )
 
 
 def _prepare(connection: psycopg.Connection, month: Month, schema: pa.Schema) -> None:
@@ -95,7 +97,9 @@ def _prepare(connection: psycopg.Connection, month: Month, schema: pa.Schema) ->
     connection.execute(PREPARE_LOCK)
     connection.execute(f"SET LOCAL lock_timeout = '{ALTER_WAIT}'")
     connection.execute(LEDGER)
-    connection.execute(REJECTED)
+    # Not IF NOT EXISTS: for the index that waits for every load that is writing rejected rows, only to do nothing.
+    if not existing_columns(connection, "rejected_trips"):
+        connection.execute(REJECTED)
     whole, part, wanted = parent(month), partition(month), columns(schema)
     there = existing_columns(connection, whole)
     if there:
