@@ -1,0 +1,110 @@
+"""One clone, one image and one stack for all Docker tests. Without an engine they are skipped, with the reason.
+
+The registry is TEST_REGISTRY with the login TEST_REGISTRY_LOGIN (user:password); localhost:5000 and taxi:taxi, as the
+stand-in for Docker Hub has them, if they are not set.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from flows.trips.catalog import published_rows
+from flows.trips.generate import generate
+from flows.trips.month import Month, Service
+from tests.docker.project import NAME, Project, answers
+
+REGISTRY = os.environ.get("TEST_REGISTRY", "localhost:5000")
+LOGIN = os.environ.get("TEST_REGISTRY_LOGIN", "taxi:taxi")
+MONTH = Month(Service.GREEN, 2021, 1)
+
+
+def missing() -> str:
+    """Why the Docker tests cannot run here; empty if they can."""
+    for what, command in (("Docker engine", ["docker", "version"]), ("Compose", ["docker", "compose", "version"])):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            return "there is no docker command"
+        if done.returncode:
+            return f"no {what}: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
+    return ""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine() -> None:
+    if reason := missing():
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """The clone, with a `.env`, and its source folder; an image of it is not built yet."""
+    with_registry = REGISTRY if answers(f"http://{REGISTRY}/v2/") else ""
+    project = Project(tmp_path_factory.mktemp("project"), with_registry)
+    project.commit()
+    project.module("infra.environment")
+    yield project
+    images = project.docker("image", "ls", "--quiet", project.env["IMAGE_REPOSITORY"]).split()
+    project.docker("image", "rm", "--force", *set(images), check=False)
+
+
+@pytest.fixture(scope="session")
+def image(project) -> str:
+    """The flow image as `make image` builds it; its name."""
+    project.module("infra.image", "build")
+    return project.image
+
+
+@pytest.fixture(scope="session")
+def registry(project, image) -> str:
+    """A registry with a login; nobody is logged in."""
+    if not project.registry:
+        pytest.skip(f"no registry at {REGISTRY}: set TEST_REGISTRY")
+    return project.registry
+
+
+@pytest.fixture
+def logged_in(project, registry):
+    """Logged in to the registry for one test."""
+    log_in(project)
+    yield registry
+    project.docker("logout", registry)
+
+
+def log_in(project: Project) -> None:
+    user, _, password = LOGIN.partition(":")
+    command = ["docker", "login", "--username", user, "--password-stdin", project.registry]
+    subprocess.run(command, input=password, env=project.env, capture_output=True, text=True, check=True)
+
+
+@pytest.fixture(scope="session")
+def stack(project, image):
+    """The stack, up from empty volumes, with the emulators."""
+    project.module("infra.compose", "up")
+    yield project
+    project.docker("compose", "--profile=*", "down", "--volumes", "--remove-orphans")
+
+
+@pytest.fixture(scope="session")
+def source(stack, tmp_path_factory) -> str:
+    """A server with one generated month on the stack's network: the URL template of its files."""
+    folder = tmp_path_factory.mktemp("source")
+    folder.chmod(0o755)
+    generate(MONTH, folder / f"{MONTH.stem}.parquet", rows=published_rows(MONTH) or 0)
+    serve = ["python", "-m", "http.server", "8000", "--directory", "/source"]
+    mount = f"--volume={folder}:/source:ro"
+    stack.docker("run", "--detach", "--rm", "--name=source-of-tests", f"--network={NAME}", mount, "taxiway", *serve)
+    yield "http://source-of-tests:8000/{service}_tripdata_{year}-{month:02}.parquet"
+    stack.docker("rm", "--force", "source-of-tests")
+
+
+@pytest.fixture(scope="session")
+def deployed(stack, registry):
+    """The image pushed, and everything deployed as `make deploy` does it."""
+    log_in(stack)
+    stack.module("infra.image", "push")
+    stack.module("deployments", "apply")
+    return stack

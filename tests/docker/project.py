@@ -1,0 +1,172 @@
+"""A clone of the project in a folder of its own, with its own ports, names and passwords, for the Docker tests.
+
+Nothing of it can meet a stack that a person has running from this checkout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGINT
+from typing import Any
+
+from dotenv import dotenv_values
+
+from infra.processes import free_port
+from infra.settings import ROOT
+
+NAME = "taxiway-tests"
+PORTS = ("POSTGRES_PORT", "PGADMIN_PORT", "PREFECT_PORT", "STORAGE_PORT", "BIGQUERY_PORT")
+# Of the environment of the tests, nothing may steer the clone.
+FOREIGN = ("PREFECT", "TAXIWAY_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "IMAGE_REPOSITORY")
+
+
+class Project:
+    """The clone, and what a person would do in it.
+
+    Attributes:
+        root: its folder; committed there, so that an image of it is not dirty.
+        env: the environment of its commands.
+        registry: the registry's host, or empty where there is none.
+    """
+
+    def __init__(self, folder: Path, registry: str) -> None:
+        self.root, self.registry = folder / "taxiway", registry
+        clone(self.root)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        self.env = inherited | {
+            # Logins of the tests stay the tests'.
+            "DOCKER_CONFIG": str(folder / "docker"),
+            "COMPOSE_PROJECT_NAME": NAME,
+            "TAXIWAY_NETWORK": NAME,
+            "IMAGE_REPOSITORY": f"{registry or 'localhost:5000'}/{NAME}",
+            "PREFECT_HOME": str(folder / "prefect"),
+            **{port: str(free_port()) for port in PORTS},
+        }
+        self.env["PREFECT_API_URL"] = f"{self.api}"
+
+    # Commands
+
+    def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone. With `check`, a failure fails the test with what it printed."""
+        done = subprocess.run(command, cwd=self.root, env=self.env | env, capture_output=True, text=True, check=False)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)} exited {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def module(self, *arguments: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+        """What a target of the Makefile runs: a module of the project."""
+        return self.run(sys.executable, "-m", *arguments, check=check, **env)
+
+    def refusal(self, *arguments: str, **env: str) -> str:
+        """The one line on standard error with which a module refuses."""
+        done = self.module(*arguments, check=False, **env)
+        assert done.returncode == 1, done.stdout + done.stderr
+        [line] = done.stderr.strip().splitlines()
+        return line
+
+    def docker(self, *arguments: str, check: bool = True) -> str:
+        """A docker command's output."""
+        return self.run("docker", *arguments, check=check).stdout.strip()
+
+    def commit(self) -> None:
+        """Commit what is in the folder."""
+        self.run("git", "add", "-A")
+        self.run(
+            "git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "--allow-empty", "-m", "t"
+        )
+
+    @contextmanager
+    def agent(self, log: Path, **env: str):
+        """An agent on this host for as long as the block lasts."""
+        with log.open("w") as out:
+            agent = subprocess.Popen(
+                [sys.executable, "-m", "infra.agent"], cwd=self.root, env=self.env | env, stdout=out, stderr=out
+            )
+        try:
+            until(lambda: "has to run" in log.read_text() or agent.poll() is not None, 60)
+            assert agent.poll() is None, log.read_text()
+            yield agent
+        finally:
+            agent.send_signal(SIGINT)
+            try:
+                agent.wait(90)
+            except subprocess.TimeoutExpired:
+                agent.kill()
+                raise
+
+    # What it has
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What is in its `.env`."""
+        return {name: value or "" for name, value in dotenv_values(self.root / ".env", interpolate=False).items()}
+
+    @property
+    def api(self) -> str:
+        """The Prefect API's address on this host."""
+        return f"http://127.0.0.1:{self.env['PREFECT_PORT']}/api"
+
+    @property
+    def image(self) -> str:
+        """The name of the image of what is committed."""
+        described = self.run("git", "describe", "--always", "--tags", "--abbrev=12").stdout.strip()
+        return f"{self.env['IMAGE_REPOSITORY']}:{described}"
+
+    def call(self, method: str, path: str, body: Any = None, *, login: bool = True) -> Any:
+        """Ask Prefect's API. Raises HTTPError where it says no."""
+        headers = {"Content-Type": "application/json"}
+        if login:
+            headers["Authorization"] = "Basic " + b64encode(self.values["PREFECT_API_AUTH_STRING"].encode()).decode()
+        if method in ("POST", "PATCH", "DELETE") and login:
+            token = self.call("GET", "/csrf-token?client=00000000-0000-0000-0000-000000000001")["token"]
+            headers |= {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "00000000-0000-0000-0000-000000000001"}
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self.api + path, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+
+def clone(folder: Path) -> None:
+    """A clone of the checkout with what is not committed in it as well, committed there."""
+    git = ["git", "-C", str(ROOT)]
+    subprocess.run([*git, "clone", "-q", "--no-hardlinks", str(ROOT), str(folder)], check=True)
+    listed = ["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--deleted"]
+    changed = subprocess.run([*git, *listed], capture_output=True, text=True, check=True).stdout
+    for name in filter(None, changed.split("\0")):
+        source, target = ROOT / name, folder / name
+        if source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+        else:
+            target.unlink(missing_ok=True)
+
+
+def until(true: Any, seconds: float, pause: float = 0.2) -> Any:
+    """The first true answer. Fails the test when none comes in time."""
+    deadline = time.monotonic() + seconds
+    while not (answer := true()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(pause)
+    return answer
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of the address is answered, with whatever."""
+    try:
+        urllib.request.urlopen(url, timeout=5).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
