@@ -57,7 +57,8 @@ def main(
     keep: Annotated[bool, typer.Option("--keep", help="leave the stack and its UI running")] = False,
 ) -> None:
     """Run the main job whole, print what it did, stop everything."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # As Ctrl-C, which asyncio knows how to end in order.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     started = time.monotonic()
     try:
         demo(demanded(service, year, months), source_url, keep=keep)
@@ -65,7 +66,7 @@ def main(
         console.print(f"taxiway: {failure}", style="red", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        console.print("taxiway: stopped by you; nothing is left running")
+        console.print("taxiway: stopped; nothing is left running")
         sys.exit(130)
     console.print(f"taxiway: demo done in {time.monotonic() - started:.0f} s", style="bold green")
 

@@ -1,0 +1,115 @@
+"""However the demo ends, nothing of it is left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from flows.trips.generate import generate
+from flows.trips.month import Month, Service
+from infra.settings import ROOT
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """Start the demo on a state folder of its own. Gives the process; its output is in `out`."""
+    month = Month(Service.GREEN, 2021, 1)
+    generate(month, tmp_path / f"{month.stem}.parquet", rows=2_000, seed=1)
+    started = []
+
+    def start(*options):
+        with (tmp_path / "out").open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "deployments.demo", "--months", "1", *options],
+                cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+                env={**os.environ, "TAXIWAY_STATE_DIR": str(tmp_path / "state")},
+            )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def left(tmp_path):
+    """Processes that have anything to do with the demo's state folder."""
+    state = str(tmp_path / "state")
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if state in " ".join(process.cmdline()) or process.environ().get("TAXIWAY_STATE_DIR") == state:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def until(tmp_path, words, process):
+    deadline = time.monotonic() + 120
+    while words not in (tmp_path / "out").read_text():
+        assert process.poll() is None, (tmp_path / "out").read_text()
+        assert time.monotonic() < deadline, (tmp_path / "out").read_text()
+        time.sleep(0.2)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_demo_leaves_nothing(demo, tmp_path, stop):
+    process = demo("--source-url", f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet")
+    until(tmp_path, "stack is up", process)
+    time.sleep(3)  # into the deploy, or the first runs
+    process.send_signal(stop)
+    assert process.wait(60) == 130
+    assert "Traceback" not in (tmp_path / "out").read_text()
+    assert left(tmp_path) == []
+
+
+@pytest.mark.timeout(240)
+def test_a_failed_demo_says_why_in_one_line_and_leaves_nothing(demo, tmp_path):
+    process = demo("--source-url", f"file://{tmp_path}/nowhere/{{service}}_tripdata_{{year}}-{{month:02}}.parquet")
+    assert process.wait(180) == 1
+    last = (tmp_path / "out").read_text().strip().splitlines()[-1]
+    assert last.startswith("taxiway: ") and "nowhere" in last and "2021-01" in last
+    assert "Traceback" not in (tmp_path / "out").read_text()
+    assert left(tmp_path) == []
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
+def test_a_killed_demo_takes_its_stack_with_it(demo, tmp_path):
+    process = demo("--source-url", f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet")
+    until(tmp_path, "stack is up", process)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while left(tmp_path):
+        assert time.monotonic() < deadline, left(tmp_path)
+        time.sleep(0.5)
+
+
+@pytest.mark.timeout(240)
+def test_a_kept_stack_is_stopped_by_down(demo, tmp_path):
+    """KEEP=1: the UI answers after the demo, a second demo says that a stack is running, `make down` stops it."""
+    import urllib.request
+
+    process = demo("--keep", "--source-url", f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet")
+    assert process.wait(200) == 0, (tmp_path / "out").read_text()
+    text = (tmp_path / "out").read_text()
+    address = text.rpartition("the stack is kept: ")[2].split()[0]
+    with urllib.request.urlopen(f"{address}/api/health") as answer:
+        assert answer.status == 200
+    second = demo()
+    assert second.wait(60) == 1 and "make down" in (tmp_path / "out").read_text()
+    down = subprocess.run(
+        [sys.executable, "-m", "infra.stack", "down"], cwd=ROOT, capture_output=True, text=True, check=True,
+        env={**os.environ, "TAXIWAY_STATE_DIR": str(tmp_path / "state")},
+    )  # fmt: skip
+    assert "stopped" in down.stdout
+    assert left(tmp_path) == []
