@@ -199,6 +199,8 @@ class Stack:
                 "PREFECT_SERVER_UI_API_URL": f"{address}/api",
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+                # Timezones from the tzdata package: see pyproject.toml.
+                "PYTHONTZPATH": "",
                 "DO_NOT_TRACK": "1",
             }
         )
