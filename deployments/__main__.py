@@ -123,8 +123,9 @@ def schedule(
             found = await run.find(client, deployment)
             body = [DeploymentScheduleCreate(schedule=rule, active=True).model_dump(mode="json", exclude_unset=True)]
             await client.request("POST", "/deployments/{id}/schedules", path_params={"id": found.id}, json=body)
-        times = ", ".join(f"{time:%Y-%m-%d %H:%M %Z}" for time in await schedules.next_times(rule))
-        out.print(f"taxiway: {deployment}: {schedules.describe(rule)}; next: {times}", markup=False)
+        fields = schedules.as_fields(rule)
+        times = ", ".join(f"{time:%Y-%m-%d %H:%M %Z}" for time in await schedules.next_times(fields))
+        out.print(f"taxiway: {deployment}: {schedules.describe(fields)}; next: {times}", markup=False)
         return 0
 
     _exit_with(work())

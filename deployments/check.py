@@ -7,12 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from uuid import UUID
 
-import jsonschema
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import DeploymentCreate
 from prefect.exceptions import ObjectNotFound, ParameterTypeError
 from prefect.utilities.schema_tools.validation import validate
 
@@ -22,7 +21,6 @@ from deployments.schedules import problems as schedule_problems
 from deployments.wanted import NotAFlow, flow_at
 
 REFERENCE = re.compile(r"\{\{\s*prefect\.blocks\.([\w-]+)\.([\w-]+)((?:\.\w+|\[\d+\])*)\s*\}\}")
-NO_ID = UUID(int=0)
 
 
 class BlockReference(NamedTuple):
@@ -72,8 +70,9 @@ async def problems_on(client: PrefectClient, wanted: Sequence[Wanted], found: Se
         if there.kind is Kind.POOL and there.fields["type"] != pool.fields["type"]
     ]
     deployments = [thing for thing in wanted if thing.kind is Kind.DEPLOYMENT]
+    template = _template_validator(pool.fields["base_job_template"])
     for deployment in deployments:
-        problems += _template_problems(deployment, pool.fields["base_job_template"])
+        problems += _template_problems(deployment, template)
     return problems + await _block_problems(client, wanted, deployments)
 
 
@@ -97,7 +96,8 @@ def _parameter_problems(spec: DeploymentSpec, flow: Flow[..., Any]) -> Iterator[
     for schedule in spec.schedules:
         where = f"schedule {schedule.slug}"
         given = {**spec.parameters, **schedule.parameters}
-        yield from (f"{where}: {problem}" for problem in _wrong_values(schedule.parameters, flow, required))
+        if schedule.parameters:
+            yield from (f"{where}: {problem}" for problem in _wrong_values(given, flow, required))
         missing = sorted(required - given.keys())
         yield from (f"{where}: {flow.name} asks for {name} and is given none" for name in missing)
 
@@ -119,11 +119,14 @@ def _wrong_values(given: Mapping[str, Any], flow: Flow[..., Any], required: Iter
         yield f"parameter {'.'.join(map(str, error.absolute_path))}: {error.message}"
 
 
-def _template_problems(deployment: Wanted, template: Mapping[str, Any]) -> Iterator[str]:
-    fields = {"name": "any", "flow_id": NO_ID, "job_variables": deployment.fields["job_variables"]}
-    try:
-        DeploymentCreate(**fields).check_valid_configuration(dict(template))
-    except jsonschema.ValidationError as wrong:
+def _template_validator(template: Mapping[str, Any]) -> Validator:
+    """As the server checks a deployment's job variables: what is required may still come with the run."""
+    variables = {key: value for key, value in template["variables"].items() if key != "required"}
+    return validator_for(variables)(variables)
+
+
+def _template_problems(deployment: Wanted, template: Validator) -> Iterator[str]:
+    for wrong in template.iter_errors(deployment.fields["job_variables"]):
         where = ".".join(map(str, wrong.absolute_path)) or "job variables"
         yield f"{deployment.script}: {where} does not fit the work pool's template: {wrong.message.splitlines()[0]}"
 

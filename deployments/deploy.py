@@ -95,13 +95,17 @@ def pinned(config: Settings) -> Settings:
         return config.model_copy(update={"image": None})
     from deployments.image import by_digest
 
-    return config.model_copy(update={"image": by_digest(config.image)})
+    return config.model_copy(update={"image": by_digest(config)})
 
 
 def code_blocks(config: Settings) -> dict[str, Block]:
     """The blocks that are code. Raises Invalid where one cannot be made: a setting is missing or wrong."""
     try:
-        return declared_blocks(config)
+        if config.work_pool_type != "docker":
+            return declared_blocks(config)
+        from infra.docker_container import container_blocks
+
+        return declared_blocks(config) | container_blocks(config)
     except Exception as wrong:
         raise Invalid([f"infra/blocks.py: {reason}" for reason in reasons(wrong)]) from wrong
 

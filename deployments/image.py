@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from docker.errors import APIError, DockerException
+
+import docker
 from deployments.scripts import Invalid
+from infra.docker_cli import DockerFailed
+from infra.image import ImageUnavailable, deployed_image
+from infra.settings import Settings
 
 WHERE = "image"
+LOCAL_ID = "sha256:"
 
 
-def by_digest(reference: str | None) -> str:
-    """`repository@sha256:...` of an image reference.
+def by_digest(config: Settings) -> str:
+    """`repository@sha256:...` of the image that the settings name, else of the image of this revision.
 
     The Docker engine asks the registry, so that its own settings (a proxy, a registry without TLS) and the logins of
-    `docker login` count here as they do when a worker pulls the image.
+    `docker login` count here as they do when an agent pulls the image. An image of this machine that was never pushed
+    stands as its id.
 
-    Raises Invalid where no image is named, the engine or the registry does not answer, or it does not have the image.
+    Raises Invalid where there is no image, the engine or the registry does not answer, or it does not have the image.
     """
-    from docker.errors import APIError, DockerException
-
-    import docker
-
-    if not reference:
-        raise Invalid([f"{WHERE}: TAXIWAY_IMAGE is not set: the image to deploy, as repository:tag"])
     try:
-        engine = docker.from_env()
-        digest = engine.images.get_registry_data(reference).id
+        reference = deployed_image(config)
+    except (DockerFailed, ImageUnavailable) as wrong:
+        raise Invalid([f"{WHERE}: {wrong}"]) from None
+    return reference if reference.startswith(LOCAL_ID) else in_registry(reference)
+
+
+def in_registry(reference: str) -> str:
+    """`repository@sha256:...` of `repository:tag` or `repository@digest`, as the registry has it. Raises Invalid."""
+    try:
+        digest = docker.from_env().images.get_registry_data(reference).id
     except APIError as wrong:
         explanation = " ".join(str(wrong.explanation or wrong).split())
         raise Invalid([f"{WHERE}: the registry does not give {reference}: {explanation}"]) from None

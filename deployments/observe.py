@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import BlockDocument, DeploymentSchedule
-from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectNotFound
 
 from deployments.plan import Found, Kind, Wanted
-from deployments.schedules import as_fields, describe
+from deployments.schedules import canonical, describe
 from deployments.target import Target
 from deployments.wanted import TYPE_FIELD, automation_fields
 
 PAGE = 200  # the most that the server gives at once
+# The fields of a deployment that the API calls as we do, and gives as they were set.
+SAME = (
+    *("version", "description", "work_pool_name", "work_queue_name", "entrypoint", "path", "pull_steps"),
+    *("parameters", "parameter_openapi_schema", "enforce_parameter_schema", "job_variables", "paused"),
+)
 
 
 async def observe(client: PrefectClient, target: Target, wanted: Sequence[Wanted]) -> list[Found]:
@@ -71,50 +76,52 @@ async def _automations(client: PrefectClient, target: Target) -> list[Found]:
 
 
 async def _deployments(client: PrefectClient, target: Target, names: set[str]) -> list[Found]:
-    deployments, flows = await asyncio.gather(everything(client.read_deployments), everything(client.read_flows))
-    flow_names = {flow.id: flow.name for flow in flows}
+    """Read as JSON: see `deployments/schedules.py`."""
+    deployments, flows = await asyncio.gather(
+        everything(partial(_rows, client, "/deployments/filter")), everything(partial(_rows, client, "/flows/filter"))
+    )
+    flow_names = {flow["id"]: flow["name"] for flow in flows}
     found: list[Found] = []
     for deployment in deployments:
-        name = f"{flow_names.get(deployment.flow_id, deployment.flow_id)}/{deployment.name}"
-        ours = target.tag in deployment.tags
-        if ours or name in names or deployment.work_pool_name == target.pool:
-            found.append(Found(Kind.DEPLOYMENT, name, deployment_fields(deployment), str(deployment.id), ours))
+        name = f"{flow_names.get(deployment['flow_id'], deployment['flow_id'])}/{deployment['name']}"
+        ours = target.tag in deployment["tags"]
+        if ours or name in names or deployment["work_pool_name"] == target.pool:
+            found.append(Found(Kind.DEPLOYMENT, name, deployment_fields(deployment), deployment["id"], ours))
             found += _schedules(deployment, name, target)
     return found
 
 
-def deployment_fields(deployment: DeploymentResponse) -> dict[str, Any]:
+async def _rows(client: PrefectClient, path: str, *, limit: int, offset: int) -> list[dict[str, Any]]:
+    response = await client.request("POST", path, json={"limit": limit, "offset": offset})
+    return response.json()
+
+
+def deployment_fields(deployment: Mapping[str, Any]) -> dict[str, Any]:
     """The deployment's values under the names of `wanted_deployment`."""
-    same = ["version", "description", "work_pool_name", "work_queue_name", "entrypoint", "path", "pull_steps"]
-    same += ["parameters", "parameter_openapi_schema", "enforce_parameter_schema", "job_variables", "paused"]
-    limit, options = deployment.global_concurrency_limit, deployment.concurrency_options
-    return deployment.model_dump(mode="json", include=set(same)) | {
-        "tags": sorted(deployment.tags),
-        "concurrency_limit": limit.limit if limit else None,
-        "on_collision": options.collision_strategy.value if limit and options else None,
+    limit, options = deployment["global_concurrency_limit"], deployment["concurrency_options"]
+    return {name: deployment[name] for name in SAME} | {
+        "tags": sorted(deployment["tags"]),
+        "concurrency_limit": limit["limit"] if limit else None,
+        "on_collision": options["collision_strategy"] if limit and options else None,
     }
 
 
-def _schedules(deployment: DeploymentResponse, name: str, target: Target) -> Iterator[Found]:
-    for schedule in deployment.schedules:
-        ours = bool(schedule.slug and schedule.slug.startswith(target.prefix))
+def _schedules(deployment: Mapping[str, Any], name: str, target: Target) -> Iterator[Found]:
+    for schedule in deployment["schedules"]:
+        slug = schedule["slug"]
         yield Found(
             Kind.SCHEDULE,
-            f"{name}#{schedule.slug or str(schedule.id)[:8]}",
-            _schedule_fields(schedule),
-            str(schedule.id),
-            ours,
+            f"{name}#{slug or schedule['id'][:8]}",
+            {
+                "schedule": canonical(schedule["schedule"]),
+                "parameters": schedule["parameters"],
+                "active": schedule["active"],
+            },
+            schedule["id"],
+            ours=bool(slug and slug.startswith(target.prefix)),
             parent=name,
-            about=describe(schedule.schedule),
+            about=describe(schedule["schedule"]),
         )
-
-
-def _schedule_fields(schedule: DeploymentSchedule) -> dict[str, Any]:
-    return {
-        "schedule": as_fields(schedule.schedule),
-        "parameters": schedule.model_dump(mode="json")["parameters"],
-        "active": schedule.active,
-    }
 
 
 async def _block(client: PrefectClient, name: str) -> list[Found]:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from prefect.client.schemas.objects import DeploymentSchedule
 from rich.markup import escape
 
 from deployments.plan import Action, Change, Kind, Verb, changing
@@ -79,8 +78,7 @@ async def _next(action: Action) -> list[str]:
     thing = action.found if action.verb in (Verb.UNCHANGED, Verb.KEPT) else action.wanted
     if action.kind is not Kind.SCHEDULE or thing is None or not thing.fields["active"]:
         return []
-    schedule = DeploymentSchedule.model_validate({"schedule": thing.fields["schedule"], "active": True}).schedule
-    return [f"{time:%Y-%m-%d %H:%M %Z}" for time in await next_times(schedule)]
+    return [f"{time:%Y-%m-%d %H:%M %Z}" for time in await next_times(thing.fields["schedule"])]
 
 
 def _short(value: Any) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 
+from infra.image import revision
 from infra.settings import ROOT, Settings, settings
 
 # Where docker/Dockerfile puts the project.
 IMAGE_ROOT = "/opt/taxiway"
-UNVERSIONED = "unversioned"
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Target:
         pool: the work pool's name; `pool_type` is process or docker.
         tag: what every deployment carries; what carries it is ours.
         root: the folder of the project where the runs are: in the image, or on this machine.
-        version: the git revision.
+        version: the git revision, which is also the image's tag.
         image: the image by digest; None on a pool of processes.
     """
 
@@ -45,16 +44,6 @@ def target_of(config: Settings | None = None, *, image: str | None = None) -> Ta
         pool_type=config.work_pool_type,
         tag=config.tag,
         root=IMAGE_ROOT if config.work_pool_type == "docker" else str(ROOT),
-        version=config.revision or git_revision(),
+        version=config.revision or revision().tag,
         image=image,
     )
-
-
-def git_revision() -> str:
-    """The commit checked out here, `-dirty` if files differ from it; `unversioned` outside a git checkout."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
-    try:
-        described = subprocess.run(command, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return UNVERSIONED
-    return described.stdout.strip()

@@ -13,7 +13,6 @@ from uuid import UUID
 from prefect import Flow
 from prefect.blocks.core import Block
 from prefect.events.schemas.automations import AutomationCore
-from prefect.utilities.callables import parameter_schema
 from pydantic_core import to_jsonable_python
 
 from deployments.declaration import POOL_TYPE, DeploymentSpec, ScheduleSpec
@@ -70,7 +69,7 @@ def wanted_deployment(spec: DeploymentSpec, target: Target) -> Iterator[Wanted]:
             # Without it Prefect copies the whole of `path` into each run's folder.
             "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": target.root}}],
             "parameters": to_jsonable_python(spec.parameters),
-            "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(),
+            "parameter_openapi_schema": flow.parameters.model_dump_for_openapi(),
             "enforce_parameter_schema": True,
             "job_variables": job_variables(spec, target),
             "concurrency_limit": spec.concurrency_limit,

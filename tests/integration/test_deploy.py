@@ -1,0 +1,469 @@
+"""Deploying to a real server: what is created, what is found again, what a person did and keeps, what goes."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from infra.settings import ROOT, Settings
+
+
+@dataclass
+class Place:
+    """A tag, a pool and specs of one test's own on the shared server."""
+
+    config: Settings
+    specs: list
+    blocks: dict = field(default_factory=dict)
+
+    async def prepared(self, **options):
+        from deployments import deploy
+
+        return await deploy.prepare(self.config, specs=self.specs, blocks=self.blocks, **options)
+
+    async def plan(self, client, **options):
+        from deployments import deploy
+
+        return await deploy.planned(await self.prepared(**options), client)
+
+    async def apply(self, client, **options):
+        from deployments import deploy
+
+        return await deploy.apply(await self.prepared(**options), client)
+
+    @property
+    def name(self) -> str:
+        return f"stub_month/{self.specs[0].name}"
+
+    def schedule(self, slug: str) -> str:
+        return f"{self.name}#{self.config.tag}-{slug}"
+
+
+@pytest.fixture
+def place(stack):
+    """A place with one deployment that has the three kinds of schedules, and one block with a secret."""
+    from prefect.blocks.system import Secret
+    from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
+
+    from deployments.declaration import DeploymentSpec, ScheduleSpec
+
+    own = f"t{uuid.uuid4().hex[:8]}"
+    anchor = dt.datetime(2026, 1, 1, 7, 30, tzinfo=dt.UTC)
+    rule = "DTSTART:20260105T060000\nRRULE:FREQ=WEEKLY;BYDAY=MO"
+    spec = DeploymentSpec(
+        flow="tests/deploy_stubs.py:stub_month",
+        name=own,
+        description="A month of the test's.",
+        script="deployments/of_the_test.py",
+        parameters={"service": "green"},
+        concurrency_limit=2,
+        schedules=(
+            ScheduleSpec(slug="monthly", schedule=CronSchedule(cron="0 5 1 * *", timezone="UTC")),
+            ScheduleSpec(slug="weekly", schedule=RRuleSchedule(rrule=rule, timezone="America/New_York")),
+            ScheduleSpec(
+                slug="check",
+                schedule=IntervalSchedule(interval=dt.timedelta(hours=12), anchor_date=anchor, timezone="UTC"),
+                parameters={"month": 2},
+            ),
+        ),
+    )
+    config = Settings(_env_file=None, tag=own, work_pool=own, work_pool_type="process", revision="rev1")
+    return Place(config, [spec], {own: Secret(value="hush")})
+
+
+@pytest.fixture
+def on_server(stack):
+    """Run a test's coroutine with a client of the server."""
+
+    def run(work):
+        from prefect.client.orchestration import get_client
+
+        async def with_client():
+            async with get_client() as client:
+                return await work(client)
+
+        return asyncio.run(with_client())
+
+    return run
+
+
+def told(actions) -> set[tuple[str, str]]:
+    return {(str(action.verb), action.name) for action in actions}
+
+
+def changes(actions) -> set[tuple[str, str]]:
+    from deployments.plan import changing
+
+    return told(changing(actions))
+
+
+def test_what_is_deployed_is_what_is_found_again(place, on_server):
+    async def work(client):
+        created = await place.apply(client)
+        assert {action.verb for action in created} == {"create"}
+        assert len(created) == 8  # pool, block, limit, automation, deployment, three schedules
+        assert changes(await place.plan(client)) == set()
+        assert await place.apply(client) == []
+        deployment = await client.read_deployment_by_name(place.name)
+        assert deployment.version == "rev1"
+        assert "revision rev1" in deployment.description
+        assert deployment.tags == [place.config.tag]
+        assert {schedule.slug for schedule in deployment.schedules} == {
+            f"{place.config.tag}-{slug}" for slug in ("monthly", "weekly", "check")
+        }
+
+    on_server(work)
+
+
+def test_every_kind_of_change_is_shown_applied_and_gone_from_the_next_plan(place, on_server):
+    async def work(client):
+        await place.apply(client)
+        spec = place.specs[0]
+        monthly, _, check = spec.schedules
+        place.specs[0] = replace(
+            spec,
+            parameters={"service": "yellow"},
+            tags=("more",),
+            concurrency_limit=None,
+            job_variables={"env": {"A": "1"}},
+            schedules=(replace(monthly, parameters={"month": 3}), check),
+        )
+        settings = {"revision": "rev2", "work_pool_limit": 7, "downloads_at_once": 9}
+        place.config = place.config.model_copy(update=settings)
+        place.blocks = {place.config.tag: type(next(iter(place.blocks.values())))(value="hush hush")}
+        await place.apply(client)  # applied once more below: nothing is left
+        assert changes(await place.plan(client)) == set()
+        deployment = await client.read_deployment_by_name(place.name)
+        assert (deployment.version, deployment.parameters) == ("rev2", {"service": "yellow"})
+        assert deployment.job_variables == {"env": {"A": "1"}}
+        assert deployment.global_concurrency_limit is None
+        slugs = {schedule.slug: schedule.parameters for schedule in deployment.schedules}
+        assert slugs == {f"{place.config.tag}-monthly": {"month": 3}, f"{place.config.tag}-check": {"month": 2}}
+        assert (await client.read_work_pool(place.config.work_pool)).concurrency_limit == 7
+        limit = await client.read_global_concurrency_limit_by_name(f"{place.config.tag}-downloads")
+        assert limit.limit == 9
+
+    on_server(work)
+
+
+def test_plan_shows_field_old_and_new_and_never_a_secret(place, on_server):
+    from deployments.render import as_json
+
+    async def work(client):
+        await place.apply(client)
+        place.config = place.config.model_copy(update={"revision": "rev2"})
+        place.blocks = {place.config.tag: type(next(iter(place.blocks.values())))(value="psst")}
+        actions = await place.plan(client)
+        by_name = {action.name: action for action in actions}
+        (version,) = [change for change in by_name[place.name].changes if change.path == ("version",)]
+        assert (version.old, version.new) == ("rev1", "rev2")
+        (secret,) = by_name[f"secret/{place.config.tag}"].changes
+        assert secret.secret
+        shown = await as_json(actions)
+        assert "hush" not in shown
+        assert "psst" not in shown
+
+    on_server(work)
+
+
+def test_what_a_person_did_in_the_ui_stays_and_reset_takes_the_codes_word(place, on_server):
+    async def work(client):
+        await place.apply(client)
+        deployment = await client.read_deployment_by_name(place.name)
+        await client.pause_deployment(deployment.id)
+        weekly = next(one for one in deployment.schedules if one.slug.endswith("weekly"))
+        await client.update_deployment_schedule(deployment.id, weekly.id, active=False)
+        (silent,) = [one for one in await client.read_automations() if place.config.tag in one.tags]
+        await client.pause_automation(silent.id)
+        place.config = place.config.model_copy(update={"revision": "rev2"})
+        notes = {(action.name, action.note) for action in await place.plan(client) if action.verb == "kept"}
+        assert notes == {
+            (place.name, "paused by hand"),
+            (place.schedule("weekly"), "switched off by hand"),
+            (silent.name, "switched off by hand"),
+        }
+        await place.apply(client)
+        deployment = await client.read_deployment_by_name(place.name)
+        assert (deployment.version, deployment.paused) == ("rev2", True)
+        assert [one.active for one in deployment.schedules if one.id == weekly.id] == [False]
+        await place.apply(client, reset=True)
+        deployment = await client.read_deployment_by_name(place.name)
+        assert not deployment.paused
+        assert all(one.active for one in deployment.schedules)
+        assert (await client.read_automation(silent.id)).enabled
+
+    on_server(work)
+
+
+def test_a_schedule_added_after_the_deploy_is_kept_by_the_next(place, on_server):
+    async def work(client):
+        await place.apply(client)
+
+    on_server(work)
+    environment_of = "from deployments.__main__ import app; app()"
+    added = subprocess.run(
+        [sys.executable, "-c", environment_of, "schedule", place.name, "*/5 * * * *"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert added.returncode == 0, added.stderr
+    refused = subprocess.run(
+        [sys.executable, "-c", environment_of, "schedule", place.name, "0 */5 * * * *"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 1
+    assert "a cron rule has five fields, this one has 6" in refused.stderr
+
+    async def again(client):
+        place.config = place.config.model_copy(update={"revision": "rev2"})
+        kept = [action for action in await place.plan(client) if action.verb == "kept"]
+        assert [action.note for action in kept] == ["added by hand: cron '*/5 * * * *' UTC"]
+        await place.apply(client)
+        deployment = await client.read_deployment_by_name(place.name)
+        assert sum(one.slug is None for one in deployment.schedules) == 1
+        assert len(deployment.schedules) == 4
+
+    on_server(again)
+
+
+def test_cron_given_at_deploy_is_a_schedule_until_the_next_deploy_without_it(place, on_server):
+    async def work(client):
+        await place.apply(client)
+        added = await place.apply(client, cron=(place.name, "*/1 * * * *"))
+        assert told(added) == {("create", place.schedule("command-line"))}
+        assert changes(await place.plan(client)) == {("delete", place.schedule("command-line"))}
+
+    on_server(work)
+
+
+def test_only_ours_is_deleted_and_the_runs_that_wait_go_too(place, on_server):
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+    from prefect.states import AwaitingConcurrencySlot, Scheduled
+
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
+
+    async def runs_of(client, deployment):
+        of_it = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment]))
+        return await client.read_flow_runs(flow_run_filter=of_it)
+
+    async def work(client):
+        first = place.specs[0]
+        place.specs.append(replace(first, name=f"{first.name}-gone", concurrency_limit=None))
+        await place.apply(client)
+        flow_id = await client.create_flow_from_name("stub_month")
+        theirs = await client.create_deployment(flow_id, f"{first.name}-theirs", work_pool_name=place.config.work_pool)
+        gone = await client.read_deployment_by_name(f"stub_month/{first.name}-gone")
+        await client.create_flow_run_from_deployment(gone.id, state=Scheduled(scheduled_time=later))
+        await client.create_flow_run_from_deployment(gone.id, state=AwaitingConcurrencySlot(scheduled_time=later))
+        ended = await client.create_flow_run_from_deployment(gone.id)
+        from prefect.states import Completed
+
+        await client.set_flow_run_state(ended.id, Completed(), force=True)
+        del place.specs[1]
+        actions = await place.plan(client)
+        assert changes(actions) == {("delete", gone_name := f"stub_month/{first.name}-gone")}
+        assert ("kept", f"stub_month/{first.name}-theirs") in told(actions)
+        await place.apply(client)
+        assert [run.id for run in await runs_of(client, gone.id)] == [ended.id]
+        assert await client.read_deployment(theirs)
+        assert gone_name not in {name for _, name in told(await place.plan(client))}
+
+    on_server(work)
+
+
+def test_a_schedule_makes_runs_and_they_go_with_it(place, on_server):
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+
+    async def work(client):
+        await place.apply(client)
+        deployment = await client.read_deployment_by_name(place.name)
+        of_it = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment.id]))
+        runs: list = []
+        async with asyncio.timeout(30):  # the server's scheduler comes round every few seconds
+            while len({run.created_by.id for run in runs}) < 3:
+                await asyncio.sleep(0.2)
+                runs = await client.read_flow_runs(flow_run_filter=of_it)
+        weekly = next(one for one in deployment.schedules if one.slug.endswith("weekly"))
+        spec = place.specs[0]
+        place.specs[0] = replace(spec, schedules=tuple(one for one in spec.schedules if one.slug != "weekly"))
+        await place.apply(client)
+        left = await client.read_flow_runs(flow_run_filter=of_it)
+        assert weekly.id not in {run.created_by.id for run in left}
+
+    on_server(work)
+
+
+def test_nothing_is_changed_where_anything_is_wrong(place, on_server):
+    from deployments.scripts import Invalid
+
+    async def work(client):
+        good = place.specs[0]
+        place.specs.append(
+            replace(good, name="other", job_variables={"env": {"A": "{{ prefect.blocks.secret.no.value }}"}})
+        )
+        with pytest.raises(Invalid, match=r"deployments/of_the_test.py: there is no block secret/no"):
+            await place.apply(client)
+        place.specs[1] = replace(good, name="other", parameters={"month": 13})
+        with pytest.raises(Invalid, match="parameter month"):
+            await place.apply(client)
+        place.specs.pop()
+        assert {action.verb for action in await place.plan(client)} == {"create"}
+
+    on_server(work)
+
+
+def test_destroy_removes_all_of_ours_and_nothing_else(place, on_server):
+    from deployments import deploy
+    from deployments.target import target_of
+
+    async def work(client):
+        await place.apply(client)
+        flow_id = await client.create_flow_from_name("stub_month")
+        theirs = await client.create_deployment(flow_id, f"{place.config.tag}-theirs")
+        done = await deploy.destroy(target_of(place.config), client)
+        assert {action.verb for action in done} == {"delete"}
+        assert {str(action.kind) for action in done} == {"deployment", "automation", "concurrency limit"}
+        assert await client.read_deployment(theirs)
+        assert {str(action.kind) for action in await place.plan(client) if action.verb == "create"} == {
+            "deployment",
+            "automation",
+            "concurrency limit",
+            "schedule",
+        }
+
+    on_server(work)
+
+
+def test_two_deploys_at_once_do_not_mix(place, on_server):
+    from prefect.client.orchestration import get_client
+
+    from deployments import deploy
+
+    async def one(revision: str):
+        place_of_one = replace(place, config=place.config.model_copy(update={"revision": revision}))
+        async with get_client() as client:
+            return await deploy.apply(await place_of_one.prepared(), client)
+
+    async def work(client):
+        done = await asyncio.gather(one("left"), one("right"))
+        first, second = sorted(done, key=len, reverse=True)
+        assert {action.verb for action in first} == {"create"}
+        assert told(second) == {("update", place.name)}  # the version and, in the description, the revision
+        deployment = await client.read_deployment_by_name(place.name)
+        assert f"revision {deployment.version}" in deployment.description
+
+    on_server(work)
+
+
+def test_a_live_deploy_is_waited_for_and_a_dead_one_is_taken_over(place, on_server):
+    from deployments.lock import Locked, Pace, deploy_lock
+
+    quick = Pace(renew=0.1, silent=0.5, patience=0.3, poll=0.05)
+
+    async def work(client):
+        async with deploy_lock(client, place.config.tag, quick) as held:
+            with pytest.raises(Locked, match=r"another deploy is at work: .* since 20"):
+                async with deploy_lock(client, place.config.tag, quick):
+                    pass
+            held.check()
+        dead = {"holder": "killed", "since": "then", "beat": 3}
+        await client.request("POST", "/variables/", json={"name": f"{place.config.tag}_deploy_lock", "value": dead})
+        async with deploy_lock(client, place.config.tag, quick) as lock:
+            lock.check()
+
+    on_server(work)
+
+
+def test_a_deploy_that_lost_its_lock_stops(place, on_server):
+    from deployments.apply import Stopped
+    from deployments.lock import LockLost, Pace, deploy_lock, lock_name
+
+    async def work(client):
+        async with deploy_lock(client, place.config.tag, Pace(renew=0.05)) as lock:
+            await client.delete_variable_by_name(lock_name(place.config.tag))
+            await asyncio.sleep(0.3)
+            with pytest.raises(LockLost):
+                lock.check()
+        assert Stopped
+
+    on_server(work)
+
+
+def test_plan_of_an_unchanged_tree_over_a_hundred_deployments_is_empty_and_quick(place, on_server):
+    import time
+
+    async def work(client):
+        first = place.specs[0]
+        place.specs = [replace(first, name=f"{first.name}-{number}") for number in range(100)]
+        await place.apply(client)
+        started = time.monotonic()
+        actions = await place.plan(client)
+        took = time.monotonic() - started
+        assert changes(actions) == set()
+        assert len(actions) == 4 + 4 * 100
+        print(f"plan over 100 deployments: {took:.2f} s")
+        assert took < 2
+
+    on_server(work)
+
+
+def test_plain_prefect_deploy_from_the_root_works_and_is_left_alone(place, on_server):
+    async def pool_first(client):
+        await place.apply(client)
+
+    on_server(pool_first)
+    prefect = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "flows/backfill.py:etl_parent_flow"]
+    options = ["-n", place.config.tag, "--cron", "*/1 * * * *", "--timezone", "UTC", "--pool", place.config.work_pool]
+    deployed = subprocess.run([*prefect, *options], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+
+    async def work(client):
+        name = f"etl_parent_flow/{place.config.tag}"
+        assert ("kept", name) in told(await place.plan(client))
+        assert await place.apply(client) == []
+        deployment = await client.read_deployment_by_name(name)
+        assert deployment.entrypoint == "flows/backfill.py:etl_parent_flow"
+        assert [one.schedule.cron for one in deployment.schedules] == ["*/1 * * * *"]
+        await client.delete_deployment(deployment.id)
+
+    on_server(work)
+
+
+def test_the_command_line_says_what_it_would_do_and_exits_as_asked(stack, place):
+    environment = {"TAXIWAY_TAG": place.config.tag, "TAXIWAY_WORK_POOL": place.config.work_pool}
+
+    def command(*arguments):
+        import os
+
+        return subprocess.run(
+            [sys.executable, "-m", "deployments", *arguments],
+            cwd=ROOT,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    before = command("plan", "--json", "--detailed-exitcode")
+    assert before.returncode == 2, before.stderr
+    creates = {row["name"] for row in json.loads(before.stdout)["actions"] if row["action"] == "create"}
+    assert {"etl_web_to_gcs/process", "etl_gcs_to_bq/process", "etl_web_to_postgres/process"} <= creates
+    assert command("apply").returncode == 0
+    after = command("plan", "--detailed-exitcode")
+    assert after.returncode == 0, after.stdout
+    assert "No change" in after.stdout
+    gone = command("destroy")
+    assert gone.returncode == 0, gone.stderr
+    assert "the work pool and the blocks stay" in gone.stdout

@@ -1,0 +1,222 @@
+"""The plan as pure data: for any declarations and any server, carrying it out leaves nothing to do, and nothing foreign
+is ever deleted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployments.plan import ADDED_BY_HAND, SWITCH, Action, Change, Found, Kind, Verb, Wanted, changing, plan
+
+SECRET = "a secret value"
+
+
+def verbs(actions: list[Action]) -> list[tuple[str, str]]:
+    return [(str(action.verb), action.name) for action in actions]
+
+
+def deployment(name: str = "flow/one", **fields) -> Wanted:
+    return Wanted(Kind.DEPLOYMENT, name, {"version": "abc", "paused": False, **fields})
+
+
+def schedule(slug: str = "t-monthly", parent: str = "flow/one", **fields) -> Wanted:
+    return Wanted(
+        Kind.SCHEDULE, f"{parent}#{slug}", {"schedule": {"cron": "0 5 1 * *"}, "active": True, **fields}, parent=parent
+    )
+
+
+def on_server(thing: Wanted, *, ours: bool = True, **fields) -> Found:
+    return Found(thing.kind, thing.name, {**thing.fields, **fields}, f"id of {thing.name}", ours, parent=thing.parent)
+
+
+def test_creates_what_is_not_there_in_an_order_that_can_be_carried_out():
+    wanted = [
+        schedule(),
+        deployment(),
+        Wanted(Kind.BLOCK, "secret/x", {"value": 1}),
+        Wanted(Kind.POOL, "taxi", {"type": "process"}),
+    ]
+    assert [action.kind for action in plan(wanted, [])] == [Kind.POOL, Kind.BLOCK, Kind.DEPLOYMENT, Kind.SCHEDULE]
+
+
+def test_update_names_the_field_deep_in_the_value_with_old_and_new():
+    wanted = deployment(job_variables={"env": {"A": "1", "B": "2"}}, tags=["t"])
+    found = on_server(wanted, job_variables={"env": {"A": "1", "B": "3"}})
+    (action,) = plan([wanted], [found])
+    assert action.verb is Verb.UPDATE
+    assert action.changes == (Change(("job_variables", "env", "B"), "3", "2"),)
+    assert action.fields == {"job_variables": {"env": {"A": "1", "B": "2"}}}
+
+
+def test_a_secret_is_changed_or_not_and_its_value_is_nowhere_in_the_changes():
+    wanted = Wanted(Kind.BLOCK, "secret/x", {"value": {"inner": SECRET}, "user": "me"}, secrets=frozenset({"value"}))
+    found = on_server(wanted, value={"inner": "another secret value"})
+    (action,) = plan([wanted], [found])
+    assert action.changes == (Change(("value",), None, None, secret=True),)
+    assert "secret value" not in repr(action.changes)
+    assert verbs(plan([wanted], [on_server(wanted)])) == [("unchanged", "secret/x")]
+
+
+def test_paused_by_hand_stays_paused_while_the_rest_is_updated():
+    found = on_server(deployment(), paused=True, version="old")
+    actions = plan([deployment()], [found])
+    assert verbs(actions) == [("update", "flow/one"), ("kept", "flow/one")]
+    assert actions[0].fields == {"version": "abc"}
+    assert actions[1].note == "paused by hand"
+
+
+def test_reset_takes_the_codes_word():
+    (action,) = plan([deployment()], [on_server(deployment(), paused=True)], reset=True)
+    assert action.fields == {"paused": False}
+
+
+def test_a_schedule_switched_off_by_hand_stays_off():
+    found = [on_server(deployment()), on_server(schedule(), active=False)]
+    actions = plan([deployment(), schedule()], found)
+    assert not changing(actions)
+    assert actions[-1].note == "switched off by hand"
+    (changed,) = changing(plan([deployment(), schedule()], found, reset=True))
+    assert changed.fields == {"active": True}
+
+
+def test_a_schedule_added_by_hand_is_kept_and_said_so():
+    by_hand = replace(on_server(schedule("mine"), ours=False), about="cron '0 1 * * *' UTC")
+    actions = plan([deployment()], [on_server(deployment()), by_hand])
+    assert not changing(actions)
+    assert (actions[-1].verb, actions[-1].note) == (Verb.KEPT, f"{ADDED_BY_HAND}: cron '0 1 * * *' UTC")
+
+
+def test_a_schedule_of_ours_that_is_not_declared_any_more_is_deleted():
+    dropped = on_server(schedule("t-weekly"))
+    assert verbs(changing(plan([deployment()], [on_server(deployment()), dropped]))) == [
+        ("delete", "flow/one#t-weekly")
+    ]
+
+
+def test_only_ours_is_deleted_and_its_schedules_go_with_it():
+    mine, other = deployment("flow/gone"), deployment("flow/theirs")
+    found = [on_server(mine), on_server(schedule(parent="flow/gone")), on_server(other, ours=False)]
+    assert verbs(plan([], found)) == [("delete", "flow/gone"), ("kept", "flow/theirs")]
+
+
+def test_without_prune_other_deployments_stay_but_a_dropped_schedule_of_a_declared_one_goes():
+    found = [on_server(deployment()), on_server(deployment("flow/gone")), on_server(schedule("t-old"))]
+    assert verbs(changing(plan([deployment()], found, prune=False))) == [("delete", "flow/one#t-old")]
+
+
+def test_a_foreign_deployment_of_a_declared_name_is_taken_over_by_an_update_that_shows_the_tag():
+    found = on_server(deployment(tags=["t"]), ours=False, tags=[])
+    (action,) = plan([deployment(tags=["t"])], [found])
+    assert action.changes == (Change(("tags",), [], ["t"]),)
+
+
+# Any declarations, any server
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from(["a", "b"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["k", "l"]), inner, max_size=2),
+    max_leaves=4,
+)
+deployment_names = st.sampled_from(["f/one", "f/two", "g/one"])
+slugs = st.sampled_from(["t-a", "t-b", "by-hand"])
+
+
+@st.composite
+def fields_of(draw, kind: Kind):
+    fields = draw(st.fixed_dictionaries({"x": values, "y": values}))
+    return fields | ({SWITCH[kind]: draw(st.booleans())} if kind in SWITCH else {})
+
+
+@st.composite
+def identities(draw):
+    kind = draw(st.sampled_from(list(Kind)))
+    if kind is not Kind.SCHEDULE:
+        return kind, draw(deployment_names), None
+    parent = draw(deployment_names)
+    return kind, f"{parent}#{draw(slugs)}", parent
+
+
+@st.composite
+def declarations(draw):
+    found = {}
+    for kind, name, parent in draw(st.lists(identities(), max_size=6)):
+        if parent:  # no schedule without its deployment
+            found.setdefault(
+                (Kind.DEPLOYMENT, parent), Wanted(Kind.DEPLOYMENT, parent, draw(fields_of(Kind.DEPLOYMENT)))
+            )
+        secrets = draw(st.sets(st.sampled_from(["x", "y"])))
+        found[kind, name] = Wanted(kind, name, draw(fields_of(kind)), frozenset(secrets), parent)
+    return list(found.values())
+
+
+@st.composite
+def servers(draw):
+    found = {}
+    for kind, name, parent in draw(st.lists(identities(), max_size=6)):
+        if parent:
+            there = Found(Kind.DEPLOYMENT, parent, draw(fields_of(Kind.DEPLOYMENT)), "id", draw(st.booleans()))
+            found.setdefault((Kind.DEPLOYMENT, parent), there)
+        extra = {"z": draw(values)}
+        found[kind, name] = Found(kind, name, draw(fields_of(kind)) | extra, "id", draw(st.booleans()), parent)
+    return list(found.values())
+
+
+def carried_out(found: list[Found], actions: list[Action]) -> list[Found]:
+    """What a server has afterwards, by what an action says of itself; a deployment's schedules go with it."""
+    there = {(thing.kind, thing.name): thing for thing in found}
+    for action in changing(actions):
+        key = (action.kind, action.name)
+        if action.verb is Verb.DELETE:
+            del there[key]
+            if action.kind is Kind.DEPLOYMENT:
+                there = {other: thing for other, thing in there.items() if thing.parent != action.name}
+        elif action.verb is Verb.CREATE:
+            assert key not in there
+            there[key] = Found(*key, action.fields, "new id", ours=True, parent=action.wanted.parent)
+        else:
+            there[key] = replace(there[key], fields={**there[key].fields, **action.fields})
+    return list(there.values())
+
+
+@given(declarations(), servers(), st.booleans(), st.booleans())
+def test_after_the_plan_is_carried_out_there_is_nothing_left_to_do(wanted, found, reset, prune):
+    actions = plan(wanted, found, reset=reset, prune=prune)
+    assert changing(plan(wanted, carried_out(found, actions), reset=reset, prune=prune)) == []
+
+
+@given(declarations(), servers(), st.booleans(), st.booleans())
+def test_nothing_without_our_tag_is_ever_in_a_delete(wanted, found, reset, prune):
+    for action in plan(wanted, found, reset=reset, prune=prune):
+        assert action.verb is not Verb.DELETE or action.found.ours
+
+
+@given(declarations(), servers())
+def test_what_a_person_switched_is_never_among_the_changes(wanted, found):
+    switched = {
+        (there.kind, there.name)
+        for there in found
+        for thing in wanted
+        if (thing.kind, thing.name) == (there.kind, there.name)
+        and thing.kind in SWITCH
+        and thing.fields[SWITCH[thing.kind]] != there.fields[SWITCH[thing.kind]]
+    }
+    for action in plan(wanted, found):
+        if (action.kind, action.name) in switched and action.verb is Verb.UPDATE:
+            assert SWITCH[action.kind] not in action.fields
+
+
+@given(declarations(), servers())
+def test_every_declared_object_is_in_the_plan_and_nothing_is_in_it_twice(wanted, found):
+    named = [(action.kind, action.name) for action in plan(wanted, found) if action.verb is not Verb.KEPT]
+    assert len(set(named)) == len(named)
+    assert {(thing.kind, thing.name) for thing in wanted} <= set(named)
+
+
+@given(declarations(), servers())
+def test_the_value_of_a_secret_is_never_in_a_change(wanted, found):
+    for action in plan(wanted, found):
+        for change in action.changes:
+            if change.path[0] in action.wanted.secrets:
+                assert (change.old, change.new, change.secret) == (None, None, True)

@@ -1,0 +1,69 @@
+"""How a plan is shown: to a person, and as JSON. Never with a secret's value."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from prefect.client.schemas.schedules import CronSchedule
+
+from deployments.plan import Found, Kind, Wanted, plan
+from deployments.render import as_json, as_text
+from deployments.schedules import as_fields
+
+MONTHLY = as_fields(CronSchedule(cron="0 5 1 * *", timezone="UTC"))
+WANTED = [
+    Wanted(Kind.BLOCK, "secret/s", {"value": "hush", "user": "new"}, frozenset({"value"})),
+    Wanted(Kind.DEPLOYMENT, "f/d", {"version": "b", "paused": False, "tags": ["[red]"]}),
+    Wanted(Kind.SCHEDULE, "f/d#t-monthly", {"schedule": MONTHLY, "active": True}, parent="f/d"),
+]
+FOUND = [
+    Found(Kind.BLOCK, "secret/s", {"value": "psst", "user": "old"}, "1", ours=False),
+    Found(Kind.DEPLOYMENT, "f/d", {"version": "a", "paused": True, "tags": ["[red]"]}, "2", ours=True),
+    Found(Kind.DEPLOYMENT, "f/gone", {}, "3", ours=True),
+    Found(
+        Kind.SCHEDULE, "f/d#mine", {"schedule": MONTHLY, "active": False}, "4", ours=False, parent="f/d", about="cron"
+    ),
+]
+
+
+def text(wanted, found) -> str:
+    return asyncio.run(as_text(plan(wanted, found)))
+
+
+def test_text_has_a_line_for_each_with_what_changes_and_when_it_fires():
+    shown = text(WANTED, FOUND)
+    assert "value: changed (secret)" in shown
+    assert 'user: "old" -> "new"' in shown
+    assert 'version: "a" -> "b"' in shown
+    assert "f/d (paused by hand)" in shown
+    assert "f/gone" in shown
+    assert "f/d#mine (added by hand: cron)" in shown
+    (times,) = [line for line in shown.splitlines() if "next:" in line]
+    assert times.count("-01 05:00 UTC") == 5
+    assert shown.endswith("Plan: 1 create, 2 update, 1 delete, 2 kept.")
+
+
+def test_a_secret_is_in_neither():
+    actions = plan(WANTED, FOUND)
+    both = asyncio.run(as_text(actions)) + asyncio.run(as_json(actions))
+    assert "hush" not in both
+    assert "psst" not in both
+
+
+def test_json_is_for_machines():
+    shown = json.loads(asyncio.run(as_json(plan(WANTED, FOUND))))
+    assert shown["changes"] is True
+    by_name = {(row["action"], row["name"]): row for row in shown["actions"]}
+    assert by_name["update", "secret/s"]["changes"] == [
+        {"field": "value", "secret": True},
+        {"field": "user", "secret": False, "old": "old", "new": "new"},
+    ]
+    assert len(by_name["create", "f/d#t-monthly"]["next"]) == 5
+    assert by_name["kept", "f/d"]["note"] == "paused by hand"
+
+
+def test_no_change_says_so():
+    same = [Found(thing.kind, thing.name, thing.fields, "1", ours=True, parent=thing.parent) for thing in WANTED]
+    assert text(WANTED, same).endswith("No change: the server has what the code declares (3 unchanged).")
+    assert json.loads(asyncio.run(as_json(plan(WANTED, same))))["changes"] is False
