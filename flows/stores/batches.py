@@ -22,6 +22,9 @@ EXTRA = "extra_columns"
 # The reader's batches are about a megabyte; row groups of that size would make a parquet file large and slow to scan.
 ROW_GROUP = 128 * 1024
 
+# A rejected row with its JSON takes about a kilobyte, so as many of these make a batch of the usual size.
+REJECTED_ROWS = 8 * 1024
+
 
 def checked(cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
     """The batches of the pass, each verified to be exactly of the contract's schema and of the pass's month.
@@ -109,7 +112,7 @@ def rejected_batches(cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
     if not cleaning.counts.rows_rejected:
         return
     with pq.ParquetFile(cleaning.rejected) as file:
-        for batch in file.iter_batches(columns=REJECTED_SCHEMA.names):
+        for batch in file.iter_batches(REJECTED_ROWS, columns=REJECTED_SCHEMA.names):
             yield pa.RecordBatch.from_arrays(batch.columns, schema=REJECTED_SCHEMA)
 
 
