@@ -17,6 +17,14 @@ SOURCE_URL ?=
 KEEP ?=
 FILE ?=
 
+# A deployment as flow/deployment, a cron rule, and whatever else a command takes, such as ARGS=--json.
+DEPLOYMENT ?=
+CRON ?=
+ARGS ?=
+LIMIT ?=
+# What `make run` hands on to the run as parameters, where they are given.
+PARAMETERS := SERVICE YEAR MONTH MONTHS SOURCE_URL PIPELINE EACH_MONTH CONCURRENCY FORCE LIMIT
+
 # Where KEEP=1 left a stack running, every target that asks the API asks that one.
 -include .taxiway/stack.env
 
@@ -41,8 +49,66 @@ demo: setup ## Run the whole main job on this machine: SERVICE, YEAR, MONTHS, SO
 	@$(RUN) deployments.demo --service '$(SERVICE)' --year '$(YEAR)' --months '$(MONTHS)' --source-url '$(SOURCE_URL)' $(if $(KEEP),--keep)
 
 .PHONY: down
-down: setup ## Stop what KEEP=1 left running
-	@$(RUN) infra.stack down
+down: setup ## Stop the stack; its data stays
+	@$(if $(wildcard .taxiway/stack.json),$(RUN) infra.stack down)
+	@$(if $(wildcard .env),$(RUN) infra.compose down)
+
+.PHONY: env
+env: setup ## Write .env once, with random passwords
+	@$(RUN) infra.environment
+
+.PHONY: image
+image: setup ## Build the flow image: IMAGE_REPOSITORY, or DOCKERHUB_USER
+	@$(RUN) infra.image build
+
+.PHONY: push
+push: setup ## Push the image and print its digest
+	@$(RUN) infra.image push
+
+.PHONY: up
+up: setup ## Start PostgreSQL, pgAdmin, Prefect and the emulators in containers; wait until all are healthy
+	@$(RUN) infra.compose up
+
+.PHONY: destroy
+destroy: setup ## Remove the containers' stack and, after asking, its data
+	@$(RUN) infra.compose destroy
+
+.PHONY: blocks
+blocks: setup ## Save the blocks that are code
+	@$(RUN) infra.blocks
+
+.PHONY: google
+google: setup ## Make the bucket and the dataset where they are missing
+	@$(RUN) infra.google
+
+.PHONY: plan
+plan: setup ## Show what deploy would do: ARGS=--json, ARGS=--detailed-exitcode
+	@$(RUN) deployments plan $(ARGS)
+
+.PHONY: deploy
+deploy: setup ## Make the server have what the code declares: CRON= with DEPLOYMENT=, ARGS=--reset
+	@$(RUN) deployments apply $(if $(CRON),--cron '$(CRON)') $(if $(DEPLOYMENT),--deployment '$(DEPLOYMENT)') $(ARGS)
+
+.PHONY: schedule
+schedule: setup ## Add a schedule by hand, which deploy keeps: DEPLOYMENT=, CRON=
+	@$(RUN) deployments schedule $(if $(and $(DEPLOYMENT),$(CRON)),'$(DEPLOYMENT)' '$(CRON)',$(error usage: make schedule DEPLOYMENT=flow/deployment CRON='0 5 1 * *')) $(ARGS)
+
+.PHONY: run
+run: setup ## Run a deployment and wait: DEPLOYMENT=etl_parent_flow/docker MONTHS=1,2,3 ...
+	@$(RUN) deployments run $(if $(DEPLOYMENT),'$(DEPLOYMENT)',$(error usage: make run DEPLOYMENT=flow/deployment MONTHS=1,2,3)) \
+		$(foreach name,$(PARAMETERS),$(if $(filter command,$(origin $(name))),-p '$(shell tr A-Z a-z <<<$(name))=$($(name))'))
+
+.PHONY: verify
+verify: setup ## Count every month in every store again; zero differences is the only passing number
+	@$(RUN) deployments run verify_stores
+
+.PHONY: destroy-deployments
+destroy-deployments: setup ## Delete all deployments that are ours
+	@$(RUN) deployments destroy
+
+.PHONY: agent
+agent: setup ## Run the worker of the pool in the foreground: LIMIT=
+	@LIMIT='$(LIMIT)' $(RUN) infra.agent
 
 .PHONY: test
 test: setup ## Unit and integration tests
@@ -52,6 +118,14 @@ test: setup ## Unit and integration tests
 .PHONY: test-faults
 test-faults: setup ## Fault injection and fuzzing, bounded
 	@$(RUN) pytest tests/faults
+
+.PHONY: test-docker
+test-docker: setup ## The Docker lifecycle, on a real engine
+	@$(RUN) pytest tests/docker
+
+.PHONY: test-browser
+test-browser: setup ## The UI, in a real browser, on the whole stack
+	@$(RUN) pytest tests/browser
 
 .PHONY: bench
 bench: setup ## Our way beside the usual way, as ratios

@@ -17,6 +17,7 @@ from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
 
 from deployments.observe import everything
+from infra.settings import settings
 
 # Log records are sent in batches by several processes, so one may come after a younger one.
 LATE = dt.timedelta(seconds=30)
@@ -43,11 +44,12 @@ async def start(client: PrefectClient, deployment: str, parameters: Mapping[str,
 
 
 async def find(client: PrefectClient, deployment: str) -> DeploymentResponse:
-    """The deployment called `flow/deployment`. Raises NoDeployment."""
+    """The deployment called `flow/deployment`, or of that flow on the settings' pool. Raises NoDeployment."""
+    name = deployment if "/" in deployment else f"{deployment}/{settings().work_pool_type}"
     try:
-        return await client.read_deployment_by_name(deployment)
+        return await client.read_deployment_by_name(name)
     except (ObjectNotFound, ValueError):
-        raise NoDeployment(f"the server has no deployment {deployment}; a name is flow/deployment") from None
+        raise NoDeployment(f"the server has no deployment {name}; a name is flow/deployment") from None
 
 
 def is_list(schema: Mapping[str, Any]) -> bool:

@@ -73,6 +73,10 @@ def declared_blocks(config: Settings | None = None) -> dict[str, Block]:
         config.credentials_block: credentials,
         config.bucket_block: bucket_block(config, credentials),
     }
+    if config.work_pool_type == "docker":
+        from infra.docker_container import container_blocks  # needs the Docker SDK, which a process pool does not
+
+        blocks |= container_blocks(config)
     return blocks
 
 
@@ -81,9 +85,16 @@ async def save_blocks(blocks: dict[str, Block]) -> dict[str, Any]:
     return {name: await block.save(name, overwrite=True) for name, block in blocks.items()}
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """`make blocks`. What is missing is one line."""
+    from infra.image import DockerFailed, ImageUnavailable
+
     try:
         saved = asyncio.run(save_blocks(declared_blocks()))
-    except BlocksUnavailable as missing:
+    except (BlocksUnavailable, DockerFailed, ImageUnavailable) as missing:
         sys.exit(f"taxiway: {missing}")
     print(f"taxiway: {len(saved)} blocks saved: {', '.join(saved)}")
+
+
+if __name__ == "__main__":
+    main()
