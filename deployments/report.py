@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import html
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import sqlalchemy
@@ -15,7 +16,8 @@ import sqlalchemy
 from flows.stores.ledger import LedgerEntry
 from flows.trips.month import Month
 
-WIDTH, HEIGHT, BASE = 720, 180, 22  # of a plot, in SVG units; BASE is the space for the labels under the bars
+WIDTH, HEIGHT = 720, 190  # of a plot, in SVG units
+HEAD, FOOT = 18, 22  # the space for the words over and under the bars
 
 
 @dataclass(frozen=True)
@@ -103,26 +105,33 @@ def write_page(path: Path, title: str, loaded: Sequence[Loaded], times: Profile)
 
 def bars(values: Mapping[str, int], *, every: int) -> str:
     """A bar for each value as inline SVG; a label under every `every`th, and the value itself as a tooltip."""
-    top, step = max([*values.values(), 1]), WIDTH / max(len(values), 1)
-    marks = []
+    top, step, floor = max([*values.values(), 1]), WIDTH / max(len(values), 1), HEIGHT - FOOT
+    marks = [f'<text x="{WIDTH}" y="10" text-anchor="end">most: {top:,}</text>']
     for position, (label, value) in enumerate(values.items()):
-        height, x = (HEIGHT - BASE) * value / top, position * step
+        height, x = (floor - HEAD) * value / top, position * step
         marks.append(
-            f'<rect x="{x:.1f}" y="{HEIGHT - BASE - height:.1f}" width="{step * 0.8:.1f}" height="{height:.1f}">'
+            f'<rect x="{x:.1f}" y="{floor - height:.1f}" width="{step * 0.8:.1f}" height="{height:.1f}">'
             f"<title>{html.escape(label)}: {value:,}</title></rect>"
         )
         if position % every == 0:
             marks.append(f'<text x="{x:.1f}" y="{HEIGHT - 6}">{html.escape(label)}</text>')
-    highest = f'<text class="top" x="{WIDTH}" y="12" text-anchor="end">most: {top:,}</text>'
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(marks)}{highest}</svg>'
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(marks)}</svg>'
 
 
 def reasons(loaded: Sequence[Loaded]) -> str:
-    """Rejected rows of all stores together, a bar a reason."""
+    """Rejected rows by store and reason, the most frequent first, as horizontal bars."""
     total: Counter[str] = Counter()
     for row in loaded:
         total.update({f"{row.store}: {reason}": count for reason, count in row.entry.reasons.items()})
-    return bars(dict(total.most_common(12)), every=1) if total else "<p>No row was rejected.</p>"
+    if not total:
+        return "<p>No row was rejected.</p>"
+    line, most, marks = 22, max(total.values()), []
+    for position, (label, count) in enumerate(total.most_common()):
+        y, width = position * line, (WIDTH - 340) * count / most
+        marks.append(f'<text x="0" y="{y + 14}">{html.escape(label)}</text>')
+        marks.append(f'<rect x="260" y="{y + 4}" width="{width:.1f}" height="{line - 8}"/>')
+        marks.append(f'<text x="{266 + width:.1f}" y="{y + 14}">{count:,}</text>')
+    return f'<svg viewBox="0 0 {WIDTH} {line * len(total)}" role="img">{"".join(marks)}</svg>'
 
 
 def months_table(loaded: Sequence[Loaded]) -> str:
@@ -140,14 +149,22 @@ def cells(row: Loaded) -> list[str]:
 
 
 def checks_table(loaded: Sequence[Loaded]) -> str:
-    """What the checks found in each month of the first store of every kind; those that did not pass stand out."""
-    rows = [
-        [row.store, row.entry.month, check["name"], f"{check['value']}", f"{check['limit']}",
-         "passed" if check["passed"] else f"<b>{check['action']}</b>"]
-        for row in loaded
-        for check in row.entry.checks
-    ]  # fmt: skip
-    return table(("store", "month", "check", "value", "limit", ""), rows) if rows else "<p>None.</p>"
+    """Each check once: how far it came from its limit at the worst, where, and where it did not pass."""
+    found: dict[str, list[tuple[dict[str, Any], str]]] = defaultdict(list)
+    for row in loaded:
+        for check in row.entry.checks:
+            found[check["name"]].append((check, f"{row.store} {row.entry.month}"))
+    rows = [check_cells(name, results) for name, results in found.items()]
+    head = ("check", "limit", "worst", "where", "passed", "not passed")
+    return table(head, rows) if rows else "<p>None.</p>"
+
+
+def check_cells(name: str, results: Sequence[tuple[dict[str, Any], str]]) -> list[str]:
+    """A check's row as text, in the order of the table's head; its values are shares."""
+    worst, where = max(results, key=lambda result: result[0]["value"])
+    failed = [f"<b>{check['action']}: {place}</b>" for check, place in results if not check["passed"]]
+    passed = f"{len(results) - len(failed)} of {len(results)}"
+    return [html.escape(name), f"{worst['limit']:.2%}", f"{worst['value']:.2%}", where, passed, "<br>".join(failed)]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -65,7 +65,8 @@ def test_the_page_shows_the_numbers_and_asks_no_network(tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "Green &lt;2021&gt;" in page
     assert "<title>Jan 2: 7</title>" in page and "<title>23: 23</title>" in page
-    assert "postgres: zero_passengers: 3" in page
+    assert "postgres: zero_passengers" in page and ">3<" in page
+    assert "negative_totals" in page and "2 of 2" in page
     assert page.count("<svg") == 3
     assert not re.search(r"""(src|href)=|url\(|@import|https?://(?!a\.example)""", page)
 
