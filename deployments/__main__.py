@@ -23,6 +23,7 @@ from deployments.plan import Action, changing
 from deployments.render import as_json, as_text, summary
 from deployments.scripts import Invalid, declared, reasons
 from deployments.target import target_of
+from infra.settings import settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Deployments as code: plan, apply, run, schedule.")
 out = Console(highlight=False, soft_wrap=True)
@@ -88,17 +89,18 @@ def destroy() -> None:
 
 @app.command("run")
 def run_one(
-    deployment: Annotated[str, typer.Argument(help="flow/deployment")],
+    deployment: Annotated[str, typer.Argument(help="flow/deployment, or a flow for its deployment on our pool")],
     param: Annotated[list[str] | None, typer.Option("--param", "-p", help="NAME=VALUE; VALUE as JSON or 1,2,3")] = None,
 ) -> None:
     """Run a deployment, show its logs as they come, and exit with its result: 0 only for Completed."""
 
     async def work() -> int:
         given = run.parameters_of(param or [])
+        name = deployment if "/" in deployment else f"{deployment}/{settings().work_pool_type}"
         async with get_client() as client:
-            ended = await run.run_deployment(client, deployment, given, on_start=_started, on_log=_log)
+            ended = await run.run_deployment(client, name, given, on_start=_started, on_log=_log)
         message = f": {ended.state.message}" if ended.state.message else ""
-        out.print(f"taxiway: {deployment}: {ended.state.name}{message}", markup=False)
+        out.print(f"taxiway: {name}: {ended.state.name}{message}", markup=False)
         return 0 if ended.state.is_completed() else 1
 
     _exit_with(work())

@@ -20,6 +20,7 @@ SCRIPTS = tuple(
     f"deployments/{name}.py" for name in ("web_to_gcs", "gcs_to_bigquery", "web_to_postgres", "backfill", "verify")
 )
 COMMAND_LINE = "command-line"
+OURS = ("deployments.", "flows.", "infra.")
 
 
 class Invalid(Exception):
@@ -59,7 +60,8 @@ def reasons(wrong: Exception) -> list[str]:
     if isinstance(wrong, ValidationError):
         return [error["msg"].removeprefix("Value error, ") for error in wrong.errors()]
     first = (str(wrong).splitlines() or [""])[0]
-    return [f"{type(wrong).__name__}: {first}"]
+    # What our own code raises is a clear line by itself.
+    return [first if type(wrong).__module__.startswith(OURS) else f"{type(wrong).__name__}: {first}"]
 
 
 def with_cron(specs: Sequence[DeploymentSpec], name: str, cron: str, target: Target) -> list[DeploymentSpec]:
