@@ -5,13 +5,16 @@ On real Google the application-default credentials are used; bucket and dataset 
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import signal
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +83,28 @@ class Emulator:
             return False
 
 
+@cache
+def shared(kind: str) -> Emulator:
+    """The emulator that all modules of contract tests share. It is stopped when the test run ends.
+
+    Not a session's fixture: imported into several modules, there would be one for each.
+    """
+    state = tempfile.TemporaryDirectory(prefix=f"taxiway-{kind}-")
+    others = {} if kind == "storage" else {"STORAGE_EMULATOR_HOST": shared("storage").address}
+    emulator = Emulator(kind, Path(state.name), **others)
+    atexit.register(state.cleanup)
+    atexit.register(emulator.stop)
+    return emulator
+
+
 @pytest.fixture(scope="module")
-def storage_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator | None]:
-    if LIVE:
-        yield None
-        return
-    emulator = Emulator("storage", tmp_path_factory.mktemp("storage"))
-    yield emulator
-    emulator.stop()
+def storage_emulator() -> Emulator | None:
+    return None if LIVE else shared("storage")
+
+
+@pytest.fixture(scope="module")
+def bigquery_emulator() -> Emulator | None:
+    return None if LIVE else shared("bigquery")
 
 
 @pytest.fixture(scope="module")
@@ -100,19 +117,6 @@ def bucket(storage_client: storage.Client) -> Iterator[storage.Bucket]:
     made = storage_client.create_bucket(f"taxiway-test-{uuid.uuid4().hex[:12]}", location="US")
     yield made
     made.delete(force=True)
-
-
-@pytest.fixture(scope="module")
-def bigquery_emulator(
-    tmp_path_factory: pytest.TempPathFactory, storage_emulator: Emulator | None
-) -> Iterator[Emulator | None]:
-    if storage_emulator is None:
-        yield None
-        return
-    state = tmp_path_factory.mktemp("bigquery")
-    emulator = Emulator("bigquery", state, STORAGE_EMULATOR_HOST=storage_emulator.address)
-    yield emulator
-    emulator.stop()
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,8 @@ def creation(tree: exp.Create) -> Creation:
         if tree.args.get(clause):
             raise unsupported(f"CREATE TABLE with {clause}")
     columns = tree.this.expressions if isinstance(tree.this, exp.Schema) else []
+    if columns and tree.expression:
+        raise unsupported("CREATE TABLE with both columns and a query")
     body: dict[str, Any] = {}
     for each in tree.args["properties"].expressions if tree.args.get("properties") else []:
         body |= _property(each)

@@ -51,26 +51,21 @@ def translate(
     tree = _parsed(query)
     kind = _kind(tree)
     names = _Names(tree, project, default)
-    tables = {id(node): names.table(node) for node in names.nodes}
-    target = _target(tree)
-    target_table = tables[id(target)] if target is not None else None
-    reads = sorted({table for key, table in tables.items() if target is None or key != id(target)}, key=str)
-    for table in reads if kind.startswith(("CREATE", "DROP")) else [*reads, *([target_table] if target_table else [])]:
+    target, reads = names.target(_target(tree)), names.others(_target(tree))
+    for table in reads:
         columns_of(table)
     _refuse(tree)
-    if isinstance(tree, exp.Merge) and target_table:
-        _spell_out_rows(tree, columns_of(target_table))
-    for node in names.nodes:
-        _rename(node, tables[id(node)])
-    if isinstance(tree, exp.Create):
-        made = creation(tree)
-        sql = _duckdb(tree.expression, request) if tree.expression else ""
-        return Statement(kind, sql, target_table, reads, made)
     if isinstance(tree, exp.Drop):
-        return Statement(kind, "", target_table, if_exists=bool(tree.args.get("exists")))
+        return Statement(kind, "", target, if_exists=bool(tree.args.get("exists")))
+    made = creation(tree) if isinstance(tree, exp.Create) else None
+    columns = columns_of(target) if target and not made else []
+    if isinstance(tree, exp.Merge):
+        _spell_out_rows(tree, columns)
+    names.rename()
     if isinstance(tree, exp.Query):
         _name_columns(tree)
-    return Statement(kind, _duckdb(tree, request), target_table, reads)
+    source = tree.expression if made else tree
+    return Statement(kind, _duckdb(source, request) if source else "", target, reads, made)
 
 
 def _parsed(query: str) -> exp.Expression:
@@ -111,11 +106,28 @@ class _Names:
     def __init__(self, tree: exp.Expression, project: str, default: Dataset | None) -> None:
         self._project, self._default = project, default
         common = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
-        self.nodes = [
-            node for node in tree.find_all(exp.Table) if node.args.get("db") or node.name.lower() not in common
-        ]
+        self._tables = {
+            id(node): (node, self._table(node))
+            for node in tree.find_all(exp.Table)
+            if node.args.get("db") or node.name.lower() not in common
+        }
 
-    def table(self, node: exp.Table) -> Table:
+    def target(self, node: exp.Table | None) -> Table | None:
+        """The table that is written to."""
+        return None if node is None else self._tables[id(node)][1]
+
+    def others(self, target: exp.Table | None) -> list[Table]:
+        """The tables that are read."""
+        return sorted({table for node, table in self._tables.values() if node is not target}, key=str)
+
+    def rename(self) -> None:
+        """Call every table what it is called in DuckDB."""
+        for node, table in self._tables.values():
+            node.set("catalog", None)
+            node.set("db", exp.to_identifier(table.dataset.schema, quoted=True))
+            node.set("this", exp.to_identifier(table.name, quoted=True))
+
+    def _table(self, node: exp.Table) -> Table:
         known = isinstance(node.this, exp.Identifier) and "INFORMATION_SCHEMA" not in node.sql("bigquery").upper()
         if not known or "$" in node.name or "*" in node.name or node.name.startswith("__"):
             raise unsupported(f"the table expression {node.sql('bigquery')}")
@@ -126,12 +138,6 @@ class _Names:
         if not dataset and self._default:
             project, dataset = self._default.project, self._default.name
         return Table.parse(project, dataset, node.name)
-
-
-def _rename(node: exp.Table, table: Table) -> None:
-    node.set("catalog", None)
-    node.set("db", exp.to_identifier(table.dataset.schema, quoted=True))
-    node.set("this", exp.to_identifier(table.name, quoted=True))
 
 
 def _refuse(tree: exp.Expression) -> None:
