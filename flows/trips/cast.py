@@ -62,7 +62,9 @@ def cast(values: pa.Array, column: Column) -> Cast:
 
 
 def plain(values: pa.Array) -> pa.Array:
-    """The same values without dictionary, view, large or binary encoding."""
+    """The same values without dictionary, view, large or binary encoding, nor a type of somebody's own."""
+    if isinstance(values, pa.ExtensionArray):
+        values = values.storage
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     text = values.type
@@ -155,7 +157,7 @@ def _number(values: pa.Array, column: Column) -> Cast:
 
 def _number_of_text(text: pa.StringArray, column: Column) -> Cast:
     try:
-        if b"x" not in _bytes(text).lower():  # a cast alone would take 0x10 for 16
+        if not _hexadecimal(text):
             return _of_number(text.cast(column.type), column)
     except pa.ArrowInvalid:
         pass
@@ -167,17 +169,29 @@ def _number_of_text(text: pa.StringArray, column: Column) -> Cast:
     return Cast(number, bad_values(trimmed, number))
 
 
+def _hexadecimal(text: pa.StringArray) -> bool:
+    """Whether there may be a number like 0x10, which a cast alone would take for 16."""
+    raw = _bytes(text)
+    return b"x" in raw or b"X" in raw
+
+
 def _of_number(values: pa.Array, column: Column) -> Cast:
     """Numbers as int32 or float64; NaN is no value, an infinity or a fraction where an integer stands is unreadable."""
-    if pa.types.is_floating(values.type):
-        values = values.cast(pa.float64())
-        values = _without(values, pc.is_nan(values))
+    if pa.types.is_floating(values.type) and not pc.all(pc.is_finite(values), min_count=0).as_py():
+        return _of_odd_double(values.cast(pa.float64()), column)
     if values.type == column.type:
-        return _finite(values) if pa.types.is_floating(values.type) else Cast(values, None)
+        return Cast(values, None)
     try:
         return Cast(values.cast(column.type), None)
     except pa.ArrowInvalid:
         return _in_range(values, column)
+
+
+def _of_odd_double(values: pa.DoubleArray, column: Column) -> Cast:
+    values = pc.if_else(pc.is_nan(values), None, values)
+    finite = pc.if_else(pc.is_finite(values), values, None)
+    number = _of_number(finite, column).values
+    return Cast(number, bad_values(values, number))
 
 
 def _in_range(values: pa.Array, column: Column) -> Cast:
@@ -188,13 +202,6 @@ def _in_range(values: pa.Array, column: Column) -> Cast:
     fits = pc.and_(fits, pc.equal(as_double, pc.floor(as_double)))
     number = pc.if_else(fits, as_double, None).cast(column.type)
     return Cast(number, bad_values(values, number))
-
-
-def _finite(values: pa.Array) -> Cast:
-    infinite = pc.is_inf(values)
-    if not pc.any(infinite).as_py():
-        return Cast(values, None)
-    return Cast(pc.if_else(infinite, None, values), pc.fill_null(infinite, False))
 
 
 # Times
@@ -218,7 +225,10 @@ def _wall_clock(values: pa.TimestampArray) -> pa.TimestampArray:
         return _microseconds(values)
     if zone.upper() in ("UTC", "ETC/UTC", "GMT", "Z", "+00:00"):  # needs no time zone database
         return _microseconds(values.cast(pa.int64()).cast(pa.timestamp(values.type.unit)))
-    return _microseconds(pc.local_timestamp(values))
+    try:
+        return _microseconds(pc.local_timestamp(values))
+    except pa.ArrowInvalid:  # a zone that nobody knows
+        return pa.nulls(len(values), TIME)
 
 
 def _microseconds(values: pa.TimestampArray) -> pa.TimestampArray:

@@ -94,19 +94,26 @@ class Conform:
 
     def _own_extra(self, raw: pa.RecordBatch) -> pa.MapArray:
         """The map that a file of this project already has."""
-        values = raw.column(self._layout.header.index(EXTRA_COLUMNS))
-        if not pa.types.is_map(values.type):
-            raise Refused(self._subject, f"has a column {EXTRA_COLUMNS} that is no map but {values.type}")
+        values = self._own(raw, EXTRA_COLUMNS)
         for name in pc.unique(values.keys).to_pylist() if values.null_count < len(values) else []:
             self._note(name)
-        return values.cast(self._schema.field(EXTRA_COLUMNS).type)
+        return values
 
     def _check_month(self, raw: pa.RecordBatch) -> None:
         if not self._layout.own:
             return
-        months = pc.unique(raw.column(self._layout.header.index(SOURCE_MONTH)).cast(pa.date32())).to_pylist()
+        months = pc.unique(self._own(raw, SOURCE_MONTH)).to_pylist()
         if months not in ([], [self._month.first]):
             raise Refused(self._subject, f"holds rows of {', '.join(map(str, months))}, not of {self._month.label}")
+
+    def _own(self, raw: pa.RecordBatch, name: str) -> pa.Array:
+        """A column that only files of this project have, in its type."""
+        values, kind = raw.column(self._layout.header.index(name)), self._schema.field(name).type
+        if values.type != kind:
+            raise Refused(
+                self._subject, f"has a column {name} of type {values.type}, not {kind}: no file of this project"
+            )
+        return values
 
 
 def add_reason(reasons: pa.StringArray | None, where: pa.BooleanArray, reason: str) -> pa.StringArray:

@@ -13,6 +13,8 @@ from flows.trips.month import Service
 OWN = "taxiway"
 """The layout of the contract itself: a file that this project wrote."""
 
+MOST_COLUMNS = 500
+
 _TAXI = "VendorID,{0}pep_pickup_datetime,{0}pep_dropoff_datetime,passenger_count,trip_distance,RatecodeID,"
 _FARE = "payment_type,fare_amount,extra,mta_tax,tip_amount,tolls_amount,"
 _YELLOW = f"{_TAXI.format('t')}store_and_fwd_flag,PULocationID,DOLocationID,{_FARE}improvement_surcharge,total_amount"
@@ -110,6 +112,8 @@ def read_layout(header: Sequence[str], service: Service | None, subject: str) ->
         Refused: the columns are another service's or nobody's, or a required one is missing.
     """
     names = tuple(header)
+    if len(names) > MOST_COLUMNS:
+        raise Refused(subject, f"has {len(names):,} columns, which no trip record has: {_first(names)}")
     marked = _marked(names)
     service = service or service_of(names)
     if service is None:
@@ -189,5 +193,5 @@ def _meanings(header: str) -> set[str]:
 
 def _first(names: tuple[str, ...]) -> str:
     """The header as an error shows it: one line, not too long."""
-    shown = ",".join(names)[:100].encode("unicode_escape").decode()
+    shown = ",".join(names[:100])[:100].encode("unicode_escape").decode()
     return f"its header is {shown!r}" if names else "it has no header"

@@ -75,10 +75,7 @@ class RejectedRows:
 
 def rows_as_json(columns: Sequence[pa.Array], names: Sequence[str], count: int) -> pa.StringArray:
     """Each row as a JSON object of name -> value as the file has it: numbers bare, all else as text, null as null."""
-    pairs = [
-        pc.binary_join_element_wise(json.dumps(name), _as_json(values), ":")
-        for name, values in zip(names, columns, strict=True)
-    ]
+    pairs = [_pair(json.dumps(name) + ":", values) for name, values in zip(names, columns, strict=True)]
     if not pairs:
         return pa.repeat("{}", count)
     return pc.binary_join_element_wise("{", pc.binary_join_element_wise(*pairs, ","), "}", "")
@@ -89,25 +86,28 @@ def line_as_json(line: str) -> str:
     return json.dumps({"line": line})
 
 
-def _as_json(values: pa.Array) -> pa.StringArray:
-    kind = values.type
-    if pa.types.is_integer(kind):
-        return pc.fill_null(values.cast(pa.string()), "null")
-    if pa.types.is_floating(kind):
-        text = values.cast(pa.string())
-        bare = pc.is_finite(values)
-        return pc.fill_null(pc.if_else(bare, text, _quoted(text)), "null")
-    return pc.fill_null(_quoted(_text(values)), "null")
+def _pair(name: str, values: pa.Array) -> pa.StringArray:
+    """`name` and each value."""
+    text = _text(values)
+    if pa.types.is_integer(values.type):
+        pairs = pc.binary_join_element_wise(name, text, "")
+    elif pa.types.is_floating(values.type):
+        quoted = pc.binary_join_element_wise('"', text, '"', "")
+        pairs = pc.binary_join_element_wise(name, pc.if_else(pc.is_finite(values), text, quoted), "")
+    elif pc.any(pc.match_substring_regex(text, NEEDS_ESCAPE)).as_py():
+        escaped = [None if value is None else json.dumps(value) for value in text.to_pylist()]
+        pairs = pc.binary_join_element_wise(name, pa.array(escaped, pa.string()), "")
+    else:
+        pairs = pc.binary_join_element_wise(name + '"', text, '"', "")
+    return pc.fill_null(pairs, name + "null")
 
 
 def _text(values: pa.Array) -> pa.StringArray:
+    if isinstance(values, pa.ExtensionArray):
+        values = values.storage
+    if pa.types.is_timestamp(values.type) and values.type.tz:  # in UTC: the zone may be one that nobody knows
+        return pc.binary_join_element_wise(_text(values.cast(pa.timestamp(values.type.unit))), "Z", "")
     try:
         return values.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are not UTF-8, a list, a struct
         return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
-
-
-def _quoted(text: pa.StringArray) -> pa.StringArray:
-    if pc.any(pc.match_substring_regex(text, NEEDS_ESCAPE)).as_py():
-        return pa.array([None if value is None else json.dumps(value) for value in text.to_pylist()], pa.string())
-    return pc.binary_join_element_wise('"', text, '"', "")

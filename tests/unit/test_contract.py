@@ -92,6 +92,7 @@ def test_two_columns_of_one_meaning_are_both_read():
         ("a,b,c", None, "has no columns of trip records: its header is 'a,b,c'"),
         ("a,b,c", Service.GREEN, "has no pickup_datetime column: its header is 'a,b,c'"),
         ("", Service.GREEN, "has no pickup_datetime column"),
+        ("pickup_datetime," * 501, Service.GREEN, "has 502 columns, which no trip record has"),
         (LAYOUTS["green-2019"], Service.YELLOW, "has the columns of green trips, not yellow"),
         (LAYOUTS["yellow-2019"], Service.FHV, "has the columns of yellow trips, not fhv"),
         (LAYOUTS["fhv-2017"], Service.FHVHV, "has the columns of fhv trips, not fhvhv"),

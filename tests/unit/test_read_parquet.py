@@ -115,6 +115,30 @@ def test_another_month_of_the_contract_is_refused(tmp_path):
         cleaned(path, Month(Service.GREEN, 2021, 1))
 
 
+def test_a_file_that_only_looks_like_ours_is_refused():
+    with pytest.raises(Refused, match="has a column source_month of type int64, not date32"):
+        cleaned_table(
+            trips(extra_columns=pa.nulls(2, pa.map_(pa.string(), pa.string())), source_month=pa.array([1, 2]))
+        )
+    with pytest.raises(Refused, match="has a column extra_columns of type string, not map"):
+        cleaned_table(trips(extra_columns=pa.array(["a", "b"]), source_month=pa.array([dt.date(2021, 1, 1)] * 2)))
+
+
+def test_types_of_somebodys_own():
+    uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(16), b"x" * 16], pa.binary(16)))
+    words = pa.ExtensionArray.from_storage(pa.json_(), pa.array(["1", "x"]))
+    outcome = cleaned_table(trips(passenger_count=words, mood=uuids))
+    assert outcome.clean["passenger_count"].to_pylist() == [1]
+    assert outcome.rejected[0]["row"]["passenger_count"] == "x"
+
+
+def test_a_time_zone_that_nobody_knows():
+    pickups = pa.array([0, 1], pa.int64()).cast(pa.timestamp("us", "Nowhere/Town"))
+    outcome = cleaned_table(trips(tpep_pickup_datetime=pickups))
+    assert outcome.counts.reasons == {"unreadable:pickup_datetime": 2}
+    assert outcome.rejected[0]["row"]["tpep_pickup_datetime"] == "1970-01-01 00:00:00.000000Z"
+
+
 def test_no_rows_are_refused():
     with pytest.raises(Refused, match="has a header and not one row"):
         cleaned_table(trips().slice(0, 0))
