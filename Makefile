@@ -131,6 +131,10 @@ test-browser: setup ## The UI, in a real browser, on the whole stack
 bench: setup ## Our way beside the usual way, as ratios
 	@$(RUN) tests.benchmarks.load
 
+.PHONY: bench-memory
+bench-memory: setup ## Peak memory of a load of 1.5 and of 15 million rows
+	@$(RUN) tests.benchmarks.memory
+
 .PHONY: inspect
 inspect: setup ## Read any file or URL through the contract: FILE=... [SERVICE=...]
 	@$(RUN) flows.trips.inspect $(if $(FILE),'$(FILE)',$(error usage: make inspect FILE=path-or-url [SERVICE=green])) $(if $(filter command line environment,$(origin SERVICE)),--service '$(SERVICE)')

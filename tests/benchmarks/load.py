@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +24,16 @@ from infra.processes import free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT
 from tests.benchmarks.our_way import MONTH
 
-WAYS = ("usual_way", "our_way")
+
+# What is measured: for each job the name of a way, its module and its options; the first is what others are held against.
+WAYS = {
+    "postgres": {
+        "usual, psycopg2": ("usual_way", "psycopg2"),
+        "usual, psycopg 3": ("usual_way", "psycopg3"),
+        "ours": ("our_way",),
+    },
+    "parquet": {"usual": ("usual_way",), "ours": ("our_way",)},
+}
 
 
 @dataclass(frozen=True)
@@ -49,34 +60,39 @@ def median(costs: list[Cost]) -> Cost:
     return Cost(*(statistics.median(getattr(cost, name) for cost in costs) for name in ("wall", "cpu", "peak")))
 
 
+@contextmanager
+def database(folder: Path) -> Iterator[str]:
+    """An embedded PostgreSQL of its own in the folder. Gives its URL."""
+    data, port, log = folder / "postgres", free_port(), folder / "postgres.log"
+    postgres.make_cluster(data)
+    command = postgres.server_command(data, port)
+    server = spawn("postgres", command, log, env=os.environ, cwd=ROOT, **postgres.spawn_options(data))
+    try:
+        url = postgres.url(data, port, "postgres")
+        wait_healthy(server, log, lambda: postgres.answers(url), seconds=30)
+        yield url
+    finally:
+        stop(server)
+
+
 def main(
     rows: Annotated[int, typer.Option(help="rows of the generated yellow month")] = 1_369_765,
     runs: Annotated[int, typer.Option(help="runs of each way, in turn")] = 3,
 ) -> None:
     """Measure, and print one table."""
     table = Table("csv.gz to", "way", "wall s", "CPU s", "peak MB", "times faster", title=f"{rows:,} rows, {runs} runs")
-    with tempfile.TemporaryDirectory(prefix="taxiway-bench-") as directory:
-        folder = Path(directory)
-        file = generate(MONTH, folder / f"{MONTH.stem}.csv.gz", rows=rows, seed=1)
-        data, port = folder / "postgres", free_port()
-        postgres.make_cluster(data)
-        log = folder / "postgres.log"
-        server = spawn("postgres", postgres.server_command(data, port), log, env=os.environ, cwd=ROOT,
-                       **postgres.spawn_options(data))  # fmt: skip
-        try:
-            url = postgres.url(data, port, "postgres")
-            wait_healthy(server, log, lambda: postgres.answers(url), seconds=30)
-            for what, to in (("postgres", url), ("parquet", str(folder / "out.parquet"))):
-                costs: dict[str, list[Cost]] = {way: [] for way in WAYS}
-                for _ in range(runs):
-                    for way in WAYS:
-                        costs[way].append(measure(way, what, str(file), to))
-                middle = {way: median(costs[way]) for way in WAYS}
-                for way, cost in middle.items():
-                    ratio = f"{middle['usual_way'].wall / cost.wall:.1f}"
-                    table.add_row(what, way, f"{cost.wall:.1f}", f"{cost.cpu:.1f}", f"{cost.peak:.0f}", ratio)
-        finally:
-            stop(server)
+    with tempfile.TemporaryDirectory(prefix="taxiway-bench-") as directory, database(Path(directory)) as url:
+        file = generate(MONTH, Path(directory, f"{MONTH.stem}.csv.gz"), rows=rows, seed=1)
+        for what, to in (("postgres", url), ("parquet", str(Path(directory, "out.parquet")))):
+            costs: dict[str, list[Cost]] = {name: [] for name in WAYS[what]}
+            for _ in range(runs):
+                for name, (way, *options) in WAYS[what].items():
+                    costs[name].append(measure(way, what, str(file), to, *options))
+            middle = {name: median(measured) for name, measured in costs.items()}
+            usual = next(iter(middle.values())).wall
+            for name, cost in middle.items():
+                figures = (f"{cost.wall:.1f}", f"{cost.cpu:.1f}", f"{cost.peak:.0f}", f"{usual / cost.wall:.1f}")
+                table.add_row(what, name, *figures)
     Console(width=100).print(table)
 
 

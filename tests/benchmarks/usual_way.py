@@ -11,9 +11,13 @@ CHUNK = 100_000
 TIMES = ["tpep_pickup_datetime", "tpep_dropoff_datetime"]
 
 
-def csv_to_postgres(file: str, url: str) -> None:
-    """pandas in chunks of 100,000 rows and `to_sql`, rows with zero passengers left out."""
-    engine = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+def csv_to_postgres(file: str, url: str, driver: str) -> None:
+    """pandas in chunks of 100,000 rows and `to_sql`, rows with zero passengers left out.
+
+    The driver is psycopg2, which is the course's, or psycopg3, its successor.
+    """
+    dialect = f"postgresql+{driver.removesuffix('3')}://"
+    engine = sqlalchemy.create_engine(url.replace("postgresql://", dialect, 1))
     for number, chunk in enumerate(pd.read_csv(file, chunksize=CHUNK, parse_dates=TIMES, low_memory=False)):
         kept = chunk[chunk["passenger_count"] != 0]
         kept.to_sql("yellow_taxi_trips", engine, if_exists="append" if number else "replace", index=False)
