@@ -153,8 +153,9 @@ def _parse(block: bytes, width: int) -> _Parsed | None:
         odd[row.number - 1] = row.actual_columns
         return "skip"
 
-    read, convert = _options(width)
-    read.block_size = len(block) + 1  # in one piece: row numbers count from its start
+    names, convert = _columns(width)
+    # In one piece, so that row numbers count from its start.
+    read = pacsv.ReadOptions(column_names=names, block_size=len(block) + 1, use_threads=False)
     parse = pacsv.ParseOptions(invalid_row_handler=skip)
     try:
         table = pacsv.read_csv(pa.BufferReader(block), read, parse, convert).combine_chunks()
@@ -164,13 +165,13 @@ def _parse(block: bytes, width: int) -> _Parsed | None:
 
 
 @cache
-def _options(width: int) -> tuple[pacsv.ReadOptions, pacsv.ConvertOptions]:
+def _columns(width: int) -> tuple[list[str], pacsv.ConvertOptions]:
+    """Names of that many columns, and that they are text."""
     names = [str(position) for position in range(width)]
     # Empty fields are null and nothing else is, so that no text is taken for a null. Blocks are UTF-8 already.
-    convert = pacsv.ConvertOptions(
+    return names, pacsv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True, check_utf8=False
     )
-    return pacsv.ReadOptions(column_names=names, use_threads=False), convert
 
 
 def _in_order(groups: list[_Group]) -> tuple[pa.RecordBatch, np.ndarray]:

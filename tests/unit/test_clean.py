@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -148,3 +150,18 @@ def test_memory_does_not_grow_with_the_file(tmp_path, ending):
         return kilobytes
 
     assert peak(800_000) <= 1.2 * peak(100_000)
+
+
+def test_months_cleaned_at_once_do_not_disturb_each_other(tmp_path):
+    """Tasks of one flow run clean several months in threads of one process."""
+
+    def rows(number: int) -> tuple[int, int, int]:
+        row = "1,2021-01-01 00:00:00,1\n"
+        path = Path(tempfile.mkdtemp(dir=tmp_path), "a.csv")
+        path.write_text("VendorID,lpep_pickup_datetime,total_amount\n" + (row * 9 + "short\n") * (200 * number))
+        counts = cleaned(path, GREEN).counts
+        return number, counts.rows_clean, counts.rows_rejected
+
+    with ThreadPoolExecutor(8) as pool:
+        for number, clean, rejected in pool.map(rows, list(range(1, 9)) * 4):
+            assert (clean, rejected) == (1800 * number, 200 * number)

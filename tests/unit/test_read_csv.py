@@ -225,7 +225,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(LINES, min_size=1, max_size=25), st.sampled_from(["\n", "\r\n"]), st.integers(40, 300))
 @example([ROW.replace("N", '"N'), ROW], "\n", 50)
 def test_where_blocks_end_changes_nothing(lines, end, block):
