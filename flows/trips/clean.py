@@ -15,7 +15,7 @@ from flows.trips.contract import schema
 from flows.trips.errors import Refused
 from flows.trips.layouts import read_layout
 from flows.trips.month import Month
-from flows.trips.quality import CheckResult, Profile, Quality
+from flows.trips.quality import CheckResult, Quality
 from flows.trips.raw import Broken, RawBatch, RawFile
 from flows.trips.read_csv import CsvFile
 from flows.trips.read_parquet import ParquetFile
@@ -74,7 +74,6 @@ class Cleaning:
         schema: the schema of every clean batch.
         counts: what became of the rows so far; final once the reader is exhausted.
         checks: what the quality checks say of the clean rows; empty until the reader is exhausted.
-        profile: when the trips began, for a report; None until the reader is exhausted.
         failure: what ended the pass early, or None. A consumer in C (ADBC) shows it only as a text.
 
     Raises:
@@ -88,7 +87,6 @@ class Cleaning:
         self.schema = schema(month.service)
         self.failure: BaseException | None = None
         self.checks: list[CheckResult] = []
-        self.profile: Profile | None = None
         self._subject = subject or str(path)
         self._rules = [rule for rule in rules if rule.column in self.schema.names]
         self._file = open_raw(path, self._subject)
@@ -127,7 +125,6 @@ class Cleaning:
                 if not self.counts.rows_read:
                     raise Refused(self._subject, "has a header and not one row")
                 self.checks = quality.results(self.counts.rows_read, self.counts.missing_columns)
-                self.profile = quality.profile
             self._rejected.close()
         except BaseException as error:  # GeneratorExit too: a consumer that stops early
             self.failure = error

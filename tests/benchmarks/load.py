@@ -24,8 +24,7 @@ from infra.processes import free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT
 from tests.benchmarks.our_way import MONTH
 
-
-# What is measured: for each job the name of a way, its module and its options; the first is what others are held against.
+# For each job the ways to do it: a name, its module and options. The first is what the others are held against.
 WAYS = {
     "postgres": {
         "usual, psycopg2": ("usual_way", "psycopg2"),

@@ -1,4 +1,4 @@
-"""Checks over a whole month, the count of duplicate rows, and the profile for the report."""
+"""Checks over a whole month, and the count of duplicate rows."""
 
 from __future__ import annotations
 
@@ -117,6 +117,7 @@ def test_a_column_that_the_file_does_not_have_is_not_judged():
 def test_a_service_is_asked_only_what_its_contract_has():
     month = Month(Service.FHV, 2031, 4)
     assert list(judged(month, trips(month, 10))) == [
+        "rows_rejected",
         "pickups_outside_month",
         "duplicate_rows",
         "nulls_in_dropoff_datetime",
@@ -131,15 +132,23 @@ def test_a_month_without_a_row_is_judged():
     assert results["duplicate_rows"].passed
 
 
-def test_the_profile_counts_days_and_hours_within_the_month():
-    times = [dt.datetime(2031, 4, 1, 0), dt.datetime(2031, 4, 1, 23, 59), dt.datetime(2031, 4, 30, 23)]
-    with Quality(FUTURE) as gathered:
-        for time in (*times, dt.datetime(2031, 5, 1), dt.datetime(2001, 1, 1)):
-            gathered.add(trips(FUTURE, 1, pickup_datetime=[time]))
-        profile = gathered.profile
-    assert list(profile.days) == [dt.date(2031, 4, day) for day in range(1, 31)]
-    assert {day.day: count for day, count in profile.days.items() if count} == {1: 2, 30: 1}
-    assert {hour: count for hour, count in enumerate(profile.hours) if count} == {0: 1, 23: 2}
+def test_pickups_outside_the_month_are_counted_to_the_microsecond():
+    inside = [dt.datetime(2031, 4, 1), dt.datetime(2031, 4, 30, 23, 59, 59, 999_999)]
+    outside = [dt.datetime(2031, 3, 31, 23, 59, 59, 999_999), dt.datetime(2031, 5, 1), dt.datetime(2001, 1, 1)]
+    result = judged(FUTURE, trips(FUTURE, 5, pickup_datetime=[*inside, *outside]))["pickups_outside_month"]
+    assert result.value == 0.6
+
+
+@pytest.mark.parametrize(
+    ("rejected", "passed", "action"), [(0.05, True, "warn"), (0.2, False, "warn"), (0.6, False, "block")]
+)
+def test_half_a_month_rejected_is_blocked_even_of_a_sample(rejected, passed, action):
+    result = judged(FUTURE, trips(FUTURE, int(100 * (1 - rejected))), read=100)["rows_rejected"]
+    assert (round(result.value, 2), result.passed, result.action) == (rejected, passed, action)
+
+
+def test_a_month_whose_every_row_is_rejected_is_blocked():
+    assert judged(FUTURE, read=3)["rows_rejected"].action == "block"
 
 
 def test_a_month_held_twice_is_blocked():
@@ -237,7 +246,6 @@ def test_every_real_month_passes_every_check(path):
             ]
             gathered.add(pa.record_batch(arrays, names=schema(month.service).names))
         results = gathered.results(rows)
-        assert sum(gathered.profile.hours) == sum(gathered.profile.days.values()) > 0.99 * rows
     assert [result for result in results if not result.passed] == []
     assert next(result for result in results if result.name == "duplicate_rows").value == 0
 
