@@ -13,6 +13,7 @@ from infra.environment import (
     STORAGE,
     NoEnvironment,
     emulated,
+    network,
     read_environment,
     require,
     seen_from_containers,
@@ -54,7 +55,7 @@ def up() -> None:
     except DockerFailed as wrong:
         raise NotUp(f"{first_unhealthy() or wrong}") from None
     if emulated(values):
-        make_resources()
+        make_resources(values)
 
 
 def down(*, volumes: bool = False) -> None:
@@ -84,9 +85,9 @@ def first_unhealthy() -> str:
     return ""
 
 
-def make_resources() -> None:
+def make_resources(values: Mapping[str, str]) -> None:
     """Make the bucket and the dataset in the emulators, from a container: it can reach who grants the token."""
-    config = seen_from_containers(settings())
+    config = seen_from_containers(settings(), values)
     handed = {
         "STORAGE_EMULATOR_HOST": STORAGE,
         "BIGQUERY_EMULATOR_HOST": BIGQUERY,
@@ -97,7 +98,7 @@ def make_resources() -> None:
         "TAXIWAY_LOCATION": config.location,
     }
     docker(
-        *("run", "--rm", "--network=taxiway", "--read-only", "--tmpfs=/tmp"),
+        *("run", "--rm", f"--network={network(values)}", "--read-only", "--tmpfs=/tmp"),
         *(f"--env={name}" for name in handed),
         *(config.image or LOCAL["runtime"], "python", "-m", "infra.google"),
         env=os.environ | handed,

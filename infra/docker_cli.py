@@ -58,7 +58,7 @@ def docker(*arguments: str, env: Mapping[str, str] | None = None, registry: str 
 
 def meaning(arguments: Sequence[str], said: str, registry: str) -> str:
     """What a failed command's output means, on one line."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip() and "--help" not in line]
     for line in lines:
         for known, means in _KNOWN.items():
             if known in line.lower():

@@ -17,7 +17,7 @@ from prefect_docker import DockerRegistryCredentials
 from prefect_docker.types import VolumeStr
 from pydantic import Field, model_validator
 
-from infra.environment import BIGQUERY, PREFECT_API, STORAGE, emulated, read_environment
+from infra.environment import BIGQUERY, PREFECT_API, STORAGE, emulated, network, read_environment
 from infra.image import deployed_image
 from infra.settings import Settings, settings
 
@@ -144,7 +144,7 @@ def declared_container(
         image=image,
         registry_credentials=registry,
         env=SecretDict(env | {f"TAXIWAY_{name.upper()}": str(value) for name, value in given.items()}),
-        networks=[values.get("TAXIWAY_NETWORK", "taxiway")],
+        networks=[network(values)],
         # Where a run downloads to: on disk, not in memory, and gone with the container.
         volumes=["/tmp"],
         container_create_kwargs={"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]},

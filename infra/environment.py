@@ -95,6 +95,11 @@ def emulated(values: Mapping[str, str]) -> bool:
     return "google" in values.get("COMPOSE_PROFILES", "").split(",")
 
 
+def network(values: Mapping[str, str]) -> str:
+    """The Docker network of the stack, which the runs' containers join."""
+    return values.get("TAXIWAY_NETWORK") or "taxiway"
+
+
 def seen_from_containers(config: Settings, values: Mapping[str, str] | None = None) -> Settings:
     """The settings with the stack's own database and Google account, where none are set, as containers reach them.
 

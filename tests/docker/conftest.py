@@ -83,9 +83,11 @@ def log_in(project: Project) -> None:
 @pytest.fixture(scope="session")
 def stack(project, image):
     """The stack, up from empty volumes, with the emulators."""
-    project.module("infra.compose", "up")
-    yield project
-    project.docker("compose", "--profile=*", "down", "--volumes", "--remove-orphans")
+    try:
+        project.module("infra.compose", "up")
+        yield project
+    finally:
+        project.docker("compose", "--profile=*", "down", "--volumes", "--remove-orphans")
 
 
 @pytest.fixture(scope="session")

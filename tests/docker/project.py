@@ -122,11 +122,16 @@ class Project:
         described = self.run("git", "describe", "--always", "--tags", "--abbrev=12").stdout.strip()
         return f"{self.env['IMAGE_REPOSITORY']}:{described}"
 
+    @property
+    def authorization(self) -> str:
+        """The header with which Prefect's API lets in."""
+        return "Basic " + b64encode(self.values["PREFECT_API_AUTH_STRING"].encode()).decode()
+
     def call(self, method: str, path: str, body: Any = None, *, login: bool = True) -> Any:
         """Ask Prefect's API. Raises HTTPError where it says no."""
         headers = {"Content-Type": "application/json"}
         if login:
-            headers["Authorization"] = "Basic " + b64encode(self.values["PREFECT_API_AUTH_STRING"].encode()).decode()
+            headers["Authorization"] = self.authorization
         if method in ("POST", "PATCH", "DELETE") and login:
             token = self.call("GET", "/csrf-token?client=00000000-0000-0000-0000-000000000001")["token"]
             headers |= {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "00000000-0000-0000-0000-000000000001"}

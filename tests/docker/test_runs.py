@@ -1,0 +1,235 @@
+"""Deployed as `make deploy` does it, run by the agent: every run in a container of the pushed image."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery, storage
+
+from flows.trips.catalog import published_rows
+from tests.docker.conftest import MONTH
+from tests.docker.project import until
+
+THE_BLOCK = "/block_types/slug/docker-container/block_documents/name/taxi-docker"
+SLOW = Path(__file__).parent / "flows" / "slow.py"
+BLOCK = "{{ prefect.blocks.docker-container.taxi-docker.%s }}"
+RUN_SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("agent") / "log"
+
+
+@pytest.fixture(scope="module")
+def agent(deployed, log):
+    """The agent, with settings in its environment that no container may see."""
+    server_only = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://secret-of-the-server",
+        "PREFECT_SERVER_API_AUTH_STRING": "admin:secret-of-the-server",
+    }
+    with deployed.agent(log, LIMIT="3", **server_only) as agent:
+        yield agent
+
+
+def deployment(project, name: str) -> dict:
+    return project.call("GET", f"/deployments/name/{name}")
+
+
+def start(project, name: str, **parameters: object) -> str:
+    """Create a run of a deployment over the API. Gives its id."""
+    found = deployment(project, name)
+    return project.call("POST", f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
+
+
+def state(project, run: str) -> str:
+    return project.call("GET", f"/flow_runs/{run}")["state"]["name"]
+
+
+def ended(project, run: str, log: Path) -> dict:
+    """The run, once it has ended; its state and what it logged if it does not in time."""
+    deadline = time.monotonic() + RUN_SECONDS
+    while True:
+        found = project.call("GET", f"/flow_runs/{run}")
+        if found["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+            return found
+        assert time.monotonic() < deadline, f"{found['state']}\n{log.read_text()[-3000:]}"
+        time.sleep(0.3)
+
+
+def completed(project, run: str, log: Path) -> dict:
+    found = ended(project, run, log)
+    assert found["state"]["name"] == "Completed", f"{found['state']}\n{log.read_text()[-3000:]}"
+    return found
+
+
+def logged(project, run: str) -> str:
+    body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
+    return "\n".join(line["message"] for line in project.call("POST", "/logs/filter", body))
+
+
+def container_of(project, run: str) -> str:
+    """The id of a run's container; empty if there is none."""
+    return project.docker("ps", "--all", "--quiet", "--no-trunc", f"--filter=label=io.prefect.flow-run-id={run}")
+
+
+@pytest.fixture(scope="module")
+def slow(agent, deployed) -> str:
+    """A deployment of the flow that waits, mounted into the image; its name."""
+    SLOW.chmod(0o644)
+    taken = deployment(deployed, "etl_web_to_postgres/docker")
+    flow = deployed.call("POST", "/flows/", {"name": "slow"})["id"]
+    kept = ("path", "pull_steps", "work_pool_name")
+    variables = taken["job_variables"] | {"volumes": ["/tmp", f"{SLOW}:/opt/taxiway/slow.py:ro"]}
+    body = {"name": "docker", "flow_id": flow, "entrypoint": "slow.py:slow", "job_variables": variables}
+    deployed.call("POST", "/deployments/", body | {name: taken[name] for name in kept})
+    return "slow/docker"
+
+
+def test_deployments_take_their_container_from_the_block(deployed):
+    found = deployment(deployed, "etl_web_to_postgres/docker")
+    assert found["work_pool_name"] == "taxi"
+    assert found["job_variables"]["image"] == BLOCK % "image"
+    assert found["job_variables"]["env"] == BLOCK % "env"
+    block = deployed.call("GET", THE_BLOCK)
+    assert block["data"]["image"].startswith(f"{deployed.env['IMAGE_REPOSITORY']}@sha256:")
+    assert block["data"]["auto_remove"] is True
+    assert block["data"]["image_pull_policy"] == "IfNotPresent"
+
+
+def test_every_pipeline_runs_in_a_container_of_the_pushed_image(deployed, agent, source, log):
+    month = {"service": "green", "year": 2021, "month": 1}
+    loads = {
+        "postgres": start(deployed, "etl_web_to_postgres/docker", source_url=source, **month),
+        "bucket": start(deployed, "etl_web_to_gcs/docker", source_url=source, **month),
+    }
+    container = until(lambda: container_of(deployed, loads["postgres"]), 90)
+    [made] = json.loads(deployed.docker("inspect", container))
+    pinned = deployed.call("GET", THE_BLOCK)["data"]["image"]
+    assert made["Config"]["Image"] == pinned
+    assert made["HostConfig"]["ReadonlyRootfs"]
+    assert made["Config"]["User"] == "10001:10001"
+    for run in loads.values():
+        completed(deployed, run, log)
+    completed(deployed, start(deployed, "etl_gcs_to_bq/docker", **month), log)
+    until(lambda: not container_of(deployed, loads["postgres"]), 60)  # auto_remove
+
+    with psycopg.connect(postgres_url(deployed)) as connection:
+        [read, loaded] = connection.execute("SELECT rows_read, rows_loaded FROM trips_ledger").fetchone()
+        assert connection.execute("SELECT count(*) FROM green_trips").fetchone() == (loaded,)
+    assert read == published_rows(MONTH)
+    bucket, warehouse = google(deployed)
+    assert bucket.bucket("taxi-trips").blob(f"data/green/{MONTH.stem}.parquet").exists()
+    [[count]] = warehouse.query("SELECT COUNT(*) FROM trips.green_trips").result()
+    assert loaded <= count <= read  # the warehouse keeps what PostgreSQL rejects for having no passenger
+
+
+def test_the_parent_flow_runs_as_one_container(deployed, agent, source, log):
+    run = start(deployed, "etl_parent_flow/docker", months=[1], year=2021, service="green", source_url=source)
+    completed(deployed, run, log)
+
+
+def test_an_edit_of_the_block_counts_from_the_next_run(deployed, agent, slow, log):
+    document = deployed.call("GET", f"{THE_BLOCK}?include_secrets=true")
+    env = document["data"]["env"] | {"EDITED_IN_THE_UI": "yes"}
+    deployed.call("PATCH", f"/block_documents/{document['id']}", {"data": {"env": env}, "merge_existing_data": True})
+    run = start(deployed, slow, seconds=0)
+    completed(deployed, run, log)
+    assert "EDITED_IN_THE_UI=yes" in logged(deployed, run)
+
+
+def test_a_container_knows_no_secret_of_the_server_or_the_stack(deployed, agent, slow, log):
+    run = start(deployed, slow, seconds=15)
+    container = until(lambda: container_of(deployed, run), 90)
+    [made] = json.loads(deployed.docker("inspect", container))
+    environment = dict(pair.split("=", 1) for pair in made["Config"]["Env"])
+    assert environment["PREFECT_API_URL"] == "http://prefect:4200/api"
+    assert environment["PREFECT_API_AUTH_STRING"] == deployed.values["PREFECT_API_AUTH_STRING"]
+    assert [name for name in environment if name.startswith(("PREFECT_SERVER_DATABASE", "PREFECT_SERVER_API"))] == []
+    private = ("POSTGRES_PASSWORD", "TRIPS_PASSWORD", "PREFECT_DATABASE_PASSWORD", "PGADMIN_PASSWORD", "EMULATOR_KEY")
+    for secret in ["secret-of-the-server", *(deployed.values[name] for name in private)]:
+        assert secret not in json.dumps(made)
+    completed(deployed, run, log)
+    assert "secret-of-the-server" not in logged(deployed, run)
+
+
+def test_a_killed_container_is_a_crashed_run(deployed, agent, slow, log):
+    """Although it is removed at once, with its exit code."""
+    run = start(deployed, slow, seconds=120)
+    until(lambda: state(deployed, run) == "Running", 120)
+    deployed.docker("kill", container_of(deployed, run))
+    assert ended(deployed, run, log)["state"]["name"] == "Crashed"
+
+
+def test_a_stop_reaches_the_flow_and_its_run_comes_back(deployed, agent, slow, log):
+    run = start(deployed, slow, seconds=120)
+    until(lambda: state(deployed, run) == "Running", 120)
+    time.sleep(1)
+    deployed.docker("stop", "--time=60", container_of(deployed, run))
+    found = completed(deployed, run, log)
+    assert found["run_count"] == 2
+    assert "cleaned up" in logged(deployed, run) and "run again" in logged(deployed, run)
+
+
+def test_a_cancelled_run_ends(deployed, agent, slow, log):
+    run = start(deployed, slow, seconds=120)
+    until(lambda: state(deployed, run) == "Running", 120)
+    time.sleep(1)
+    deployed.call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    assert ended(deployed, run, log)["state"]["name"] == "Cancelled"
+    until(lambda: not container_of(deployed, run), 60)
+
+
+def test_a_second_agent_on_this_machine_refuses(deployed, agent):
+    assert "runs already on this machine" in deployed.refusal("infra.agent")
+
+
+def test_the_agent_takes_no_more_than_its_limit_says_and_only_numbers(deployed):
+    assert deployed.refusal("infra.agent", LIMIT="many") == "taxiway: LIMIT=many is not a number of runs, 1 or more"
+
+
+def test_the_agent_says_in_a_line_why_it_cannot_start(deployed, agent, tmp_path):
+    # In a temporary folder of its own the lock is free.
+    free = {"TMPDIR": str(tmp_path)}
+    assert "no Docker engine" in deployed.refusal("infra.agent", DOCKER_HOST="unix:///nowhere/docker.sock", **free)
+    assert "no Prefect server answers" in deployed.refusal(
+        "infra.agent", PREFECT_API_URL="http://127.0.0.1:9/api", **free
+    )
+    assert "refuses the login" in deployed.refusal("infra.agent", PREFECT_API_AUTH_STRING="a:b", **free)
+    deployed.call("POST", "/work_pools/", {"name": "host", "type": "process"})
+    assert "of type process" in deployed.refusal("infra.agent", TAXIWAY_WORK_POOL="host", **free)
+
+
+def test_ctrl_c_waits_for_the_run_and_a_second_one_puts_it_back(deployed, agent, slow, log):
+    """The last test: afterwards there is no agent."""
+    run = start(deployed, slow, seconds=120)
+    until(lambda: state(deployed, run) == "Running", 120)
+    agent.send_signal(signal.SIGINT)
+    time.sleep(3)
+    assert agent.poll() is None, "it waits"
+    assert state(deployed, run) == "Running"
+    agent.send_signal(signal.SIGINT)
+    agent.wait(90)
+    assert agent.returncode == 0
+    assert state(deployed, run) == "AwaitingRetry"
+    assert container_of(deployed, run) == ""
+    deployed.call("DELETE", f"/flow_runs/{run}")
+
+
+def postgres_url(project) -> str:
+    return f"postgresql://trips:{project.values['TRIPS_PASSWORD']}@127.0.0.1:{project.env['POSTGRES_PORT']}/trips"
+
+
+def google(project) -> tuple[storage.Client, bigquery.Client]:
+    """Clients of the stack's emulators."""
+    os.environ["STORAGE_EMULATOR_HOST"] = f"http://127.0.0.1:{project.env['STORAGE_PORT']}"
+    os.environ["BIGQUERY_EMULATOR_HOST"] = f"http://127.0.0.1:{project.env['BIGQUERY_PORT']}"
+    who = {"project": "taxiway-local", "credentials": AnonymousCredentials()}
+    return storage.Client(**who), bigquery.Client(**who)

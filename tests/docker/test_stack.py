@@ -1,0 +1,149 @@
+"""The stack of docker-compose.yml, up from empty volumes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import urllib.error
+import urllib.request
+
+import httpx
+import psycopg
+import pytest
+
+from tests.docker.project import until
+
+
+@pytest.fixture(scope="module")
+def services(stack) -> dict[str, dict]:
+    listed = stack.docker("compose", "ps", "--all", "--format=json").splitlines()
+    return {service["Service"]: service for service in map(json.loads, listed)}
+
+
+def connect(stack, role: str, password: str, database: str) -> psycopg.Connection:
+    port = stack.env["POSTGRES_PORT"]
+    return psycopg.connect(f"postgresql://{role}:{password}@127.0.0.1:{port}/{database}", connect_timeout=10)
+
+
+def test_all_of_it_is_healthy(services):
+    assert set(services) == {"postgres", "pgadmin", "prefect", "storage", "bigquery"}
+    assert {name: service["Health"] for name, service in services.items() if service["Health"] != "healthy"} == {}
+
+
+def test_nothing_listens_beyond_this_machine(services):
+    published = [port for service in services.values() for port in service["Publishers"] if port["PublishedPort"]]
+    assert {port["URL"] for port in published} == {"127.0.0.1"}
+
+
+def test_each_role_has_its_own_database_alone(stack):
+    values = stack.values
+    roles = {"trips": values["TRIPS_PASSWORD"], "prefect": values["PREFECT_DATABASE_PASSWORD"]}
+    for role, password in roles.items():
+        with connect(stack, role, password, role) as connection:
+            assert connection.execute("SELECT current_user").fetchone() == (role,)
+            assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = %s", [role]).fetchone() == (False,)
+        for other in {"trips", "prefect", "postgres"} - {role}:
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                connect(stack, role, password, other)
+
+
+def test_the_server_keeps_its_state_in_postgres(stack):
+    with connect(stack, "prefect", stack.values["PREFECT_DATABASE_PASSWORD"], "prefect") as connection:
+        assert connection.execute("SELECT count(*) FROM block_type").fetchone()[0] > 0
+
+
+def test_the_api_wants_a_login_and_a_csrf_token(stack):
+    assert stack.call("GET", "/health", login=False) is True
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        stack.call("GET", "/admin/settings", login=False)
+    assert stack.call("POST", "/flows/filter", {}) == stack.call("POST", "/flows/filter", {})
+    request = urllib.request.Request(stack.api + "/flows/filter", b"{}", method="POST")
+    request.add_header("Authorization", stack.authorization)
+    request.add_header("Content-Type", "application/json")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request)
+
+
+def test_the_ui_is_there_and_calls_this_server(stack):
+    ui = stack.api.removesuffix("/api")
+    assert b"<html" in urllib.request.urlopen(ui + "/", timeout=10).read().lower()
+    settings = json.loads(urllib.request.urlopen(ui + "/ui-settings", timeout=10).read())
+    assert settings["api_url"] == stack.api
+
+
+def test_pgadmin_knows_the_server_and_its_password(stack):
+    with httpx.Client(base_url=f"http://127.0.0.1:{stack.env['PGADMIN_PORT']}", timeout=30) as browser:
+        token = re.search(r'csrfToken"?:\s*"([^"]+)"', browser.get("/login").text)[1]
+        login = {"email": "admin@example.com", "password": stack.values["PGADMIN_PASSWORD"], "csrf_token": token}
+        assert browser.post("/authenticate/login", data=login).headers["Location"] == "/browser/"
+        browser.headers["X-pgA-CSRFToken"] = token
+        [group] = browser.get("/browser/server_group/nodes/").json()["data"]
+        [server] = browser.get(f"/browser/server/nodes/{group['_id']}/").json()["result"]
+        assert (server["label"], server["host"], server["db"]) == ("Taxiway", "postgres", "trips")
+        # No password is given here.
+        connected = browser.post(f"/browser/server/connect/{group['_id']}/{server['_id']}", json={}).json()
+        assert connected["data"]["connected"] is True
+
+
+def test_our_containers_have_no_rights_and_nothing_to_write_on(stack):
+    for service in ("prefect", "storage", "bigquery"):
+        [container] = json.loads(stack.docker("inspect", stack.docker("compose", "ps", "--quiet", service)))
+        assert container["HostConfig"]["ReadonlyRootfs"]
+        assert container["HostConfig"]["CapDrop"] == ["ALL"]
+        assert container["Config"]["User"] == "10001:10001"
+
+
+def test_without_the_environment_file_nothing_starts(stack, tmp_path):
+    hidden = tmp_path / "env"
+    (stack.root / ".env").rename(hidden)
+    try:
+        assert "`make env` writes a .env" in stack.refusal("infra.compose", "up")
+        composed = stack.run("docker", "compose", "config", check=False)
+        assert composed.returncode != 0 and "run make env" in composed.stderr
+    finally:
+        hidden.rename(stack.root / ".env")
+
+
+def test_the_environment_file_is_written_once_and_private(stack):
+    file = stack.root / ".env"
+    before = file.read_bytes()
+    assert "stays as it is" in stack.module("infra.environment").stdout
+    assert file.read_bytes() == before
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_destroy_asks_first(stack):
+    done = stack.module("infra.compose", "destroy", check=False)
+    assert done.returncode == 1 and "nothing was removed" in done.stderr
+    assert stack.call("GET", "/health", login=False) is True
+
+
+def test_down_keeps_the_data(stack):
+    with connect(stack, "trips", stack.values["TRIPS_PASSWORD"], "trips") as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
+    stack.module("infra.compose", "down")
+    assert stack.docker("compose", "ps", "--all", "--quiet") == ""
+    up = stack.module("infra.compose", "up").stdout
+    assert stack.api.removesuffix("/api") in up
+    assert not [name for name, value in stack.values.items() if "PASSWORD" in name and value and value in up]
+    with connect(stack, "trips", stack.values["TRIPS_PASSWORD"], "trips") as connection:
+        assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
+        connection.execute("DROP TABLE kept")
+
+
+def test_the_worker_can_be_a_container_as_well(stack):
+    stack.docker("compose", "--profile=agent", "up", "--detach", "agent")
+    try:
+        agent = stack.docker("compose", "--profile=agent", "ps", "--quiet", "agent")
+        until(lambda: "agent-agent runs what pool" in logs(agent), 60)
+        assert stack.call("GET", "/work_pools/taxi")["type"] == "docker"
+    finally:
+        stack.docker("compose", "--profile=agent", "stop", "agent")
+    assert "agent-agent stopped" in logs(agent)
+    stack.docker("compose", "--profile=agent", "rm", "--force", "agent")
+
+
+def logs(container: str) -> str:
+    done = subprocess.run(["docker", "logs", container], capture_output=True, text=True, check=True)
+    return done.stdout + done.stderr
