@@ -99,6 +99,7 @@ class _Server:
 
     def __init__(self, client: PrefectClient, actions: Sequence[Action]) -> None:
         self._client = client
+        self._flow_ids: dict[str, UUID] = {}
         self._deployment_ids = {
             action.name: action.found.id for action in actions if action.kind is Kind.DEPLOYMENT and action.found
         }
@@ -129,7 +130,7 @@ class _Server:
 
     async def _block(self, action: Action) -> None:
         name = action.name.partition("/")[2]
-        await action.wanted.source.save(name, overwrite=True, client=self._client)
+        await action.wanted.source.asave(name, overwrite=True, client=self._client)
 
     async def _limit(self, action: Action) -> None:
         if action.verb is Verb.CREATE:
@@ -163,14 +164,18 @@ class _Server:
             fields["concurrency_options"] = {"collision_strategy": strategy} if strategy else None
         if action.verb is Verb.CREATE:
             flow_name, _, name = action.name.partition("/")
-            flow_id = await self._client.create_flow_from_name(flow_name)
-            created = await self._client.create_deployment(flow_id=flow_id, name=name, **fields)
+            created = await self._client.create_deployment(await self._flow_id(flow_name), name, **fields)
             self._deployment_ids[action.name] = str(created)
             return
         if "job_variables" in fields:
             # The server checks them against the template of the pool that is named in the same call.
             fields["work_pool_name"] = action.wanted.fields["work_pool_name"]
         await self._client.update_deployment(UUID(action.found.id), DeploymentUpdate(**fields))
+
+    async def _flow_id(self, name: str) -> UUID:
+        if name not in self._flow_ids:
+            self._flow_ids[name] = await self._client.create_flow_from_name(name)  # or finds it
+        return self._flow_ids[name]
 
     async def _delete_deployment(self, deployment: UUID) -> None:
         await self._client.pause_deployment(deployment)  # no new runs while those that wait are deleted

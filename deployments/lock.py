@@ -109,6 +109,7 @@ async def _take(client: PrefectClient, name: str, pace: Pace) -> Lock:
     }
     started = changed = time.monotonic()
     seen: Any = None
+    alive = False
     while True:
         variable_id = await _create(client, name, holder)
         if variable_id is not None:
@@ -118,12 +119,13 @@ async def _take(client: PrefectClient, name: str, pace: Pace) -> Lock:
         if other is None:
             continue  # it has just let go
         if (other.id, other.value) != seen:
+            alive = seen is not None
             seen, changed = (other.id, other.value), now
         elif now - changed > pace.silent:
             with suppress(httpx.HTTPStatusError):  # another waiting deploy was quicker
                 await client.request("DELETE", "/variables/{id}", path_params={"id": other.id})
             continue
-        if now - started > pace.patience + pace.silent:
+        if alive and now - started > pace.patience:
             raise Locked(f"another deploy is at work: {_described(other.value)}; nothing was changed")
         await asyncio.sleep(pace.poll)
 

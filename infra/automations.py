@@ -14,16 +14,17 @@ from infra.settings import Settings, settings
 # them and a little slack have to fail before the run is given up.
 SILENCE = timedelta(seconds=95)
 HEARTBEAT = "prefect.flow-run.heartbeat"
-ENDED = ("Completed", "Failed", "Crashed", "Cancelled")
+# After these a run has no process, or none yet, and owes no heartbeat.
+NO_PROCESS = ("Completed", "Failed", "Crashed", "Cancelled", "Scheduled", "Rescheduled", "AwaitingRetry", "Suspended")
 
 
 def declared_automations(config: Settings | None = None) -> list[AutomationCore]:
     """Every automation that is code; each carries our tag."""
     config = config or settings()
-    return [_give_up_silent_runs(config.tag)]
+    return [give_up_silent_runs(config.tag)]
 
 
-def _give_up_silent_runs(tag: str) -> AutomationCore:
+def give_up_silent_runs(tag: str, silence: timedelta = SILENCE) -> AutomationCore:
     """Crashed for a run that fell silent.
 
     When run and worker are killed together nobody reports the end of the run: it would stay Running, and hold its
@@ -35,18 +36,18 @@ def _give_up_silent_runs(tag: str) -> AutomationCore:
         tags=[tag],
         trigger=EventTrigger(
             after={HEARTBEAT},
-            expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in ENDED)},
+            expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in NO_PROCESS)},
             match={"prefect.resource.id": ["prefect.flow-run.*"]},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=SILENCE,
+            within=silence,
         ),
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
                 name="Crashed",
-                message="No heartbeat for 95 s: the run's process is gone, and its worker with it.",
+                message=f"No heartbeat for {silence.total_seconds():.0f} s: the run's process is gone, its worker too.",
             )
         ],
     )
