@@ -10,7 +10,7 @@ import httpx
 import typer
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.objects import FlowRun, Log
+from prefect.client.schemas.objects import Log
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import get_current_settings
 from pydantic import ValidationError
@@ -98,7 +98,13 @@ def run_one(
         given = run.parameters_of(param or [])
         name = deployment if "/" in deployment else f"{deployment}/{settings().work_pool_type}"
         async with get_client() as client:
-            ended = await run.run_deployment(client, name, given, on_start=_started, on_log=_log)
+            started = await run.start(client, name, given)
+            out.print(f"taxiway: run {started.name} ({started.id})", markup=False)
+            try:
+                ended = await run.follow(client, started.id, _log)
+            except asyncio.CancelledError:
+                out.print("taxiway: the run goes on; its page in the UI can cancel it", markup=False)
+                raise
         message = f": {ended.state.message}" if ended.state.message else ""
         out.print(f"taxiway: {name}: {ended.state.name}{message}", markup=False)
         return 0 if ended.state.is_completed() else 1
@@ -170,10 +176,6 @@ def _fail(*lines: str, status: int = 1) -> None:
 
 def _show(action: Action) -> None:
     out.print(f"{action.verb} {action.kind} {action.name}", markup=False)
-
-
-def _started(started: FlowRun) -> None:
-    out.print(f"taxiway: run {started.name} ({started.id})", markup=False)
 
 
 def _log(record: Log) -> None:

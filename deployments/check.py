@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jsonschema.protocols import Validator
@@ -109,7 +111,8 @@ def _wrong_values(given: Mapping[str, Any], flow: Flow[..., Any], required: Iter
     known = {name: value for name, value in given.items() if name not in unknown}
     if set(required) <= known.keys():
         try:
-            flow.validate_parameters(known)
+            with _unlogged():
+                flow.validate_parameters(known)
         except ParameterTypeError as wrong:
             yield from (f"parameter {line.strip(' -')}" for line in str(wrong).splitlines()[1:])
         return
@@ -117,6 +120,17 @@ def _wrong_values(given: Mapping[str, Any], flow: Flow[..., Any], required: Iter
     schema = flow.parameters.model_dump_for_openapi()
     for error in validate(dict(known), schema, raise_on_error=False, ignore_required=True):
         yield f"parameter {'.'.join(map(str, error.absolute_path))}: {error.message}"
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Prefect logs what it refuses, too; we say it ourselves, once and with the script's name."""
+    logger = logging.getLogger("prefect.flows")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _template_validator(template: Mapping[str, Any]) -> Validator:

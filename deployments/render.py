@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from deployments.plan import Action, Change, Kind, Verb, changing
+from deployments.plan import ABSENT, Action, Change, Kind, Verb, changing
 from deployments.schedules import next_times
 
 SIGN = {
@@ -87,6 +87,4 @@ def _short(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    from deployments.plan import ABSENT
-
     return None if value is ABSENT else value

@@ -76,21 +76,6 @@ async def follow(client: PrefectClient, run_id: UUID, on_log: Callable[[Log], No
         await asyncio.sleep(poll)
 
 
-async def run_deployment(
-    client: PrefectClient,
-    deployment: str,
-    parameters: Mapping[str, Any],
-    *,
-    on_start: Callable[[FlowRun], None] = lambda run: None,
-    on_log: Callable[[Log], None] = lambda record: None,
-    poll: float = 1.0,
-) -> FlowRun:
-    """Start a run and follow it to its end. Gives the run as it ended, in whatever state."""
-    run = await start(client, deployment, parameters)
-    on_start(run)
-    return await follow(client, run.id, on_log, poll=poll)
-
-
 def parameters_of(pairs: Iterable[str]) -> dict[str, Any]:
     """NAME=VALUE from the command line as parameters; a name may be in capitals, as in a Makefile."""
     split = (pair.partition("=") for pair in pairs)

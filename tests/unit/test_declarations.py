@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
@@ -28,18 +29,29 @@ def specs():
     return declared()
 
 
+PROGRAM = """
+import json, sys
+from deployments.scripts import declared
+declared()
+loaded = [name for name in sys.modules if name.split(".")[0] in ("flows", "pyarrow", "docker")]
+from tests.unit.declared_snapshot import snapshots
+print(json.dumps({"loaded": loaded, "snapshots": snapshots()}))
+"""
+
+
 @pytest.fixture(scope="module")
-def now() -> dict[str, str]:
-    """The snapshots as the code gives them now, made in a process without this machine's settings."""
-    program = "import json; from tests.unit.declared_snapshot import snapshots; print(json.dumps(snapshots()))"
+def fresh() -> dict[str, Any]:
+    """What a process without this machine's settings and without a server says of the declarations."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("TAXIWAY_")}
+    environment = others | DEFAULTS | {"PREFECT_API_URL": "http://127.0.0.1:1/api"}
     made = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=others | DEFAULTS, capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     return json.loads(made.stdout)
 
 
-def test_what_would_be_deployed_is_what_was_last_reviewed(now):
+def test_what_would_be_deployed_is_what_was_last_reviewed(fresh):
+    now = fresh["snapshots"]
     reviewed = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
     assert sorted(now) == sorted(reviewed), "write the snapshots: python -m tests.unit.declared_snapshot"
     for name, text in now.items():
@@ -86,17 +98,8 @@ def test_a_scheduled_run_is_given_no_fixed_month(specs):
             assert not {"month", "months"} & {name for name, value in given.items() if value is not None}
 
 
-def test_declarations_need_no_server_and_no_flow_code():
-    program = """
-import sys
-from deployments.scripts import SCRIPTS, read_script
-for script in SCRIPTS:
-    assert read_script(script)
-loaded = [name for name in sys.modules if name.split(".")[0] in ("flows", "pyarrow", "docker")]
-assert not loaded, loaded
-"""
-    environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:1/api"}
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True)
+def test_declarations_need_no_server_and_no_flow_code(fresh):
+    assert fresh["loaded"] == []
 
 
 def test_revision_and_image_are_in_the_description(specs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deployments.plan import ADDED_BY_HAND, SWITCH, Action, Change, Found, Kind, Verb, Wanted, changing, plan
@@ -192,6 +192,7 @@ def test_nothing_without_our_tag_is_ever_in_a_delete(wanted, found, reset, prune
         assert action.verb is not Verb.DELETE or action.found.ours
 
 
+@settings(max_examples=50)
 @given(declarations(), servers())
 def test_what_a_person_switched_is_never_among_the_changes(wanted, found):
     switched = {
@@ -207,6 +208,7 @@ def test_what_a_person_switched_is_never_among_the_changes(wanted, found):
             assert SWITCH[action.kind] not in action.fields
 
 
+@settings(max_examples=50)
 @given(declarations(), servers())
 def test_every_declared_object_is_in_the_plan_and_nothing_is_in_it_twice(wanted, found):
     named = [(action.kind, action.name) for action in plan(wanted, found) if action.verb is not Verb.KEPT]
@@ -214,6 +216,7 @@ def test_every_declared_object_is_in_the_plan_and_nothing_is_in_it_twice(wanted,
     assert {(thing.kind, thing.name) for thing in wanted} <= set(named)
 
 
+@settings(max_examples=50)
 @given(declarations(), servers())
 def test_the_value_of_a_secret_is_never_in_a_change(wanted, found):
     for action in plan(wanted, found):

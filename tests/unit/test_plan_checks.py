@@ -87,6 +87,12 @@ def test_a_flow_with_a_required_parameter_may_be_deployed_without_a_schedule():
     assert refused(flow="tests/deploy_stubs.py:stub_required", schedules=()) == []
 
 
+def test_prefect_does_not_log_what_is_said_anyway(caplog, capfd):
+    assert refused(parameters={"month": 13})
+    assert caplog.text == ""
+    assert capfd.readouterr() == ("", "")
+
+
 def test_every_problem_is_said_not_only_the_first():
     assert len(refused(parameters={"year": 2021, "month": 13})) == 2
 

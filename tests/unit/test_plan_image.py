@@ -1,0 +1,77 @@
+"""The image of a deploy: by digest as the registry has it, or one clear line."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from docker.errors import APIError, DockerException
+
+from deployments import image
+from deployments.image import by_digest, repository
+from deployments.scripts import Invalid
+from infra.settings import Settings
+
+DIGEST = "sha256:" + 64 * "a"
+
+
+def config(reference: str) -> Settings:
+    return Settings(_env_file=None, image=reference)
+
+
+def answers(monkeypatch, answer) -> list[str]:
+    """The engine gives, or raises, this for whatever image it is asked for. Gives what it was asked."""
+    asked = []
+
+    def get_registry_data(reference):
+        asked.append(reference)
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(id=answer)
+
+    engine = SimpleNamespace(images=SimpleNamespace(get_registry_data=get_registry_data))
+    monkeypatch.setattr(image.docker, "from_env", lambda: engine)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("docker.io/me/taxiway:v1", "docker.io/me/taxiway"),
+        ("localhost:5000/taxiway", "localhost:5000/taxiway"),
+        ("localhost:5000/taxiway:v1", "localhost:5000/taxiway"),
+        (f"me/taxiway@{DIGEST}", "me/taxiway"),
+        ("taxiway:v1", "taxiway"),
+    ],
+)
+def test_repository(reference, name):
+    assert repository(reference) == name
+
+
+def test_a_tag_becomes_the_digest_that_the_registry_has(monkeypatch):
+    asked = answers(monkeypatch, DIGEST)
+    assert by_digest(config("localhost:5000/taxiway:v1")) == f"localhost:5000/taxiway@{DIGEST}"
+    assert asked == ["localhost:5000/taxiway:v1"]
+
+
+def test_an_image_of_this_machine_alone_stands_as_its_id_and_no_registry_is_asked(monkeypatch):
+    asked = answers(monkeypatch, DIGEST)
+    assert by_digest(config(DIGEST)) == DIGEST
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (
+            APIError("404", explanation="manifest\nunknown"),
+            "image: the registry does not give me/x:v1: manifest unknown",
+        ),
+        (DockerException("cannot connect\nmore"), "image: no Docker engine to ask for me/x:v1: cannot connect"),
+    ],
+)
+def test_refused_in_one_line(monkeypatch, answer, why):
+    answers(monkeypatch, answer)
+    with pytest.raises(Invalid) as caught:
+        by_digest(config("me/x:v1"))
+    assert caught.value.problems == [why]
