@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import signal
 import socket
@@ -116,7 +117,7 @@ async def run(config: Settings, limit: int | None) -> None:
         AgentFailed: no engine, no server, no login, or the pool is not one of containers.
     """
     name = f"agent-{socket.gethostname()}"
-    with only_one(name):
+    with only_one(name, config.work_pool):
         require_docker()
         async with get_client() as client:
             await ensure_pool(client, config)
@@ -214,14 +215,18 @@ def require_docker() -> None:
 
 
 @contextmanager
-def only_one(name: str) -> Iterator[None]:
-    """Hold the name on this machine: two workers of one name would each take the other's runs for its own."""
-    path = Path(tempfile.gettempdir()) / f"taxiway-{name}.lock"
+def only_one(name: str, pool: str) -> Iterator[None]:
+    """Hold the name for this pool of this server: two workers of one name take each other's runs for their own.
+
+    Raises AgentFailed if another process of this machine holds it.
+    """
+    what = hashlib.sha256(f"{PREFECT_API_URL.value()} {pool} {name}".encode()).hexdigest()[:16]
+    path = Path(tempfile.gettempdir()) / f"taxiway-agent-{what}.lock"
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AgentFailed(f"{name} runs already on this machine") from None
+            raise AgentFailed(f"{name} runs already on this machine, on pool {pool}") from None
         yield
 
 
