@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.concurrency.asyncio import concurrency
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect_gcp import GcsBucket
@@ -87,7 +88,9 @@ async def fetch_month(month: Month, template: str, directory: Path) -> tuple[Pat
         url = source_url(template, month)
     except ValueError as wrong:
         raise Refused(template, str(wrong)) from None
-    spooled = await asyncio.to_thread(fetch, url, directory)
+    # TLC's server answers 403 to who asks too often: the limit holds over all runs, and is created by the deploy.
+    async with concurrency(settings().downloads_limit):
+        spooled = await asyncio.to_thread(fetch, url, directory)
     get_run_logger().info("%s: %s, %.1f MB", month, spooled.url, spooled.bytes / 1e6)
     return spooled.path, LoadSource(
         spooled.url, f"sha256:{spooled.sha256}", spooled.bytes, flow_run_id=flow_run.get_id(), started=started

@@ -26,6 +26,7 @@ PullPolicy = Literal["IfNotPresent", "Always", "IfPossible", "Never"]
 # The flows' own settings that a container is given if they are set here: names and addresses, no secret and no path.
 HANDED_ON = (
     "source_url",
+    "tag",
     "project",
     "bucket",
     "dataset",

@@ -18,7 +18,7 @@ class Limit:
 def downloads_limit(config: Settings | None = None) -> Limit:
     """How many months are downloaded at once: the source is one public server, however many workers there are."""
     config = config or settings()
-    return Limit(name=f"{config.tag}-downloads", limit=config.downloads_at_once)
+    return Limit(name=config.downloads_limit, limit=config.downloads_at_once)
 
 
 def declared_limits(config: Settings | None = None) -> list[Limit]:

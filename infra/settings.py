@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     spool_dir: Path | None = Field(None, description="where runs keep their files while they work; None: the system's")
     state_dir: Path = Field(ROOT / ".taxiway", description="what the embedded stack and the demo keep")
 
+    @property
+    def downloads_limit(self) -> str:
+        """The name of the global concurrency limit on downloads."""
+        return f"{self.tag}-downloads"
+
 
 @cache
 def settings() -> Settings:

@@ -17,13 +17,13 @@ ROWS = 4_000
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A folder of generated green months of 2021 as a file URL template; month 9 of it is an HTML page."""
+    """A folder of generated green months as a file URL template; 2021-09 is an HTML page."""
     from flows.trips.generate import generate
     from flows.trips.month import Month, Service
 
     folder = tmp_path_factory.mktemp("source")
-    for month in (1, 2):
-        what = Month(Service.GREEN, 2021, month)
+    for year, month in ((2021, 1), (2021, 2), (2022, 3), (2022, 5)):
+        what = Month(Service.GREEN, year, month)
         generate(what, folder / f"{what.stem}.csv.gz", rows=ROWS, seed=month)
     (folder / "green_tripdata_2021-09.csv.gz").write_text("<!doctype html><html><body>Not here</body></html>")
     return f"file://{folder}/{{service}}_tripdata_{{year}}-{{month:02}}.csv.gz"
@@ -70,7 +70,7 @@ def stores():
 
 @pytest.mark.timeout(300)
 def test_every_pipeline_through_its_deployment(deployed, source):
-    """Two months into all three stores; a second run skips, a forced one leaves the same rows; every row accounted for."""
+    """Two months into all three stores; a second run skips, a forced one leaves the same rows; no row is lost."""
     from flows.trips.month import Month, Service
 
     january, february = (Month(Service.GREEN, 2021, month) for month in (1, 2))
@@ -120,14 +120,43 @@ def test_every_pipeline_through_its_deployment(deployed, source):
 @pytest.mark.timeout(200)
 def test_a_failed_month_is_named_and_the_others_are_loaded(deployed, source):
     """Month 8 is not there, month 9 is an HTML page: both named with the reason, month 1 loaded, the run failed."""
-    run = start(
-        "etl_parent_flow", months=[1, 8, 9], year=2021, service="green", source_url=source, pipeline="etl_web_to_postgres",
-        force=True,
-    )  # fmt: skip
+    months = {"months": [1, 8, 9], "year": 2021, "service": "green", "source_url": source}
+    run = start("etl_parent_flow", **months, pipeline="etl_web_to_postgres", force=True)
     (state,) = finish(run)
     assert state.is_failed()
     assert state.message.startswith("2 of 3 months failed: green 2021-08: ") and "HTML" in state.message
     assert "\n" not in state.message
+
+
+@pytest.mark.timeout(200)
+def test_without_a_month_what_is_due_is_loaded(deployed, source):
+    """The oldest published month that the ledger lacks, up to the limit; then the next; then nothing is new."""
+    due = {"service": "green", "year": 2022, "source_url": source, "limit": 1}
+    messages = [finish(start("etl_web_to_postgres", **due))[0].message for _ in range(3)]
+    assert messages[0].startswith(f"green 2022-03: {ROWS} rows read")
+    assert messages[1].startswith(f"green 2022-05: {ROWS} rows read")
+    assert messages[2].startswith("nothing new")
+
+
+@pytest.mark.timeout(200)
+def test_a_month_can_be_a_run_of_its_own_deployment(deployed, source):
+    months = {"months": [3, 5], "year": 2022, "service": "green", "source_url": source, "force": True}
+    (state,) = finish(start("etl_parent_flow", **months, pipeline="etl_web_to_postgres", each_month="deployment"))
+    assert state.is_completed(), state.message
+    assert state.message.count(f"{ROWS} rows read") == 2
+
+
+@pytest.mark.timeout(200)
+def test_verify_counts_again_and_names_each_difference(deployed, source):
+    """After the loads of this module all agrees; a row taken out of a partition is found."""
+    (state,) = finish(start("verify_stores"))
+    assert state.is_completed() and "no difference" in state.message, state.message
+    with psycopg.connect(deployed.postgres_url("trips")) as connection:
+        table = "green_trips_2022_03"
+        connection.execute(f"DELETE FROM {table} WHERE ctid = (SELECT ctid FROM {table} LIMIT 1)")
+    (state,) = finish(start("verify_stores"))
+    assert state.is_failed()
+    assert "1 differences: postgres, green 2022-03: rows stored, against the ledger" in state.message
 
 
 @pytest.mark.parametrize(
