@@ -49,7 +49,7 @@ def edited(prefect, declared) -> dict:
 
 @pytest.fixture(scope="module")
 def made(prefect, declared) -> dict:
-    """A block made in an empty form."""
+    """A block made in an empty form, of which some fields stay as they are."""
 
     def fill(form) -> None:
         form.text("Image", declared["image"])
@@ -60,16 +60,15 @@ def made(prefect, declared) -> dict:
         form.items("Volumes", declared["volumes"])
         form.switch("Auto Remove", on=False)
         form.text("Memory Limit", "2g")
-        form.json("Container Configuration", declared["container_create_kwargs"])
 
     prefect.create_container("by-hand", fill)
     values = {"image_pull_policy": "Never", "labels": {LABEL: "made"}, "auto_remove": False, "mem_limit": "2g"}
-    return declared | values
+    return declared | values | {"container_create_kwargs": {}}
 
 
 @pytest.fixture(scope="module")
 def into_postgres(prefect, made) -> str:
-    """A custom run of other months' list, another pipeline and the block made by hand; its id once it is Completed."""
+    """A custom run: months typed in, another pipeline, the block made by hand. Its id, once it is Completed."""
 
     def fill(form) -> None:
         form.items("months", [1, 2, 3], instead_of=3)
