@@ -19,16 +19,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.events import Event
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
-from prefect_docker.worker import DockerWorker, DockerWorkerJobConfiguration
+from prefect_docker.worker import DockerWorker, DockerWorkerJobConfiguration, DockerWorkerResult
 
 import docker
 from infra.settings import Settings, settings
@@ -72,6 +75,24 @@ class Agent(DockerWorker):
     # Known by a name of its own among the workers of this process; to the server it is of type docker.
     __dispatch_key__ = "taxiway-agent"
     job_configuration = ContainerConfiguration
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._watched: set[UUID] = set()
+
+    async def run(self, flow_run: FlowRun, *args: Any, **options: Any) -> DockerWorkerResult:
+        """Run the flow run in a container and watch it to its end."""
+        self._watched.add(flow_run.id)
+        try:
+            return await super().run(flow_run, *args, **options)
+        finally:
+            self._watched.discard(flow_run.id)
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        # A run that is back on the schedule before its container is gone has its turn afterwards: the stock worker
+        # breaks on a second slot for one run.
+        scheduled = await super()._get_scheduled_flow_runs()
+        return [found for found in scheduled if found.flow_run.id not in self._watched]
 
     def _watch_container_safe(
         self, container: Container, configuration: DockerWorkerJobConfiguration, created_event: Event
@@ -132,7 +153,7 @@ async def run(config: Settings, limit: int | None) -> None:
 
 
 async def take_runs(agent: Agent, stopping: asyncio.Event) -> None:
-    """Ask for runs every POLL_SECONDS until `stopping`; while the server does not answer, ever less often."""
+    """Ask for runs every POLL_SECONDS until `stopping`; after a failure less often, up to PATIENCE_SECONDS."""
     loop = asyncio.get_running_loop()
     heartbeat, pause = loop.time() + HEARTBEAT_SECONDS, POLL_SECONDS
     while not stopping.is_set():
@@ -142,9 +163,11 @@ async def take_runs(agent: Agent, stopping: asyncio.Event) -> None:
                 heartbeat = loop.time() + HEARTBEAT_SECONDS
             await agent.get_and_submit_flow_runs()
             pause = POLL_SECONDS
-        except httpx.HTTPError as wrong:
+        except Exception as wrong:
+            # Whatever it is, who watches runs goes on watching.
             pause = min(pause * 2, PATIENCE_SECONDS)
-            say(f"the Prefect server does not answer ({type(wrong).__name__}); next try in {pause:.0f} s")
+            what = "the Prefect server does not answer" if isinstance(wrong, httpx.HTTPError) else "no runs were taken"
+            say(f"{what} ({type(wrong).__name__}: {wrong}); next try in {pause:.0f} s")
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), pause)
 

@@ -58,7 +58,8 @@ class Project:
 
     def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the clone. With `check`, a failure fails the test with what it printed."""
-        done = subprocess.run(command, cwd=self.root, env=self.env | env, capture_output=True, text=True, check=False)
+        how = {"cwd": self.root, "env": self.env | env, "timeout": 300}
+        done = subprocess.run(command, **how, capture_output=True, text=True, check=False)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} exited {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done
