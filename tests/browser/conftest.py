@@ -35,6 +35,8 @@ ARGUMENTS = (
 )
 SCREEN = {"width": 1280, "height": 800}
 PATIENCE_MS = 20_000
+# What comes and goes by itself, and would hide what a picture is of.
+PASSING = "[data-sonner-toaster], .notistack-SnackbarContainer, [role=tooltip] { visibility: hidden !important }"
 
 MONTHS = [Month(Service.GREEN, 2021, month) for month in (1, 2, 3)]
 ROWS = {month: published_rows(month) or 0 for month in MONTHS}
@@ -119,12 +121,13 @@ def last_sight(request: pytest.FixtureRequest, page: Page, screenshots: Path) ->
     page.screenshot(path=screenshots / f"{request.node.name}.png")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def picture(page: Page, screenshots: Path) -> Callable[[str], None]:
     """Take a picture that is fit to be shown, under a name."""
     folder = os.environ.get("TAXIWAY_SCREENSHOTS")
 
     def take(name: str) -> None:
-        page.screenshot(path=(Path(folder) if folder else screenshots) / f"{name}.png", animations="disabled")
+        path = (Path(folder) if folder else screenshots) / f"{name}.png"
+        page.screenshot(path=path, animations="disabled", style=PASSING)
 
     return take

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 from playwright.sync_api import Error, FrameLocator, Locator, Page, expect
 
 # The way to a table of the trips, by what stands in the tree.
 TABLES = ("Servers", "Taxiway", "Databases", "trips", "Schemas", "public", "Tables")
+ATTEMPTS = 3
 
 
 class PgAdmin:
@@ -31,9 +33,19 @@ class PgAdmin:
         expect(self.page.get_by_role("tab", name="Object Explorer").first).to_be_visible(timeout=30_000)
 
     def select(self, path: Sequence[str]) -> None:
-        """Open the tree from node to node, and click the last one."""
-        for parent, child in pairwise(path):
-            self._open(parent, child)
+        """Open the tree from node to node, and click the last one.
+
+        pgAdmin at times opens a server before it is connected, and shows nothing under it; loaded anew it does.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                for parent, child in pairwise(path):
+                    self._open(parent, child, open_by_itself=attempt > 0)
+                break
+            except Error:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                self.page.reload()
         self._node(path[-1]).click()
 
     def view_data(self, table: str) -> FrameLocator:
@@ -42,17 +54,13 @@ class PgAdmin:
         expect(self.page.get_by_role("tab", name=f"public.{table}/").first).to_be_visible()
         return self.page.frame_locator("iframe").last
 
-    def _open(self, parent: str, child: str) -> None:
-        # A server is asked for its children only once it is connected, and closes again if it was too early.
-        toggle = self._node(parent).locator(".directory-toggle")
-        for _ in range(5):
-            if "open" not in (toggle.get_attribute("class") or "").split():
-                toggle.click()
-            try:
-                return self._node(child).wait_for(timeout=6_000)
-            except Error:
-                continue
-        raise AssertionError(f"{child} does not appear under {parent}")
+    def _open(self, parent: str, child: str, *, open_by_itself: bool) -> None:
+        # Loaded anew, the tree opens what was open before.
+        if open_by_itself:
+            with suppress(Error):
+                return self._node(child).wait_for(timeout=3_000)
+        self._node(parent).locator(".directory-toggle:not(.open)").click()
+        self._node(child).wait_for(timeout=8_000)
 
     def _node(self, name: str) -> Locator:
         named = self.page.locator(".file-name", has_text=re.compile(rf"^\s*{re.escape(name)}\s*$"))

@@ -54,12 +54,12 @@ def made(prefect, declared) -> dict:
     def fill(form) -> None:
         form.text("Image", declared["image"])
         form.choose("Image Pull Policy", "Never")
-        form.json("Environment Variables", declared["env"])
-        form.json("Labels", {LABEL: "made"})
         form.items("Networks", declared["networks"])
         form.items("Volumes", declared["volumes"])
         form.switch("Auto Remove", on=False)
         form.text("Memory Limit", "2g")
+        form.json("Environment Variables", declared["env"])
+        form.json("Labels", {LABEL: "made"})
 
     prefect.create_container("by-hand", fill)
     values = {"image_pull_policy": "Never", "labels": {LABEL: "made"}, "auto_remove": False, "mem_limit": "2g"}
@@ -67,13 +67,14 @@ def made(prefect, declared) -> dict:
 
 
 @pytest.fixture(scope="module")
-def into_postgres(prefect, made) -> str:
+def into_postgres(prefect, made, picture) -> str:
     """A custom run: months typed in, another pipeline, the block made by hand. Its id, once it is Completed."""
 
     def fill(form) -> None:
         form.items("months", [1, 2, 3], instead_of=3)
         form.choose("pipeline", "etl_web_to_postgres")
         form.number("concurrency", 3)
+        picture("custom-run")
         form.page.get_by_role("button", name="Additional Options").click()
         variables = form.editor("Job Variables")
         variables.fill(variables.inner_text().replace("taxi-docker", "by-hand"))
