@@ -1,0 +1,90 @@
+"""The DockerContainer block: its fields, its references, and what the code wants in it."""
+
+from __future__ import annotations
+
+import pytest
+from prefect_docker.worker import DockerWorkerJobConfiguration
+from pydantic import ValidationError
+
+from infra import docker_container
+from infra.docker_container import DockerContainer, api_seen_from_containers, declared_container, job_variables
+from infra.settings import Settings
+
+IMAGE = "registry.example.com/taxiway@sha256:" + "0" * 64
+
+
+@pytest.fixture(autouse=True)
+def no_environment_file(monkeypatch):
+    monkeypatch.setattr(docker_container, "read_environment", lambda: {"COMPOSE_PROFILES": "google"})
+
+
+def test_every_field_is_a_job_variable_of_the_docker_worker():
+    assert set(DockerContainer.model_fields) <= set(DockerWorkerJobConfiguration.model_fields)
+
+
+def test_a_deployment_refers_to_every_field():
+    variables = job_variables("taxi-docker")
+    assert set(variables) == set(DockerContainer.model_fields)
+    assert variables["env"] == "{{ prefect.blocks.docker-container.taxi-docker.env }}"
+
+
+def test_what_the_block_holds_makes_a_container():
+    """The worker's own configuration takes the block's values, once they stand in place of the references."""
+    block = declared_container(IMAGE, Settings(_env_file=None))
+    values = block.model_dump(exclude={"block_type_slug"}) | {"env": block.env.get_secret_value()}
+    made = DockerWorkerJobConfiguration(**values)
+    assert made.image == IMAGE
+    assert made.networks == ["taxiway"]
+    assert made.auto_remove and not made.privileged
+    assert made.image_pull_policy == "IfNotPresent"
+    assert made.container_create_kwargs["read_only"] is True
+
+
+def test_containers_reach_the_stack_by_name():
+    env = declared_container(IMAGE, Settings(_env_file=None)).env.get_secret_value()
+    assert env["PREFECT_API_URL"] == "http://prefect:4200/api"
+    assert env["STORAGE_EMULATOR_HOST"] == "http://storage:9023"
+    assert env["BIGQUERY_EMULATOR_HOST"] == "http://bigquery:9050"
+
+
+def test_without_emulators_nothing_points_at_them(monkeypatch):
+    monkeypatch.setattr(docker_container, "read_environment", dict)
+    env = declared_container(IMAGE, Settings(_env_file=None)).env.get_secret_value()
+    assert not [name for name in env if "EMULATOR" in name]
+
+
+def test_a_server_elsewhere_is_left_where_it_is():
+    assert api_seen_from_containers("https://prefect.example.com/api") == "https://prefect.example.com/api"
+    assert api_seen_from_containers("http://localhost:4200/api") == "http://prefect:4200/api"
+
+
+def test_names_that_differ_are_handed_on_and_secrets_are_not():
+    config = Settings(_env_file=None, bucket="elsewhere", postgres_url="postgresql://u:secret@h/d", google_key="{}")
+    env = declared_container(IMAGE, config).env.get_secret_value()
+    assert env["TAXIWAY_BUCKET"] == "elsewhere"
+    assert "TAXIWAY_DATASET" not in env
+    assert "secret" not in str(env) and "TAXIWAY_GOOGLE_KEY" not in env
+
+
+def test_environment_values_are_hidden_where_the_block_is_shown():
+    block = DockerContainer(image=IMAGE, env={"PASSWORD": "hunter2"})
+    assert "hunter2" not in repr(block) + str(block.model_dump())
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"networks": ["a"], "network_mode": "host"}, "exclude each other"),
+        ({"memswap_limit": "1g"}, "needs mem_limit"),
+        ({"image_pull_policy": "Sometimes"}, "IfNotPresent"),
+        ({"volumes": ["$(pwd):/x"]}, "volume"),
+    ],
+)
+def test_what_cannot_be_is_refused(fields, said):
+    with pytest.raises(ValidationError, match=said):
+        DockerContainer(image=IMAGE, **fields)
+
+
+def test_an_unsaved_block_cannot_be_referred_to():
+    with pytest.raises(ValueError, match="save it first"):
+        _ = DockerContainer(image=IMAGE).job_variables
