@@ -1,4 +1,4 @@
-"""From "run created" to "flow running in its container", with a warm image: the median of five, and where the time goes.
+"""From "run created" to "flow running in its container", image warm: the median of five, and where the time goes.
 
     python -m tests.benchmarks.container_start
 
