@@ -101,11 +101,7 @@ def pinned(config: Settings) -> Settings:
 def code_blocks(config: Settings) -> dict[str, Block]:
     """The blocks that are code. Raises Invalid where one cannot be made: a setting is missing or wrong."""
     try:
-        if config.work_pool_type != "docker":
-            return declared_blocks(config)
-        from infra.docker_container import container_blocks
-
-        return declared_blocks(config) | container_blocks(config)
+        return declared_blocks(config)
     except Exception as wrong:
         raise Invalid([f"infra/blocks.py: {reason}" for reason in reasons(wrong)]) from wrong
 

@@ -65,19 +65,31 @@ def bucket_block(config: Settings, credentials: GcpCredentials) -> GcsBucket:
 
 
 def declared_blocks(config: Settings | None = None) -> dict[str, Block]:
-    """Every block that is code, by name, in the order in which they are saved: one block may hold another."""
+    """Every block that is code, by name, in the order in which they are saved: one block may hold another.
+
+    Where runs are containers, addresses that are not set are those of the stack in Compose, as containers see them.
+
+    Raises:
+        BlocksUnavailable, NoEnvironment: a setting is missing.
+        ImageUnavailable: there is no image to run.
+    """
     config = config or settings()
+    if config.work_pool_type != "docker":
+        return store_blocks(config)
+    from infra.docker_container import container_blocks  # needs the Docker SDK, which a pool of processes does not
+    from infra.environment import seen_from_containers
+
+    return store_blocks(seen_from_containers(config)) | container_blocks(config)
+
+
+def store_blocks(config: Settings) -> dict[str, Block]:
+    """The blocks of the three stores."""
     credentials = credentials_block(config)
-    blocks: dict[str, Block] = {
+    return {
         config.postgres_block: postgres_block(config),
         config.credentials_block: credentials,
         config.bucket_block: bucket_block(config, credentials),
     }
-    if config.work_pool_type == "docker":
-        from infra.docker_container import container_blocks  # needs the Docker SDK, which a process pool does not
-
-        blocks |= container_blocks(config)
-    return blocks
 
 
 async def save_blocks(blocks: dict[str, Block]) -> dict[str, Any]:
@@ -87,11 +99,12 @@ async def save_blocks(blocks: dict[str, Block]) -> dict[str, Any]:
 
 def main() -> None:
     """`make blocks`. What is missing is one line."""
+    from infra.environment import NoEnvironment
     from infra.image import DockerFailed, ImageUnavailable
 
     try:
         saved = asyncio.run(save_blocks(declared_blocks()))
-    except (BlocksUnavailable, DockerFailed, ImageUnavailable) as missing:
+    except (BlocksUnavailable, DockerFailed, ImageUnavailable, NoEnvironment) as missing:
         sys.exit(f"taxiway: {missing}")
     print(f"taxiway: {len(saved)} blocks saved: {', '.join(saved)}")
 
