@@ -159,10 +159,18 @@ class Form:
         self.field(title).get_by_role("switch").set_checked(on)
 
     def json(self, title: str, value: Any) -> None:
-        """Fill an editor of JSON. Editors come one by one after the page; until all are there, what is typed is lost."""
+        """Fill an editor of JSON. They come after the page; until all are there, what is typed is lost."""
         expect(self.page.locator("main [data-slot=skeleton]")).to_have_count(0)
         self.editor(title).fill(json.dumps(value))
         expect(self.editor(title)).to_have_text(json.dumps(value))
+
+    def replace(self, title: str, old: str, new: str) -> None:
+        """Put a word in place of another in an editor of JSON."""
+        editor = self.editor(title)
+        expect(editor).to_contain_text(old)
+        changed = editor.inner_text().replace(old, new)
+        editor.fill(changed)
+        expect(editor).to_have_text(changed)
 
     def editor(self, title: str) -> Locator:
         """The editor of a field that is JSON; it comes after the page."""

@@ -76,8 +76,7 @@ def into_postgres(prefect, made, picture) -> str:
         form.number("concurrency", 3)
         picture("custom-run")
         form.page.get_by_role("button", name="Additional Options").click()
-        variables = form.editor("Job Variables")
-        variables.fill(variables.inner_text().replace("taxi-docker", "by-hand"))
+        form.replace("Job Variables", "taxi-docker", "by-hand")
 
     prefect.open_deployment("etl_parent_flow")
     prefect.custom_run(fill)
