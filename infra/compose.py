@@ -80,8 +80,10 @@ def first_unhealthy() -> str:
         for service in services:
             if ill in (service["Health"], service["State"]):
                 lines = compose("logs", "--no-log-prefix", "--tail=20", service["Service"]).split("\n")
-                said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-                return f"{service['Service']} is {ill}; the last it said: {said[:300]}"
+                said = [line.strip() for line in lines if line.strip()] or ["nothing"]
+                if any("password authentication failed" in line for line in said):
+                    return "the volumes were made with other passwords than those in .env; make destroy removes them"
+                return f"{service['Service']} is {ill}; the last it said: {said[-1][:300]}"
     return ""
 
 
