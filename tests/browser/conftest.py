@@ -34,7 +34,8 @@ ARGUMENTS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 SCREEN = {"width": 1280, "height": 800}
-PATIENCE_MS = 20_000
+# On a busy machine the pages' 10 MB of scripts take their time.
+PATIENCE_MS = 60_000
 # What comes and goes by itself, and would hide what a picture is of.
 PASSING = "[data-sonner-toaster], .notistack-SnackbarContainer, [role=tooltip] { visibility: hidden !important }"
 

@@ -159,22 +159,24 @@ class Form:
         self.field(title).get_by_role("switch").set_checked(on)
 
     def json(self, title: str, value: Any) -> None:
-        """Fill an editor of JSON. They come after the page; until all are there, what is typed is lost."""
-        expect(self.page.locator("main [data-slot=skeleton]")).to_have_count(0)
-        self.editor(title).fill(json.dumps(value))
-        expect(self.editor(title)).to_have_text(json.dumps(value))
+        """Fill an editor of JSON."""
+        self._write(self.editor(title), json.dumps(value))
 
     def replace(self, title: str, old: str, new: str) -> None:
         """Put a word in place of another in an editor of JSON."""
         editor = self.editor(title)
         expect(editor).to_contain_text(old)
-        changed = editor.inner_text().replace(old, new)
-        editor.fill(changed)
-        expect(editor).to_have_text(changed)
+        self._write(editor, editor.inner_text().replace(old, new))
 
     def editor(self, title: str) -> Locator:
         """The editor of a field that is JSON; it comes after the page."""
         return self.field(title).locator(".cm-content")
+
+    def _write(self, editor: Locator, text: str) -> None:
+        # Every field of JSON has a value, which comes after its editor and would mix with what is typed before.
+        expect(editor).not_to_have_text("")
+        editor.fill(text)
+        expect(editor).to_have_text(text)
 
     def items(self, title: str, values: Iterable[Any], *, instead_of: int = 0) -> None:
         """Delete the items that a list has, so many, then add item after item."""
