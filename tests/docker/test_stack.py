@@ -113,14 +113,6 @@ def test_the_environment_file_is_written_once_and_private(stack):
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_other_passwords_than_the_volumes_have_are_named(stack):
-    """At once where something has started already; at the latest when the database's minute to start is over."""
-    stack.module("infra.compose", "down")
-    line = stack.module("infra.compose", "up", check=False, TRIPS_PASSWORD="another").stderr.strip().splitlines()[-1]
-    stack.module("infra.compose", "up")
-    assert line == "taxiway: the volumes were made with other passwords than those in .env; make destroy removes them"
-
-
 def test_destroy_asks_first(stack):
     done = stack.module("infra.compose", "destroy", check=False)
     assert done.returncode == 1 and "nothing was removed" in done.stderr
