@@ -30,14 +30,15 @@ async def observe(client: PrefectClient, target: Target, wanted: Sequence[Wanted
     Raises what the client raises: an unreachable server is an error, never an empty one.
     """
     blocks = [thing.name for thing in wanted if thing.kind is Kind.BLOCK]
+    # Alone: requests at once of a client that has no CSRF token yet each fetch one, which voids that of the others.
+    limits = await _limits(client, target)
     parts = await asyncio.gather(
         _pool(client, target.pool),
-        _limits(client, target),
         _automations(client, target),
         _deployments(client, target, {thing.name for thing in wanted if thing.kind is Kind.DEPLOYMENT}),
         *(_block(client, name) for name in blocks),
     )
-    return [found for part in parts for found in part]
+    return [found for part in (limits, *parts) for found in part]
 
 
 async def everything(read: Callable[..., Awaitable[list[Any]]], **arguments: Any) -> list[Any]:
