@@ -83,7 +83,7 @@ google: setup ## Make the bucket and the dataset where they are missing
 
 .PHONY: plan
 plan: setup ## Show what deploy would do: ARGS=--json, ARGS=--detailed-exitcode
-	@$(RUN) deployments plan $(ARGS)
+	@$(RUN) deployments plan $(if $(CRON),--cron '$(CRON)') $(if $(DEPLOYMENT),--deployment '$(DEPLOYMENT)') $(ARGS)
 
 .PHONY: deploy
 deploy: setup ## Make the server have what the code declares: CRON= with DEPLOYMENT=, ARGS=--reset
