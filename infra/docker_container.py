@@ -23,6 +23,9 @@ from infra.settings import Settings, settings
 
 PullPolicy = Literal["IfNotPresent", "Always", "IfPossible", "Never"]
 
+# What the containers run, see there.
+COMMAND = "python -m infra.flow_run"
+
 # The flows' own settings that a container is given if they are set here: names and addresses, no secret and no path.
 HANDED_ON = (
     "source_url",
@@ -59,16 +62,18 @@ class DockerContainer(Block):
         default_factory=lambda: SecretDict({}),
         title="Environment Variables",
         description="Environment variables of the container. Hidden once saved: some are passwords.",
+        # A form leaves out what has no default in the schema, and a run that refers to it crashes.
+        json_schema_extra={"default": {}},
     )
-    labels: dict[str, str] = Field(default_factory=dict, description="Labels of the container, besides Prefect's own.")
+    labels: dict[str, str] = Field({}, description="Labels of the container, besides Prefect's own.")
     networks: list[str] = Field(
-        default_factory=list, description="Docker networks that the container joins. Not together with a network mode."
+        [], description="Docker networks that the container joins. Not together with a network mode."
     )
     network_mode: str | None = Field(
         None, title="Network Mode", description="For example host. Not together with networks."
     )
     volumes: list[VolumeStr] = Field(
-        default_factory=list,
+        [],
         description="Mounts: /on/the/host:/in/the/container[:ro], volume:/in/the/container, or a path alone for a "
         "volume that goes with the container.",
     )
@@ -83,7 +88,7 @@ class DockerContainer(Block):
     privileged: bool = Field(False, description="Give the container all rights of the host. No flow here needs it.")
     command: str | None = Field(None, description="What to run instead of Prefect's own `prefect flow-run execute`.")
     container_create_kwargs: dict[str, Any] = Field(
-        default_factory=dict,
+        {},
         title="Container Configuration",
         description="More arguments of the Docker SDK's containers.create, such as read_only, cap_drop or cpu_shares.",
     )
@@ -148,6 +153,7 @@ def declared_container(
         networks=[network(values)],
         # Where a run downloads to: on disk, not in memory, and gone with the container.
         volumes=["/tmp"],
+        command=COMMAND,
         container_create_kwargs={"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]},
     )
 
