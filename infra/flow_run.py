@@ -2,8 +2,8 @@
 
 Prefect's command first loads all of its command line (0.8 s of processor time more than the one command, where it was
 measured), then prepares a workspace for the flow's code in a process of its own (1.0 s), then starts the flow's engine.
-The code is in the image, so the engine can start at once. Everything else is Prefect's: cancelling, crashes, and the run
-that goes back on the schedule when the container is told to stop. tests/benchmarks/container_start.py measures the
+The code is in the image, so the engine can start at once. Everything else is Prefect's: cancelling, crashes, and the
+run that goes back on the schedule when the container is told to stop. tests/benchmarks/container_start.py measures the
 whole.
 """
 
