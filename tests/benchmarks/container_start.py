@@ -20,7 +20,7 @@ from rich.table import Table
 
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
-from tests.docker.project import NAME, Project, until
+from tests.docker.project import NAME, SOURCE, Project, until
 
 RUNS = 5
 TARGET_SECONDS = 8.0
@@ -85,14 +85,14 @@ def main() -> None:
             project.module("infra.compose", "up")
             project.module("deployments", "apply")
             serve = ("taxiway", "python", "-m", "http.server", "8000", "--directory", "/source")
-            where = (f"--network={NAME}", f"--volume={months}:/source:ro", "--name=source-of-tests")
+            where = (f"--network={NAME}", f"--volume={months}:/source:ro", f"--name={SOURCE}")
             project.docker("run", "--detach", "--rm", *where, *serve)
-            source = "http://source-of-tests:8000/{service}_tripdata_{year}-{month:02}.parquet"
+            source = f"http://{SOURCE}:8000/" + "{service}_tripdata_{year}-{month:02}.parquet"
             with project.agent(Path(folder, "agent.log")):
                 measured(project, source)  # warms the image's pages
                 runs = [measured(project, source) for _ in range(RUNS)]
         finally:
-            project.docker("rm", "--force", "source-of-tests", check=False)
+            project.docker("rm", "--force", SOURCE, check=False)
             project.docker("compose", "--profile=*", "down", "--volumes")
             project.docker("image", "rm", "--force", project.image, check=False)
     show(runs)

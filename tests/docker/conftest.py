@@ -14,7 +14,7 @@ import pytest
 from flows.trips.catalog import published_rows
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
-from tests.docker.project import NAME, Project, answers
+from tests.docker.project import NAME, SOURCE, Project, answers
 
 REGISTRY = os.environ.get("TEST_REGISTRY", "localhost:5000")
 LOGIN = os.environ.get("TEST_REGISTRY_LOGIN", "taxi:taxi")
@@ -98,9 +98,9 @@ def source(stack, tmp_path_factory) -> str:
     generate(MONTH, folder / f"{MONTH.stem}.parquet", rows=published_rows(MONTH) or 0)
     serve = ["python", "-m", "http.server", "8000", "--directory", "/source"]
     mount = f"--volume={folder}:/source:ro"
-    stack.docker("run", "--detach", "--rm", "--name=source-of-tests", f"--network={NAME}", mount, "taxiway", *serve)
-    yield "http://source-of-tests:8000/{service}_tripdata_{year}-{month:02}.parquet"
-    stack.docker("rm", "--force", "source-of-tests")
+    stack.docker("run", "--detach", "--rm", f"--name={SOURCE}", f"--network={NAME}", mount, "taxiway", *serve)
+    yield f"http://{SOURCE}:8000/" + "{service}_tripdata_{year}-{month:02}.parquet"
+    stack.docker("rm", "--force", SOURCE)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,9 @@ from dotenv import dotenv_values
 from infra.processes import free_port
 from infra.settings import ROOT
 
-NAME = "taxiway-tests"
+# Of this process alone, so that two test runs on one engine do not meet.
+NAME = f"taxiway-tests-{os.getpid()}"
+SOURCE = f"{NAME}-source"
 PORTS = ("POSTGRES_PORT", "PGADMIN_PORT", "PREFECT_PORT", "STORAGE_PORT", "BIGQUERY_PORT")
 # Of the environment of the tests, nothing may steer the clone.
 FOREIGN = ("PREFECT", "TAXIWAY_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "IMAGE_REPOSITORY")
