@@ -196,6 +196,8 @@ class Stack:
                 # PostgreSQL, not SQLite: healthy sooner (6.0 s against 9.3 s on two cores, from nothing) and never
                 # "database is locked" with a worker and several runs writing.
                 "PREFECT_SERVER_DATABASE_CONNECTION_URL": database.replace("postgresql://", "postgresql+asyncpg://", 1),
+                # A `.env` of the Compose stack in this folder names another one.
+                "PREFECT_API_URL": f"{address}/api",
                 "PREFECT_SERVER_UI_API_URL": f"{address}/api",
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",

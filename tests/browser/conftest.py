@@ -68,7 +68,7 @@ def source(stack, tmp_path_factory) -> Iterator[str]:
     stack.docker("run", "--detach", "--rm", *container, stack.image, *serve)
     stack.env["TAXIWAY_SOURCE_URL"] = f"http://{name}:8000/{{service}}_tripdata_{{year}}-{{month:02}}.parquet"
     yield stack.env["TAXIWAY_SOURCE_URL"]
-    stack.docker("rm", "--force", name)
+    stack.docker("rm", "--force", "--volumes", name)
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +78,7 @@ def agent(source, deployed, tmp_path_factory) -> Iterator[None]:
         yield
     left = deployed.docker("ps", "--all", "--quiet", f"--filter=label={LABEL}").split()
     if left:
-        deployed.docker("rm", "--force", *left)
+        deployed.docker("rm", "--force", "--volumes", *left)
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ def made(prefect, declared) -> dict:
 
     prefect.create_container("by-hand", fill)
     values = {"image_pull_policy": "Never", "labels": {LABEL: "made"}, "auto_remove": False, "mem_limit": "2g"}
-    return declared | values | {"container_create_kwargs": {}}
+    return declared | values | {"container_create_kwargs": {}, "command": None}
 
 
 @pytest.fixture(scope="module")
