@@ -25,9 +25,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from deployments.report import Loaded, cells
+from flows.errors import Refused
 from flows.trips.catalog import months_of, published_rows, source_url
 from flows.trips.download import Patience, probe
-from flows.trips.errors import Refused
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
 from infra.postgres import PostgresUnavailable

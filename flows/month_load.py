@@ -21,13 +21,12 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect_gcp import GcsBucket
 
+from flows.errors import Refused, StoreFailed
 from flows.stores.bucket import BucketStore
-from flows.stores.errors import StoreFailed
 from flows.stores.ledger import LedgerEntry, LoadSource, unchanged
 from flows.trips.catalog import source_url
 from flows.trips.clean import Cleaning
 from flows.trips.download import fetch
-from flows.trips.errors import Refused
 from flows.trips.month import Month
 from flows.trips.rules import RULES_OF
 from infra.settings import settings

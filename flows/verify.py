@@ -10,9 +10,9 @@ from prefect.states import Completed, Failed
 from prefect_gcp import GcpCredentials, GcsBucket
 from prefect_sqlalchemy import SqlAlchemyConnector
 
+from flows.errors import StoreFailed
 from flows.month_load import bucket_store
 from flows.parameters import command
-from flows.stores.errors import StoreFailed
 from flows.stores.postgres import PostgresStore
 from flows.stores.verify import verify
 from flows.stores.warehouse import WarehouseStore

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from flows.stores.errors import StoreFailed
+from flows.errors import StoreFailed
 from flows.trips.rejected import REJECTED_SCHEMA
 
 if TYPE_CHECKING:

@@ -21,11 +21,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from google.api_core.exceptions import NotFound, PreconditionFailed
 
+from flows.errors import Refused, StoreFailed
 from flows.stores.batches import checked, write_parquet
-from flows.stores.errors import StoreFailed
 from flows.stores.google import one_line
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, now
-from flows.trips.errors import Refused
 from flows.trips.month import Month, Service
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
-from flows.stores.errors import StoreFailed
+from flows.errors import StoreFailed
 
 GOOGLE_ERRORS = (
     GoogleAPIError,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flows.trips.contract import CONTRACT_VERSION
 from flows.trips.month import Month, Service
@@ -14,7 +15,9 @@ from flows.trips.month import Month, Service
 if TYPE_CHECKING:
     from flows.trips.clean import Cleaning
 
-Status = Literal["loaded", "blocked"]
+Status = Literal["loaded", "blocked", "refused"]
+
+TIMES = ("started", "finished", "source_modified")
 
 
 def now() -> dt.datetime:
@@ -32,6 +35,9 @@ class LoadSource:
         bytes: size of the source.
         flow_run_id: the run that loads it, if there is one.
         started: when the work on this month began, UTC.
+        etag: the version that the source's server names, if it does.
+        modified: when the source says that it was last modified, UTC, if it does.
+        load_id: names this load, and no other one.
     """
 
     url: str
@@ -39,13 +45,21 @@ class LoadSource:
     bytes: int
     flow_run_id: str | None = None
     started: dt.datetime = field(default_factory=now)
+    etag: str | None = None
+    modified: dt.datetime | None = None
+    load_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass(frozen=True)
 class LedgerEntry:
     """One month of one service in one store: where it came from and what became of every row of it.
 
-    `blocked` is a month that a quality check kept out: its rows are kept aside, and what was loaded before stays.
+    A month has at most one entry of each status. `blocked` is a month that a quality check kept out: its rows are
+    stored apart, and what was loaded before is unchanged. `refused` is a source that could not be loaded, with the
+    reason as `message` and no rows; it has not changed anything either.
+
+    `source_etag` and `source_modified` are the source's version when it was last seen, which may be later than the
+    load: the same bytes may be published again.
 
     Raises:
         ValueError: if rows are unaccounted for (`rows_read` is not `rows_loaded + rows_rejected`, or the reasons do not
@@ -67,11 +81,15 @@ class LedgerEntry:
     started: dt.datetime
     finished: dt.datetime
     flow_run_id: str | None = None
+    load_id: str = ""
+    source_etag: str | None = None
+    source_modified: dt.datetime | None = None
+    message: str | None = None
 
     def __post_init__(self) -> None:
         where = f"ledger of {self.service} {self.month}"
-        if self.status not in ("loaded", "blocked"):
-            raise ValueError(f"{where}: status {self.status!r} is neither loaded nor blocked")
+        if self.status not in get_args(Status):
+            raise ValueError(f"{where}: status {self.status!r} is none of {', '.join(get_args(Status))}")
         if self.rows_read != self.rows_loaded + self.rows_rejected:
             read, parts = self.rows_read, f"{self.rows_loaded} loaded + {self.rows_rejected} rejected"
             raise ValueError(f"{where}: {read} rows read, but {parts}")
@@ -79,7 +97,7 @@ class LedgerEntry:
             raise ValueError(
                 f"{where}: {self.rows_rejected} rows rejected, but reasons for {sum(self.reasons.values())}"
             )
-        if self.started.tzinfo is None or self.finished.tzinfo is None:
+        if any(time is not None and time.tzinfo is None for time in self._times.values()):
             raise ValueError(f"{where}: a time without a zone")
 
     @classmethod
@@ -103,7 +121,14 @@ class LedgerEntry:
             started=source.started,
             finished=now(),
             flow_run_id=source.flow_run_id,
+            load_id=source.load_id,
+            source_etag=source.etag,
+            source_modified=source.modified,
         )
+
+    @property
+    def _times(self) -> dict[str, dt.datetime | None]:
+        return {name: getattr(self, name) for name in TIMES}
 
     @property
     def of_month(self) -> Month:
@@ -113,13 +138,14 @@ class LedgerEntry:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it: times as ISO 8601 text in UTC."""
-        times = {name: getattr(self, name).astimezone(dt.UTC).isoformat() for name in ("started", "finished")}
+        times = {name: time and time.astimezone(dt.UTC).isoformat() for name, time in self._times.items()}
         return {**asdict(self), **times}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LedgerEntry:
         """The reverse of `to_dict`. Raises ValueError, KeyError or TypeError for what is not an entry."""
-        times = {name: dt.datetime.fromisoformat(values[name]).astimezone(dt.UTC) for name in ("started", "finished")}
+        given = {name: values[name] for name in TIMES if values.get(name)}
+        times = {name: dt.datetime.fromisoformat(time).astimezone(dt.UTC) for name, time in given.items()}
         return cls(**{**values, **times})
 
     def to_json(self) -> str:

@@ -9,10 +9,12 @@ The price is the DELETE (half a second per million rows, on a reload only) and d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import adbc_driver_manager
 import psycopg
@@ -20,9 +22,9 @@ import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 from psycopg import sql
 
+from flows.errors import StoreFailed
 from flows.stores import postgres_tables as tables
 from flows.stores.batches import EXTRA, Stream, checked, flat, flat_schema, rejected_batches
-from flows.stores.errors import StoreFailed, without_password
 from flows.stores.ledger import LedgerEntry, LoadSource, Status
 from flows.trips.month import Month, Service
 from flows.trips.rejected import REJECTED_SCHEMA
@@ -221,3 +223,11 @@ def _copy(
         raise
     if taken != expected():
         raise StoreFailed(table, f"took {taken} rows of {expected()}")
+
+
+def without_password(text: str, uri: str) -> str:
+    """The text with the URI's password, as written and as decoded, replaced by `***`."""
+    for found in re.findall(r"://[^/@]*?:([^/]*)@|password=([^&]*)", uri):
+        for secret in {*found, *map(unquote, found)} - {""}:
+            text = text.replace(secret, "***")
+    return text

@@ -8,7 +8,7 @@ from contextlib import suppress
 import psycopg
 import pyarrow as pa
 
-from flows.stores.errors import StoreFailed
+from flows.errors import StoreFailed
 from flows.trips.month import Month
 
 TYPES = {

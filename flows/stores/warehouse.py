@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from google.api_core.exceptions import ClientError
 
+from flows.errors import StoreFailed
 from flows.stores.batches import checked, flat, flat_schema, rejected_batches, write_parquet
-from flows.stores.errors import StoreFailed
 from flows.stores.google import one_line
 from flows.stores.ledger import LedgerEntry, LoadSource, Status
 from flows.stores.warehouse_jobs import LoadJobs

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
-from flows.stores.errors import StoreFailed
+from flows.errors import StoreFailed
 from flows.trips.month import Month
 
 TYPES = {

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.errors import Refused
 from flows.trips.conform import Conform, add_reason
 from flows.trips.contract import schema
-from flows.trips.errors import Refused
 from flows.trips.layouts import read_layout
 from flows.trips.month import Month
 from flows.trips.quality import CheckResult, Quality

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.errors import Refused
 from flows.trips.cast import as_text, cast
 from flows.trips.contract import CONTRACT, EXTRA_COLUMNS, SOURCE_MONTH, Column, schema
-from flows.trips.errors import Refused
 from flows.trips.layouts import Layout
 from flows.trips.month import Month
 

@@ -20,8 +20,8 @@ from urllib.request import url2pathname
 
 import httpx
 
+from flows.errors import NotPublished, Refused
 from flows.trips.catalog import public
-from flows.trips.errors import NotPublished, Refused
 from flows.trips.http_source import HttpSource
 from flows.trips.patience import Deadline, Passing, Patience, persist
 from flows.trips.sniff import refuse_unless_data

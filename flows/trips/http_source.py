@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from flows.errors import NotPublished, Refused
 from flows.trips.catalog import public
-from flows.trips.errors import NotPublished, Refused
 from flows.trips.patience import Deadline, Passing, Patience
 
 MISSING = {403, 404, 410}

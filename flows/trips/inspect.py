@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.errors import Refused
 from flows.trips.clean import Cleaning, open_raw
 from flows.trips.download import fetch
-from flows.trips.errors import Refused
 from flows.trips.layouts import service_of
 from flows.trips.month import Month, Service
 

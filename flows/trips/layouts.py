@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from flows.errors import Refused
 from flows.trips.contract import CONTRACT, EXTRA_COLUMNS, SOURCE_MONTH, columns_by_meaning, meaning, schema
-from flows.trips.errors import Refused
 from flows.trips.month import Service
 
 OWN = "taxiway"

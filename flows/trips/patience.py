@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from flows.trips.errors import Refused
+from flows.errors import Refused
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

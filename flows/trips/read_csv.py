@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from flows.errors import Refused
 from flows.trips.csv_lines import read_lines
-from flows.trips.errors import Refused
 from flows.trips.raw import Broken, RawBatch
 from flows.trips.sniff import CONFLICT, CONFLICT_REASON, FileKind
 from flows.trips.text_blocks import text_blocks

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.trips.errors import Refused
+from flows.errors import Refused
 from flows.trips.raw import RawBatch
 
 BATCH_ROWS = 1 << 15

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flows.trips.errors import Refused
+from flows.errors import Refused
 
 
 class FileKind(StrEnum):

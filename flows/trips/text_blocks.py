@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from flows.trips.errors import Refused
+from flows.errors import Refused
 from flows.trips.sniff import FileKind
 
 BLOCK = 1 << 20

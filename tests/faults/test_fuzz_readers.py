@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.trips.errors import Refused
+from flows.errors import Refused
 from flows.trips.generate import generate
 from flows.trips.layouts import LAYOUTS
 from flows.trips.month import Month, Service

@@ -11,13 +11,12 @@ import pytest
 from google.api_core.exceptions import PreconditionFailed, ServiceUnavailable
 from google.cloud.bigquery import Client
 
+from flows.errors import Refused, StoreFailed
 from flows.stores import bucket as bucket_module
 from flows.stores.bucket import BucketStore, data_name
-from flows.stores.errors import StoreFailed
 from flows.stores.verify import verify
 from flows.stores.warehouse import WarehouseStore
 from flows.stores.warehouse_jobs import LoadJobs
-from flows.trips.errors import Refused
 from infra.settings import ROOT
 from tests.integration.stores_fixtures import (  # noqa: F401
     JANUARY,

@@ -13,9 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flows.stores.errors import StoreFailed
+from flows.errors import Refused, StoreFailed
 from flows.stores.postgres import PostgresStore
-from flows.trips.errors import Refused
 from infra.settings import ROOT
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, Server, server, source, uri  # noqa: F401
 

@@ -8,10 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.errors import Refused, StoreFailed
 from flows.stores.bucket import BucketStore, data_name, month_of, rejected_name
-from flows.stores.errors import StoreFailed
 from flows.stores.ledger import unchanged
-from flows.trips.errors import Refused
 from flows.trips.month import Month, Service
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bucket, source, storage_client  # noqa: F401
 

@@ -10,7 +10,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from flows.stores.errors import StoreFailed
+from flows.errors import StoreFailed
 from flows.stores.ledger import unchanged
 from flows.stores.postgres import PostgresStore
 from flows.trips.month import Month, Service

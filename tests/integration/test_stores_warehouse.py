@@ -7,7 +7,7 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from flows.stores.errors import StoreFailed
+from flows.errors import StoreFailed
 from flows.stores.ledger import unchanged
 from flows.stores.warehouse import WarehouseStore
 from flows.trips.month import Month, Service

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.errors import Refused
 from flows.trips.clean import REJECTED_SCHEMA, Cleaning
 from flows.trips.contract import schema
-from flows.trips.errors import Refused
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
 from flows.trips.quality import CHECKS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from flows.errors import Refused
 from flows.trips.contract import CONTRACT, FLOAT, INT, TEXT, TIME, columns_by_meaning, meaning, schema
-from flows.trips.errors import Refused
 from flows.trips.layouts import LAYOUTS, read_layout, service_of
 from flows.trips.month import Service
 

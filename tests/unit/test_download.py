@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.errors import NotPublished, Refused
 from flows.trips import download
 from flows.trips.download import fetch, probe
-from flows.trips.errors import NotPublished, Refused
 from flows.trips.patience import Patience
 
 HASTY = Patience(attempts=3, first_wait=0.01, connect=2, silence=0.5, total=5)

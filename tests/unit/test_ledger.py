@@ -49,7 +49,7 @@ def test_a_time_in_another_zone_is_the_same_moment():
     [
         ({"rows_read": 76_519}, "green 2021-01: 76519 rows read, but 76500 loaded \\+ 18 rejected"),
         ({"reasons": {"zero_passengers": 17}}, "18 rows rejected, but reasons for 17"),
-        ({"status": "lost"}, "neither loaded nor blocked"),
+        ({"status": "lost"}, "none of loaded, blocked, refused"),
         ({"started": AT.replace(tzinfo=None)}, "a time without a zone"),
     ],
 )

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flows.errors import Refused
 from flows.trips import text_blocks
-from flows.trips.errors import Refused
 from flows.trips.layouts import LAYOUTS
 from flows.trips.month import Month, Service
 from tests.reading import cleaned, cleaned_text

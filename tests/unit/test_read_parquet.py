@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.errors import Refused
 from flows.trips.clean import Cleaning
 from flows.trips.contract import schema
-from flows.trips.errors import Refused
 from flows.trips.month import Month, Service
 from tests.reading import cleaned, cleaned_table
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from flows.trips.errors import Refused
+from flows.errors import Refused
 from flows.trips.inspect import inspect
 from flows.trips.month import Month, Service
 from flows.trips.rules import RULES_OF
