@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.trips.contract import TIME, Column
+from flows.trips.plain import text_of
 
 # Texts that stand for no value in a number or a time.
 NOTHING = pa.array(["", "nan", "nat", "null", "none", "na", "n/a", "<na>", "\\n"])
@@ -47,11 +48,10 @@ class Cast(NamedTuple):
 def cast(values: pa.Array, column: Column) -> Cast:
     """One column of a file as the contract's type.
 
-    `values` may be of any type that a file gives. An empty text, a NaN and the usual words for nothing are null in a
-    number or a time; text loses the white space around it, and an empty text is null. Times with a zone keep the wall
-    clock that they show. What cannot be read is null in `values` and true in `bad`.
+    `values` may be of any plain type (see `flows.trips.plain`). An empty text, a NaN and the usual words for nothing
+    are null in a number or a time; text loses the white space around it, and an empty text is null. Times with a zone
+    keep the wall clock that they show. What cannot be read is null in `values` and true in `bad`.
     """
-    values = plain(values)
     if pa.types.is_null(values.type):
         return Cast(pa.nulls(len(values), column.type), None)
     if pa.types.is_string(column.type):
@@ -61,28 +61,9 @@ def cast(values: pa.Array, column: Column) -> Cast:
     return _number(values, column)
 
 
-def plain(values: pa.Array) -> pa.Array:
-    """The same values without dictionary, view, large or binary encoding, nor a type of somebody's own."""
-    if isinstance(values, pa.ExtensionArray):
-        values = values.storage
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    text = values.type
-    if pa.types.is_large_string(text) or pa.types.is_string_view(text):
-        return values.cast(pa.string())
-    if pa.types.is_binary(text) or pa.types.is_large_binary(text) or pa.types.is_fixed_size_binary(text):
-        return _decoded(values)
-    return values
-
-
 def as_text(values: pa.Array) -> pa.StringArray:
-    """Any values as text, without the white space around them; nothing but white space is null."""
-    values = plain(values)
-    try:
-        text = values.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a list, a struct, a map
-        text = pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
-    text = pc.utf8_trim_whitespace(text)
+    """Plain values as text, without the white space around them; nothing but white space is null."""
+    text = pc.utf8_trim_whitespace(text_of(values))
     empty = pc.equal(text, "")
     return pc.if_else(empty, None, text) if pc.any(empty).as_py() else text
 
@@ -92,14 +73,6 @@ def bad_values(was: pa.Array, now: pa.Array) -> pa.BooleanArray | None:
     if was.null_count == now.null_count:
         return None
     return pc.and_(pc.is_valid(was), pc.is_null(now))
-
-
-def _decoded(values: pa.Array) -> pa.StringArray:
-    try:
-        return values.cast(pa.binary()).cast(pa.string())
-    except pa.ArrowInvalid:
-        # Marked as the CSV reader marks it, so that a text column finds it (see `_unreadable_text`).
-        return pa.array([None if b is None else b.decode("utf-8", "backslashreplace") for b in values.to_pylist()])
 
 
 # Text

@@ -26,6 +26,7 @@ READING = (
     "csv_lines",
     "duplicates",
     "layouts",
+    "plain",
     "quality",
     "raw",
     "read_csv",

@@ -19,6 +19,7 @@ from flows.trips.clean import REJECTED_SCHEMA, Cleaning
 from flows.trips.contract import schema
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
+from flows.trips.plain import plain
 from flows.trips.rejected import RejectedRows, rows_as_json
 from flows.trips.rules import RULES_OF
 from tests.reading import cleaned
@@ -117,7 +118,7 @@ def test_any_row_is_json():
         "none": pa.nulls(3),
         "when": pa.array([0, None, 2**62]).cast(pa.timestamp("us")),
     }
-    rows = [json.loads(row) for row in rows_as_json(list(columns.values()), list(columns), 3).to_pylist()]
+    rows = [json.loads(row) for row in rows_as_json(list(map(plain, columns.values())), list(columns), 3).to_pylist()]
     assert [set(row) for row in rows] == [set(columns)] * 3
     assert [row["n"] for row in rows] == [1, None, -3]
     assert [row["x"] for row in rows] == [1.5, "nan", "-inf"]
@@ -131,6 +132,7 @@ import resource, sys
 from pathlib import Path
 from flows.trips.clean import Cleaning
 from flows.trips.month import Month, Service
+from flows.trips.plain import plain
 from flows.trips.rules import RULES_OF
 cleaning = Cleaning(Path(sys.argv[1]), Month(Service.GREEN, 2021, 1), RULES_OF["postgres"], Path(sys.argv[1] + ".out"))
 print(sum(map(len, cleaning.reader())), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flows.trips.cast import cast
 from flows.trips.contract import FLAGS, FLOAT, INT, PAYMENTS, TEXT, TIME, VENDORS, Column
+from flows.trips.plain import plain
 
 BAD = "bad"
 NUMBER, AMOUNT, NAME, MOMENT = Column("n", INT), Column("a", FLOAT), Column("t", TEXT), Column("m", TIME)
@@ -24,7 +25,7 @@ PAYMENT, VENDOR, FLAG = (
 
 def read(values: pa.Array, column: Column) -> list:
     """The values read; BAD where one cannot be."""
-    found, bad = cast(values, column)
+    found, bad = cast(plain(values), column)
     found.validate(full=True)
     assert found.type == column.type
     is_bad = [False] * len(values) if bad is None else bad.to_pylist()
