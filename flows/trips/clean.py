@@ -187,5 +187,5 @@ class Cleaning:
     def _column_name(self, at: int) -> str:
         """A column of the file as the JSON of a rejected row names it: each name once."""
         header = self._layout.header
-        name = header[at] if at < len(header) else ""
+        name = header[at]
         return name if name and header.count(name) == 1 else f"{name or 'column'}_{at + 1}"

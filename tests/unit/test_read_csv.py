@@ -105,14 +105,36 @@ def test_a_header_in_the_middle_is_a_rejected_row():
     assert why(cleaned_text(csv(ROW, HEADER, ROW))) == [(2, "unreadable:vendor_id")]
 
 
-def test_fields_beyond_the_header_are_kept_where_they_are_not_empty():
-    outcome = cleaned_text(csv(ROW, ROW + ",,oops", ROW + ",,"))
-    assert sorted(map(str, (row["extra_columns"] for row in outcome.rows))) == [
-        "None",
-        "None",
-        "[('column_7', 'oops')]",
-    ]
-    assert outcome.counts.extra_columns == ["column_7"]
+FULL = "1,2021-01-01 10:00:00,2021-01-01 10:10:00,1,2.5,1,N,142,239,1,10,0.5,0.5,2,0,0.3,13.3"
+OF_2010 = "CMT,2010-03-04 10:00:00,2010-03-04 10:10:00,1,2.5,-73.97,40.76,1,,-73.98,40.75,Cas,8.1,0,0.5,0,0,8.6"
+
+
+@pytest.mark.parametrize(
+    ("layout", "row", "long"),
+    [
+        ("yellow-2016-07", FULL, FULL.replace(",1,10,", ",1,,10,")),  # every value is still readable, one place on
+        ("yellow-2016-07", FULL, FULL.replace("2.5", "2,5")),
+        ("yellow-2016-07", FULL, FULL.replace("N,", "N,,,")),
+        ("yellow-2016-07", FULL, FULL + ",,x"),
+        ("yellow-2016-07", FULL, FULL.replace("N", '"N","a"')),
+        ("yellow-2010", OF_2010, OF_2010.replace("Cas,", "Cas,,")),
+        ("yellow-2010", OF_2010, OF_2010.replace("Cas,", "2,").replace(",1,,-", ",1,,,-")),
+        ("yellow-2010", OF_2010, "," + OF_2010),
+    ],
+)
+@pytest.mark.parametrize("others", ["", ",", ",,,"], ids=["", "one comma at the end", "three commas at the end"])
+def test_a_row_with_a_field_too_many_is_never_guessed_at(layout, row, long, others):
+    outcome = cleaned_text(csv(row + others, row, long, row + others, header=LAYOUTS[layout]))
+    assert why(outcome) == [(3, "long_row")]
+    assert outcome.rejected[0]["row"] == {"line": long}
+    assert len(outcome.rows) == 3 and outcome.rows[0] == outcome.rows[1] == outcome.rows[2]
+    assert outcome.counts.extra_columns == []
+
+
+def test_a_file_whose_rows_all_have_a_field_too_many():
+    """As R writes row names: a header of one name fewer than fields."""
+    outcome = cleaned_text(csv(*[f"{number},{FULL}" for number in range(5000)], header=LAYOUTS["yellow-2016-07"]))
+    assert outcome.counts.reasons == {"long_row": 5000}
 
 
 def test_unknown_columns_are_kept_as_text():
