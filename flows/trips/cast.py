@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 from flows.trips.contract import TIME, Column
 from flows.trips.plain import text_of
 
-# Texts that stand for no value in a number or a time.
+# Texts that stand for no value in a number, a time or a flag; and in any column, the second of them as Hive, PostgreSQL
+# and MySQL export a null.
 NOTHING = pa.array(["", "nan", "nat", "null", "none", "na", "n/a", "<na>", "\\n"])
+NO_TEXT = pa.array(["", "\\N"])
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
@@ -49,8 +51,8 @@ def cast(values: pa.Array, column: Column) -> Cast:
     """One column of a file as the contract's type.
 
     `values` may be of any plain type (see `flows.trips.plain`). An empty text, a NaN and the usual words for nothing
-    are null in a number or a time; text loses the white space around it, and an empty text is null. Times with a zone
-    keep the wall clock that they show. What cannot be read is null in `values` and true in `bad`.
+    are null in a number, a time or a flag; text loses the white space around it, and an empty text is null. Times with
+    a zone keep the wall clock that they show. What cannot be read is null in `values` and true in `bad`.
     """
     if pa.types.is_null(values.type):
         return Cast(pa.nulls(len(values), column.type), None)
@@ -62,10 +64,9 @@ def cast(values: pa.Array, column: Column) -> Cast:
 
 
 def as_text(values: pa.Array) -> pa.StringArray:
-    """Plain values as text, without the white space around them; nothing but white space is null."""
+    """Plain values as text, without the white space around them; what is in NO_TEXT is null."""
     text = pc.utf8_trim_whitespace(text_of(values))
-    empty = pc.equal(text, "")
-    return pc.if_else(empty, None, text) if pc.any(empty).as_py() else text
+    return _without(text, pc.is_in(text, NO_TEXT))
 
 
 def bad_values(was: pa.Array, now: pa.Array) -> pa.BooleanArray | None:
@@ -87,11 +88,11 @@ def _text(values: pa.Array, column: Column) -> Cast:
 
 
 def _flags(text: pa.StringArray, column: Column) -> pa.StringArray:
-    """Words of a flag column as their values; a word that is none of them stays as it is."""
+    """Words of a flag column as their values; a word that is none of them, nor in NOTHING, stays as it is."""
     values = pa.array(sorted(set(column.words.values())))
     if pc.all(pc.is_in(text, values), min_count=0).as_py():
         return text
-    return pc.coalesce(_by_word(text, column), text)
+    return pc.coalesce(_by_word(text, column), _without_nothing(text))
 
 
 def _by_word(text: pa.StringArray, column: Column) -> pa.Array:
@@ -121,7 +122,9 @@ def _number(values: pa.Array, column: Column) -> Cast:
     kind = values.type
     if pa.types.is_string(kind):
         return _number_of_text(values, column)
-    if pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_decimal(kind):  # by way of text: Arrow's cast to double makes 0.30000000000000004 of 0.300000000
+        return _number_of_text(values.cast(pa.string()), column)
+    if pa.types.is_boolean(kind) and pa.types.is_integer(column.type):
         values = values.cast(pa.float64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return _nothing_readable(values, column)

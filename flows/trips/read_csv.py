@@ -49,6 +49,8 @@ class CsvFile:
         self._subject = subject
         self._blocks = text_blocks(path, kind, subject)
         self.header, self._rest = self._read_header()
+        # Names at the end may be empty: rows need not have those fields.
+        self._least = max((at + 1 for at, name in enumerate(self.header) if name), default=0)
         self._row = 0
         # How many fields most rows have, which may be more than the header has: learnt as the file is read.
         self._width = len(self.header)
@@ -62,8 +64,6 @@ class CsvFile:
                 names = next(csv.reader([head.decode().rstrip("\r")], strict=True))
             except csv.Error as error:
                 raise Refused(self._subject, f"has no readable header: {error}") from None
-            while names and not names[-1].strip():  # commas at the end name no columns
-                names.pop()
             return tuple(name.strip() for name in names), rest
         raise Refused(self._subject, "is empty: it has no header")
 
@@ -118,18 +118,19 @@ class CsvFile:
 
     def _read_line_by_line(self, lines: list[bytes], *, last: bool) -> Iterator[RawBatch]:
         text = [line.decode() for line in lines]
-        read = read_lines(text, len(self.header), last=last)
+        read = read_lines(text, self._least, last=last)
         if read.left:
             self._rest = "\n".join([*text[-read.left :], ""]).encode()
         broken = [self._misfit(ordinal, line.count(",") + 1, line) for ordinal, line in read.broken]
         whole, ordinals, width = [], [], len(self.header)
+        missing = [""] * width
         for ordinal, fields, line in read.rows:
             if not self._fits(len(fields)):
                 broken.append(self._misfit(ordinal, len(fields), line))
             elif "".join(fields[width:]).strip():
                 broken.append(Broken(ordinal, "long_row", line))
             else:
-                whole.append(fields[:width])
+                whole.append([*fields, *missing][:width])
                 ordinals.append(ordinal)
         yield from self._rows([_Group(_as_batch(whole), ordinals)], broken)
 
@@ -141,12 +142,12 @@ class CsvFile:
         yield RawBatch(batch, ordinals + before, [line._replace(number=line.number + before) for line in broken])
 
     def _fits(self, width: int) -> bool:
-        return len(self.header) <= width <= len(self.header) + MOST_EXTRA_FIELDS
+        return self._least <= width <= len(self.header) + MOST_EXTRA_FIELDS
 
     def _misfit(self, ordinal: int, width: int, line: str) -> Broken:
         if CONFLICT.match(line.encode()):
             raise Refused(self._subject, f"{CONFLICT_REASON}, after row {self._row:,}")
-        if width < len(self.header):
+        if width < self._least:
             return Broken(ordinal, "short_row", line)
         return Broken(ordinal, "stray_quote" if self._fits(width) else "long_row", line)
 
@@ -202,15 +203,20 @@ def _split(group: _Group, where: pa.BooleanArray) -> tuple[_Group, list[int]]:
 
 
 def _in_order(groups: list[_Group], width: int) -> tuple[pa.RecordBatch, np.ndarray]:
-    """The first `width` fields of the rows of all groups, in order, and the rows' ordinals."""
+    """The first `width` fields of the rows of all groups, null where a row ends before, in order; their ordinals."""
     if not groups:
         return _as_batch([]), np.array([], np.int64)
-    batches = [group.batch.select(range(width)) for group in groups]
+    batches = [_resized(group.batch, width) for group in groups]
     ordinals = np.concatenate([np.asarray(group.ordinals, np.int64) for group in groups])
     if len(groups) == 1:
         return batches[0], ordinals
     order = np.argsort(ordinals)
     return pa.concat_batches(batches).take(pa.array(order)), ordinals[order]
+
+
+def _resized(batch: pa.RecordBatch, width: int) -> pa.RecordBatch:
+    missing = [pa.nulls(len(batch), pa.string())] * (width - batch.num_columns)
+    return pa.RecordBatch.from_arrays([*batch.columns[:width], *missing], names=_columns(width)[0])
 
 
 def _ambiguous(block: bytes, parsed: _Parsed) -> bool:

@@ -143,12 +143,41 @@ def test_unknown_columns_are_kept_as_text():
     assert outcome.counts.extra_columns == ["tax", "mood"]
 
 
+def test_columns_without_a_name_at_the_end_are_kept_where_they_hold_something():
+    outcome = cleaned_text(
+        csv(ROW, ROW + ",,", ROW + ",a,", ROW + ",,b", ROW + ",,,", ROW + ",,,c", header=HEADER + ",,")
+    )
+    assert [row["extra_columns"] for row in outcome.rows] == [
+        None, None, [("column_6", "a")], [("column_7", "b")], None,
+    ]  # fmt: skip
+    assert outcome.counts.extra_columns == ["column_6", "column_7"]
+    assert why(outcome) == [(6, "long_row")]
+
+
+def test_columns_of_one_name_are_all_kept():
+    outcome = cleaned_text(csv(ROW + ",9.5,8,7", header=HEADER + ",total_amount,total_amount,total_amount"))
+    assert outcome.rows[0]["total_amount"] == 9.5
+    assert outcome.rows[0]["extra_columns"] == [("total_amount_7", "8"), ("total_amount_8", "7")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_text_in_another_unicode_encoding_is_refused(encoding):
+    with pytest.raises(Refused, match=r"is UTF-16 text|is binary, neither CSV nor parquet"):
+        cleaned_text(csv(ROW).encode(encoding))
+
+
+@pytest.mark.parametrize("separator", ["\t", "|", ";"])
+def test_another_separator_is_refused(separator):
+    with pytest.raises(Refused, match="has no pickup_datetime column"):
+        cleaned_text(csv(ROW).replace(",", separator))
+
+
 def test_a_second_column_of_one_meaning_fills_gaps_and_its_contradictions_are_kept():
     rows = ["B1,B1,2021-01-01", "B1,,2021-01-01", ",B2,2021-01-01", "B1,B2,2021-01-01"]
     header = "Dispatching_base_number,Dispatching_base_num,Pickup_date"
     outcome = cleaned_text(csv(*rows, header=header), Service.FHV)
-    assert [row["dispatching_base_num"] for row in outcome.rows] == ["B1", "B1", "B2", "B1"]
-    assert [row["extra_columns"] for row in outcome.rows] == [None, None, None, [("Dispatching_base_num", "B2")]]
+    assert [row["dispatching_base_num"] for row in outcome.rows] == ["B1", "B1", "B2", "B2"]
+    assert [row["extra_columns"] for row in outcome.rows] == [None, None, None, [("Dispatching_base_number", "B1")]]
 
 
 def test_quotes():
