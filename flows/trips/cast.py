@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from flows.trips.contract import TIME, Column
 from flows.trips.plain import text_of
 
-# Texts that stand for no value in a number, a time or a flag; and in any column, the second of them as Hive, PostgreSQL
-# and MySQL export a null.
+# Texts that stand for no value in a number, a time or a flag.
 NOTHING = pa.array(["", "nan", "nat", "null", "none", "na", "n/a", "<na>", "\\n"])
-NO_TEXT = pa.array(["", "\\N"])
+# How Hive, PostgreSQL and MySQL export a null of any column.
+EXPORTED_NULL = "\\N"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
@@ -64,9 +64,9 @@ def cast(values: pa.Array, column: Column) -> Cast:
 
 
 def as_text(values: pa.Array) -> pa.StringArray:
-    """Plain values as text, without the white space around them; what is in NO_TEXT is null."""
+    """Plain values as text, without the white space around them; an empty one and EXPORTED_NULL are null."""
     text = pc.utf8_trim_whitespace(text_of(values))
-    return _without(text, pc.is_in(text, NO_TEXT))
+    return _without(text, pc.or_(pc.equal(text, ""), pc.equal(text, EXPORTED_NULL)))
 
 
 def bad_values(was: pa.Array, now: pa.Array) -> pa.BooleanArray | None:
