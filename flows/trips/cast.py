@@ -234,8 +234,11 @@ def _time_of_text(text: pa.StringArray) -> Cast:
         return _possible(text, text.cast(TIME))
     except pa.ArrowInvalid:
         pass
-    trimmed = _without_nothing(text)
-    return _possible(trimmed, pa.array([_moment(value) for value in trimmed.to_pylist()], TIME))
+    trimmed = pc.replace_substring_regex(_without_nothing(text), " UTC$", "")  # as BigQuery writes times
+    try:
+        return _possible(trimmed, trimmed.cast(TIME))
+    except pa.ArrowInvalid:
+        return _possible(trimmed, pa.array([_moment(value) for value in trimmed.to_pylist()], TIME))
 
 
 def _moment(text: str | None) -> dt.datetime | None:
@@ -243,7 +246,7 @@ def _moment(text: str | None) -> dt.datetime | None:
     if text is None:
         return None
     try:
-        return dt.datetime.fromisoformat(text.removesuffix(" UTC")).replace(tzinfo=None)
+        return dt.datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:
         return next((moment for way in DATE_FORMATS if (moment := _by_format(text, way))), None)
 

@@ -127,6 +127,17 @@ def test_any_row_is_json():
     assert rows_as_json([], [], 2).to_pylist() == ["{}", "{}"]
 
 
+def test_a_month_of_dates_in_another_order_is_blocked_whatever_its_size(tmp_path):
+    """Day before month: the first twelve days could be read as months, but the other days cannot."""
+    path = tmp_path / "trips.csv"
+    days = [f"{day:02}/01/2021 10:00:00" for day in range(1, 32)]
+    path.write_text("\n".join(["lpep_pickup_datetime", *days]))
+    cleaning = Cleaning(path, GREEN, [], tmp_path / "rejected.parquet")
+    cleaning.reader().read_all()
+    (check,) = [check for check in cleaning.checks if check.name == "rows_rejected"]
+    assert (check.action, check.passed) == ("block", False)
+
+
 PEAK = """
 import resource, sys
 from pathlib import Path
