@@ -76,10 +76,12 @@ def _of_value(value: object, seen: set[int]) -> object:
 def _nodes(function: FunctionType) -> list[ast.FunctionDef | ast.Lambda]:
     """The function's syntax trees: one, or all lambdas that begin on the same line."""
     source = inspect.getsourcefile(function)
-    if source is None or not Path(source).is_file():
-        raise TypeError(f"{function.__qualname__} has no source file: its code cannot be read")
     kind = ast.Lambda if function.__name__ == "<lambda>" else ast.FunctionDef
-    return _functions(Path(source))[kind, function.__code__.co_firstlineno]
+    readable = source is not None and Path(source).is_file()
+    found = _functions(Path(source)).get((kind, function.__code__.co_firstlineno)) if readable else None
+    if not found:
+        raise TypeError(f"{function.__qualname__} has no source file, or it has changed: its code cannot be read")
+    return found
 
 
 @cache
