@@ -64,7 +64,8 @@ def _objects(values: pa.Array) -> list[Any]:
     """The values as Python objects that JSON can hold."""
     kind = values.type
     if pa.types.is_struct(kind):
-        names = [field.name for field in kind]
+        given = [field.name for field in kind]
+        names = [name if given.count(name) == 1 else f"{name}_{at}" for at, name in enumerate(given, 1)]
         rows = zip(*map(_objects, values.flatten()), strict=True) if names else [()] * len(values)
         found: list[Any] = [dict(zip(names, row, strict=True)) for row in rows]
     elif pa.types.is_map(kind):

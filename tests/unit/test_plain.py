@@ -119,6 +119,8 @@ KINDS = {
     "struct": Kind(pa.array([{"a": 1, "b": ["x"]}, {"a": None, "b": ["é"]}]), COUNT, BAD, '{"a": null, "b": ["é"]}'),
     "struct of views": Kind(pa.StructArray.from_arrays([pa.array(["x", "y"], pa.string_view())], ["a"]), COUNT, BAD,
                             '{"a": "y"}'),
+    "struct with one name twice": Kind(pa.StructArray.from_arrays([pa.array([1, 2])] * 2, ["a", "a"]), COUNT, BAD,
+                                       '{"a_1": 2, "a_2": 2}'),
     "struct of times in an unknown zone": Kind(
         pa.StructArray.from_arrays([moments(pa.timestamp("us", UNKNOWN))], ["t"]), COUNT, BAD,
         f'{{"t": "{MORNING}.000000Z"}}'),
