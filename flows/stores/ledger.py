@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from flows.trips.contract import CONTRACT_VERSION
 from flows.trips.month import Month, Service
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ class LedgerEntry:
             rows_loaded=counts.rows_clean,
             rows_rejected=counts.rows_rejected,
             reasons=dict(counts.reasons),
-            contract_version=CONTRACT_VERSION,
+            contract_version=cleaning.contract_version,
             checks=[asdict(check) for check in cleaning.checks],
             started=source.started,
             finished=now(),
@@ -158,14 +157,15 @@ class LedgerEntry:
         return cls.from_dict(json.loads(text))
 
 
-def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str = CONTRACT_VERSION) -> bool:
+def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str | None = None) -> bool:
     """Whether a month can be skipped: it is loaded, from the same content, under the same contract.
 
+    Pass the version that `flows.trips.version` gives for the service and the store; None stands for any version.
     The address does not matter (a mirror of the same bytes is the same source). A blocked month is never skipped.
     """
     return (
         entry is not None
         and entry.status == "loaded"
         and entry.checksum == source.checksum
-        and entry.contract_version == contract_version
+        and contract_version in (None, entry.contract_version)
     )

@@ -21,9 +21,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
 from flows.stores.ledger import LoadSource
+from flows.trips.checks import CheckResult
 from flows.trips.contract import schema
 from flows.trips.month import Month, Service
-from flows.trips.quality import CheckResult
 from flows.trips.rejected import REJECTED_SCHEMA
 from infra import postgres
 from infra.processes import Process, free_port, spawn, stop, wait_healthy
@@ -59,6 +59,7 @@ class Pass:
     schema: pa.Schema = None
     counts: Counts = field(default_factory=Counts)
     checks: list[CheckResult] = field(default_factory=list)
+    contract_version: str = "1"
 
     def __post_init__(self) -> None:
         self.schema = self.schema or schema(self.month.service)
