@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
+import uuid
 from dataclasses import fields, replace
 
 import psycopg
@@ -191,6 +192,66 @@ def test_a_column_that_the_rejected_rows_lack_is_added(store, query, tmp_path):
     query("CREATE TABLE rejected_trips (service text, source_month date, row text)")
     store.replace(Pass(JANUARY, tmp_path, bad=2), source())
     assert query("SELECT count(reason), max(row_number) FROM rejected_trips") == [(2, 2)]
+
+
+@pytest.mark.parametrize("in_use_by", ["a view", "a reader"])
+def test_a_blocked_month_that_is_in_use_is_emptied_and_filled_again(store, uri, query, tmp_path, in_use_by):  # noqa: F811
+    rows = "SELECT count(*), min(trip_distance) FROM green_trips_2021_01_blocked"
+    store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source())
+    with psycopg.connect(uri) as other:
+        if in_use_by == "a view":
+            query(f"CREATE VIEW mine AS {rows}")
+            query("CREATE VIEW also_mine AS SELECT * FROM green_trips_2021_01_blocked_rejected")
+        else:
+            other.execute(rows)
+            other.execute("SELECT * FROM green_trips_2021_01_blocked_rejected")
+        store.replace(Pass(JANUARY, tmp_path, rows=200, bad=1, value=2.0, blocks=True), source("sha256:2"))
+        assert query(rows) == [(200, 2.0)]
+        assert query("SELECT count(*) FROM green_trips_2021_01_blocked_rejected") == [(1,)]
+        assert store.replace(Pass(JANUARY, tmp_path), source("sha256:3")).status == "loaded"
+        assert query(rows) == [(0, None)]
+        store.replace(Pass(JANUARY, tmp_path, rows=100, blocks=True), source("sha256:4"))
+        assert query(rows) == [(100, 1.0)] and store.counts() == {JANUARY: 1000}
+
+
+def database(server, encoding: str) -> str:  # noqa: F811
+    name = f"d{uuid.uuid4().hex[:12]}"
+    options = f"ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} {options}")
+    return server.url.replace("/postgres", f"/{name}")
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize(
+    ("encoding", "default"),
+    [
+        ("LATIN1", None),
+        ("LATIN9", None),
+        ("WIN1252", None),
+        ("SQL_ASCII", None),
+        ("UTF8", "LATIN1"),
+    ],
+)
+def test_text_in_any_encoding_of_the_database(server, tmp_path, encoding, default, blocks):  # noqa: F811
+    """Binary COPY stores the bytes that it is sent: `é` as two characters, where the server takes them for LATIN1."""
+    uri = database(server, encoding)  # noqa: F811
+    if default:
+        with psycopg.connect(uri) as connection:
+            connection.execute(f"ALTER DATABASE {connection.info.dbname} SET client_encoding = '{default}'")
+    store = PostgresStore(uri)
+    entry = store.replace(Pass(JANUARY, tmp_path, bad=2, extra=[("zone", "Café")], blocks=blocks), source("sha256:é"))
+    assert store.entries() == [entry]
+    with psycopg.connect(uri, client_encoding="UTF8") as connection:
+        table = "green_trips_2021_01_blocked" if blocks else "green_trips"
+        assert connection.execute(f"SELECT DISTINCT extra_columns::text FROM {table}").fetchall() == [
+            ('{"zone":"Café"}',)
+        ]
+    if encoding in ("LATIN1", "LATIN9", "WIN1252"):
+        with pytest.raises(StoreFailed, match=f'has no equivalent in encoding "{encoding}"') as failed:
+            store.replace(Pass(JANUARY, tmp_path, rows=5, extra=[("zone", "東京")], blocks=blocks), source("sha256:2"))
+        assert "\n" not in str(failed.value) and store.entries() == [entry]
+        assert store.counts() == ({} if blocks else {JANUARY: 1000})
 
 
 def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):
