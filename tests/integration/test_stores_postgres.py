@@ -11,11 +11,16 @@ from dataclasses import fields, replace
 import psycopg
 import pyarrow as pa
 import pytest
+from psycopg import sql
 
 from flows.errors import StoreFailed
 from flows.stores.ledger import LedgerEntry, unchanged
 from flows.stores.postgres import PostgresStore
 from flows.trips.month import Month, Service
+from flows.web_to_postgres import libpq_uri
+from infra.blocks import postgres_block
+from infra.postgres_url import postgres_url
+from infra.settings import Settings
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, server, source, uri  # noqa: F401
 
 
@@ -252,6 +257,29 @@ def test_text_in_any_encoding_of_the_database(server, tmp_path, encoding, defaul
             store.replace(Pass(JANUARY, tmp_path, rows=5, extra=[("zone", "東京")], blocks=blocks), source("sha256:2"))
         assert "\n" not in str(failed.value) and store.entries() == [entry]
         assert store.counts() == ({} if blocks else {JANUARY: 1000})
+
+
+def test_a_user_a_password_and_a_database_with_spaces_and_signs(server, tmp_path):  # noqa: F811
+    name, password = f"a user {uuid.uuid4().hex}", "p w@/:%#?\\'\""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), password))
+        connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
+    own = postgres_url(user=name, password=password, host="127.0.0.1", port=server.port, dbname=name)
+    block = postgres_block(Settings(_env_file=None, postgres_url=f"{own}?options=-c%20statement_timeout%3D9s"))
+    store = PostgresStore(libpq_uri(block))
+    assert store.replace(Pass(JANUARY, tmp_path), source()).rows_loaded == store.count(JANUARY) == 1000
+
+
+def test_the_schema_that_the_block_names(uri, query, tmp_path):  # noqa: F811
+    query("CREATE SCHEMA taxi")
+    block = postgres_block(Settings(_env_file=None, postgres_url=uri))
+    block.connect_args = {"options": "-c search_path=taxi", "application_name": "mine"}
+    store = PostgresStore(libpq_uri(block))
+    store.replace(Pass(JANUARY, tmp_path, bad=2, blocks=True), source())
+    store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    assert (store.counts(), store.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
+    assert query("SELECT count(*) FROM taxi.green_trips") == [(1000,)]
+    assert query("SELECT to_regclass('public.green_trips'), to_regclass('public.trips_ledger')") == [(None, None)]
 
 
 def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):
