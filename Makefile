@@ -5,6 +5,9 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
+# In the order given, whatever MAKEFLAGS has: `make image push` pushes what was built.
+.NOTPARALLEL:
+
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python -m
