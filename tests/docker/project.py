@@ -157,9 +157,13 @@ class Project:
 
 
 def clone(folder: Path) -> None:
-    """A clone of the checkout with what is not committed in it as well, committed there."""
+    """A clone of the checkout with what is not committed in it as well.
+
+    Made in the least friendly way: readable for nobody else, by a git that would give text files Windows' line ends.
+    """
     git = ["git", "-C", str(ROOT)]
-    subprocess.run([*git, "clone", "-q", "--no-hardlinks", str(ROOT), str(folder)], check=True)
+    how = ["clone", "-q", "--no-hardlinks", "--config=core.autocrlf=true"]
+    subprocess.run([*git, *how, str(ROOT), str(folder)], check=True, umask=0o077)
     listed = ["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--deleted"]
     changed = subprocess.run([*git, *listed], capture_output=True, text=True, check=True).stdout
     for name in filter(None, changed.split("\0")):
