@@ -20,8 +20,10 @@ from infra import postgres
 from infra.processes import Process, free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT, Settings, settings
 
-# Of the environment we were started with, nothing may steer the stack's Prefect or Google clients elsewhere.
+# Of the environment we were started with, nothing may steer the stack's Prefect or Google clients elsewhere, or give
+# them another Python's modules.
 FOREIGN = ("PREFECT_", "TAXIWAY_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST")
+FOREIGN += ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
 
 SERVER_START_SECONDS = 180.0
 
@@ -201,6 +203,9 @@ class Stack:
                 "PREFECT_SERVER_UI_API_URL": f"{address}/api",
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+                # As in docker-compose.yml, which says why.
+                "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+                "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "90",
                 # Timezones from the tzdata package: see pyproject.toml.
                 "PYTHONTZPATH": "",
                 "DO_NOT_TRACK": "1",
