@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import unquote
 
 import adbc_driver_manager
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 
 from flows.errors import StoreFailed, StoreUnavailable
 
@@ -39,7 +41,16 @@ def store_error(
         conninfo: what it connected with; its password is in no message.
     """
     kind = StoreUnavailable if is_transient(error) else StoreFailed
-    return kind(subject, without_password(str(error), conninfo))
+    reason = without_password(str(error), conninfo)
+    if not error.sqlstate and (names := client_defaults()):
+        reason += f" ({', '.join(names)} of the environment counts as well)"
+    return kind(subject, reason)
+
+
+def client_defaults() -> list[str]:
+    """The variables of the environment from which libpq takes what the address does not say."""
+    known = {option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
+    return sorted(known & os.environ.keys())
 
 
 def is_transient(error: psycopg.Error | adbc_driver_manager.Error) -> bool:

@@ -226,6 +226,12 @@ def test_a_connection_that_is_not_made(uri, tmp_path):  # noqa: F811
             assert address["password"] not in str(failed.value)
 
 
+def test_variables_of_the_environment_are_named_where_they_may_be_why(uri, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("PGSSLMODE", "require")
+    with pytest.raises(StoreFailed, match=r"SSL was required \(PGSSLMODE of the environment counts as well\)"):
+        PostgresStore(uri).entries()
+
+
 def test_a_table_that_stays_locked(uri, tmp_path, monkeypatch):  # noqa: F811
     store = PostgresStore(uri)
     store.replace(Pass(JANUARY, tmp_path), source())
