@@ -261,9 +261,16 @@ def _json(entry: LedgerEntry) -> str:
 
 
 def _entry(values: dict[str, Any]) -> LedgerEntry:
-    """A row of the ledger. Columns of a later version are left out here; a load refuses them by name."""
+    """A row of the ledger. Columns of a later version are left out here; a load refuses them by name.
+
+    Raises:
+        StoreFailed: the row is no entry: someone has edited it, or a later version has written it.
+    """
     known = tables.ledger_columns()
-    return LedgerEntry.from_dict({name: v for name, v in values.items() if name in known and v is not None})
+    try:
+        return LedgerEntry.from_dict({name: v for name, v in values.items() if name in known and v is not None})
+    except (ValueError, KeyError, TypeError) as wrong:
+        raise StoreFailed(tables.LEDGER, f"has a row that is no entry of this version: {wrong}") from None
 
 
 def _copy_rejected(cursor: dbapi.Cursor, table: str, cleaning: Cleaning, where: str = "") -> None:

@@ -158,6 +158,13 @@ def test_an_entry_of_an_earlier_version_is_seen_again(store, query):
     assert store.entries() == [replace(first, source_etag='"new"')]
 
 
+def test_a_row_that_is_no_entry_is_one_line(store, query):
+    store.record(SEEN)
+    query("UPDATE trips_ledger SET status = 'archived'")
+    with pytest.raises(StoreFailed, match=r"trips_ledger: has a row that is no entry .* 'archived' is none of loaded"):
+        store.entries()
+
+
 @pytest.mark.parametrize("blocks", [False, True])
 def test_what_is_seen_of_a_source_changes_the_entry_of_its_own_load_alone(store, tmp_path, blocks):
     first = store.replace(Pass(JANUARY, tmp_path, blocks=blocks), source())
