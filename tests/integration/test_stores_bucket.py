@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.errors import Refused, StoreFailed
-from flows.stores.bucket import BucketStore, data_name, month_of, rejected_name
+from flows.stores.bucket import BucketStore, data_name, month_of
 from flows.stores.ledger import unchanged
 from flows.trips.month import Month, Service
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bucket, source, storage_client  # noqa: F401
@@ -39,7 +39,7 @@ def test_a_month_with_its_rejected_rows_and_its_ledger(store, bucket, tmp_path):
     assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts()) == (1000, 7, {JANUARY: 1000})
     assert names(bucket) == [
         "data/green/green_tripdata_2021-01.parquet",
-        "rejected/green/green_tripdata_2021-01.parquet",
+        f"rejected/green/green_tripdata_2021-01.{entry.load_id}.parquet",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["in"], "the working file is removed"
     (tmp_path / "down").mkdir()
@@ -68,8 +68,8 @@ def test_a_blocked_month_is_kept_aside_until_it_loads(store, bucket, tmp_path): 
     assert store.entry(JANUARY) == good and store.entry(JANUARY, "blocked") == blocked
     assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
     assert sorted(names(bucket))[:2] == [
+        f"blocked/green/green_tripdata_2021-01.{blocked.load_id}.rejected.parquet",
         "blocked/green/green_tripdata_2021-01.parquet",
-        "blocked/green/green_tripdata_2021-01.rejected.parquet",
     ]
     store.replace(Pass(JANUARY, tmp_path, rows=800), source("sha256:3"))
     assert names(bucket) == ["data/green/green_tripdata_2021-01.parquet"] and store.count(JANUARY) == 800
@@ -122,7 +122,6 @@ def test_objects_of_others_are_no_months(store, bucket, tmp_path):  # noqa: F811
 def test_names():
     month = Month(Service.FHVHV, 2024, 12)
     assert data_name(month) == "data/fhvhv/fhvhv_tripdata_2024-12.parquet" and month_of(data_name(month)) == month
-    assert rejected_name(month) == "rejected/fhvhv/fhvhv_tripdata_2024-12.parquet"
     assert month_of("data/green/yellow_tripdata_2024-12.parquet") is None
 
 
