@@ -152,7 +152,7 @@ class WarehouseStore:
             self._jobs.load(rejected_rows, month, rejected, APPEND, _job_id(rejected_rows, entry))
         try:
             self._jobs.load(table, month, trips, REPLACE, _job_id(table, entry))
-        except ClientError:
+        except (ClientError, StoreFailed):
             # It may be a question about the job that was refused: then the job may yet commit.
             if (job := self._jobs.job(_job_id(table, entry))) is None or job.error_result:
                 self._delete([entry])

@@ -66,7 +66,8 @@ class LoadJobs:
         Raises:
             google.api_core.exceptions.ClientError: BigQuery said no; the old rows are there.
             google.api_core.exceptions.GoogleAPIError, TimeoutError: no answer; the load may yet happen.
-            StoreFailed: the job says that it wrote another number of rows than the file has.
+            StoreFailed: the job says that it wrote another number of rows than the file has; or the table's rows
+                expire, and nothing was done.
         """
         footer = pq.ParquetFile(file)
         schema, rows = fields(footer.schema_arrow), footer.metadata.num_rows
@@ -93,21 +94,20 @@ class LoadJobs:
 
     def columns(self, name: str) -> set[str]:
         """The names of the table's columns; none if it is absent."""
-        try:
-            table = self._client.get_table(self.table(name), timeout=TIMEOUT)
-        except NotFound:
-            return set()
-        return {field.name for field in table.schema}
+        table = self._find(name)
+        return {field.name for field in table.schema} if table else set()
 
     def rows(self, name: str, month: Month | None = None) -> Iterator[bigquery.Row]:
         """All rows of a (small) table, or of its month; none if it is absent."""
+        table = self._find(name)
+        if table is None:
+            return
         try:
-            table = self._client.get_table(self.table(name), timeout=TIMEOUT)
             if month is None:
                 yield from self._client.list_rows(table, timeout=TIMEOUT)
             else:
                 yield from self._partition(name, month, table.schema)
-        except NotFound:
+        except NotFound:  # deleted since, or a partition that is not there
             return
 
     def load_ids(self, name: str, months: list[Month]) -> dict[Month, str]:
@@ -155,13 +155,38 @@ class LoadJobs:
         target = bigquery.TableReference.from_string(f"{self.table(name)}{decorator(month)}")
         return self._client.list_rows(target, selected_fields=columns, max_results=most, timeout=TIMEOUT)
 
+    def _find(self, name: str) -> bigquery.Table | None:
+        try:
+            return self._client.get_table(self.table(name), timeout=TIMEOUT)
+        except NotFound:
+            return None
+
     def _ensure(self, name: str, schema: list[bigquery.SchemaField]) -> None:
-        if not self.columns(name):
-            table = bigquery.Table(self.table(name), schema)
-            table.time_partitioning = bigquery.TimePartitioning(
-                type_=bigquery.TimePartitioningType.MONTH, field="source_month"
+        """Make the table if it is absent. Raises StoreFailed where its rows would vanish with time."""
+        table = self._find(name) or self._create(name, schema)
+        partitioning = table.time_partitioning
+        if partitioning is not None and partitioning.expiration_ms:
+            lift = _lift(self.table(name), "partition_expiration_days")
+            raise StoreFailed(
+                self.table(name),
+                f"its partitions expire after {partitioning.expiration_ms / 86_400_000:g} days: {lift}",
             )
-            self._client.create_table(table, exists_ok=True, timeout=TIMEOUT)
+        if table.expires:
+            lift = _lift(self.table(name), "expiration_timestamp")
+            raise StoreFailed(self.table(name), f"the table expires at {table.expires:%F %T} UTC: {lift}")
+
+    def _create(self, name: str, schema: list[bigquery.SchemaField]) -> bigquery.Table:
+        """Make a table whose rows stay, whatever the dataset's defaults are: a month of years ago would go at once."""
+        table = bigquery.Table(self.table(name), schema)
+        table.time_partitioning = bigquery.TimePartitioning(
+            type_=bigquery.TimePartitioningType.MONTH, field="source_month"
+        )
+        made = self._client.create_table(table, exists_ok=True, timeout=TIMEOUT)
+        if made.expires or made.time_partitioning.expiration_ms:
+            # No expiration cannot be asked for at creation: nothing said means the dataset's default.
+            made.expires = made.time_partitioning.expiration_ms = None
+            made = self._client.update_table(made, ["expires", "time_partitioning"], timeout=TIMEOUT)
+        return made
 
     def _insert(self, job_id: str, file: Path, target: str, config: bigquery.LoadJobConfig) -> bigquery.LoadJob:
         try:
@@ -194,6 +219,10 @@ def _wait(job: bigquery.LoadJob) -> None:
         time.sleep(pause)
         pause = min(pause * 1.5, 5.0)
     job.result()
+
+
+def _lift(table: str, option: str) -> str:
+    return f"loaded months would vanish; run ALTER TABLE `{table}` SET OPTIONS ({option} = NULL)"
 
 
 def decorator(month: Month) -> str:
