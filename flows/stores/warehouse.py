@@ -65,7 +65,8 @@ class WarehouseStore:
     """Months in a BigQuery dataset: `{service}_trips`, with `{service}_trips_rejected`, `{service}_trips_ledger` and,
     kept out by a quality check, `{service}_trips_blocked`. All are partitioned by MONTH of `source_month`.
 
-    Every method raises StoreFailed, one line, for what BigQuery refuses after the client's own retries.
+    Every method raises StoreFailed or StoreUnavailable, one line, for what BigQuery refuses after the client's own
+    retries.
     """
 
     def __init__(self, client: Client, dataset: str) -> None:
@@ -116,9 +117,9 @@ class WarehouseStore:
         """The month's ledger entry of that status; None if there is none."""
         return next((e for e in self._entries(month.service, month) if e.status == status), None)
 
-    def entries(self) -> list[LedgerEntry]:
-        """The whole ledger, entries of every status, by service and month."""
-        found = [entry for service in Service for entry in self._entries(service)]
+    def entries(self, service: Service | None = None) -> list[LedgerEntry]:
+        """The whole ledger or that of a service, entries of every status, by service and month."""
+        found = [entry for each in ([service] if service else Service) for entry in self._entries(each)]
         return sorted(found, key=lambda e: (e.service, e.month, e.status))
 
     def count(self, month: Month) -> int:
@@ -227,7 +228,11 @@ class WarehouseStore:
     ) -> tuple[dict[Month, list[Recorded]], dict[Month, Found]]:
         ledger: dict[Month, list[Recorded]] = defaultdict(list)
         for row in self._jobs.rows(ledger_table(service), month):
-            recorded = recorded_entry(dict(row))
+            try:
+                recorded = recorded_entry(dict(row))
+            except (ValueError, KeyError, TypeError) as wrong:
+                table = self._jobs.table(ledger_table(service))
+                raise StoreFailed(table, f"has a row that is no entry of this version: {wrong}") from None
             ledger[recorded.entry.of_month].append(recorded)
         blocked_months = [m for m, rows in ledger.items() if any(row.entry.status == "blocked" for row in rows)]
         loaded = self._jobs.load_ids(trips_table(service), list(ledger))
