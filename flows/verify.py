@@ -10,7 +10,6 @@ from prefect.states import Completed, Failed
 from prefect_gcp import GcpCredentials, GcsBucket
 from prefect_sqlalchemy import SqlAlchemyConnector
 
-from flows.errors import StoreFailed
 from flows.month_load import bucket_store
 from flows.parameters import command
 from flows.stores.postgres import PostgresStore
@@ -44,11 +43,8 @@ async def verify_stores(
         "bucket": bucket_store(await GcsBucket.aload(bucket_block)),
         "warehouse": WarehouseStore(credentials.get_bigquery_client(), dataset),
     }
-    try:
-        differences = await asyncio.to_thread(verify, stores, published_rows)
-        months = sum(len(store.entries()) for store in stores.values())
-    except StoreFailed as failure:
-        return Failed(message=str(failure))
+    verified = await asyncio.to_thread(verify, stores, published_rows)
+    differences = verified.differences
     await acreate_table_artifact(
         [{"difference": str(difference)} for difference in differences], key="verify", description="Differences found"
     )
@@ -56,7 +52,7 @@ async def verify_stores(
         get_run_logger().error("%s", difference)
     if differences:
         return Failed(message=f"{len(differences)} differences: {'; '.join(map(str, differences[:5]))}")
-    return Completed(message=f"{months} months counted again in {len(stores)} stores: no difference")
+    return Completed(message=f"{verified.months} months counted again in {len(stores)} stores: no difference")
 
 
 if __name__ == "__main__":

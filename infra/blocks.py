@@ -6,7 +6,6 @@ The names are in `infra/settings.py`; what they hold comes from the environment 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from typing import Any
 
@@ -15,6 +14,7 @@ from prefect.blocks.core import Block
 from prefect_gcp import GcpCredentials, GcsBucket
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
 
+from infra.google_key import NoKey, service_account_key
 from infra.postgres_url import parts_of
 from infra.settings import Settings, settings
 
@@ -43,12 +43,15 @@ def postgres_block(config: Settings) -> SqlAlchemyConnector:
 
 
 def credentials_block(config: Settings) -> GcpCredentials:
-    """The Google account: a service account's key as JSON in TAXIWAY_GOOGLE_KEY, else the machine's own credentials.
+    """The Google account: a service account's key in TAXIWAY_GOOGLE_KEY, else the machine's own credentials.
 
-    Raises BlocksUnavailable where there is neither.
+    Raises BlocksUnavailable where there is neither, and for a key that is none.
     """
     if config.google_key is not None:
-        key = json.loads(config.google_key.get_secret_value())
+        try:
+            key = service_account_key(config.google_key.get_secret_value())
+        except NoKey as wrong:
+            raise BlocksUnavailable(str(wrong)) from None
         return GcpCredentials(service_account_info=key, project=config.project)
     try:
         return GcpCredentials(project=config.project)

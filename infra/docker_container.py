@@ -36,6 +36,7 @@ HANDED_ON = (
     "bucket",
     "dataset",
     "location",
+    "user_project",
     "postgres_block",
     "credentials_block",
     "bucket_block",

@@ -29,11 +29,12 @@ class Settings(BaseSettings):
 
     # Stores
     postgres_url: SecretStr | None = Field(None, description="postgresql://user:password@host:port/database for trips")
-    google_key: SecretStr | None = Field(None, description="a Google service account's key, as JSON")
+    google_key: SecretStr | None = Field(None, description="a Google service account's key: JSON, base64 or a path")
     project: str = "taxiway-local"
     bucket: str = "taxi-trips"
     dataset: str = "trips"
     location: str = "US"
+    user_project: str | None = Field(None, description="the project that pays for requests to a requester-pays bucket")
 
     # Blocks (names in Prefect)
     postgres_block: str = "taxi-postgres"
@@ -59,6 +60,11 @@ class Settings(BaseSettings):
     @classmethod
     def _as_libpq_takes_it(cls, url: SecretStr | None) -> SecretStr | None:
         return SecretStr(libpq_url(url.get_secret_value())) if url else None
+
+    @field_validator("google_key")
+    @classmethod
+    def _none_where_empty(cls, key: SecretStr | None) -> SecretStr | None:
+        return key if key and key.get_secret_value().strip(" \t\r\n'\"") else None
 
     @property
     def downloads_limit(self) -> str:

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flows.trips.month import Month, Service
@@ -142,10 +142,14 @@ class LedgerEntry:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LedgerEntry:
-        """The reverse of `to_dict`. Raises ValueError, KeyError or TypeError for what is not an entry."""
-        given = {name: values[name] for name in TIMES if values.get(name)}
+        """The reverse of `to_dict`: of this version, of an older one with fewer fields, of a newer one with more.
+
+        Raises ValueError, KeyError, TypeError or AttributeError for what is not an entry.
+        """
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        given = {name: known[name] for name in TIMES if known.get(name)}
         times = {name: dt.datetime.fromisoformat(time).astimezone(dt.UTC) for name, time in given.items()}
-        return cls(**{**values, **times})
+        return cls(**{**known, **times})
 
     def to_json(self) -> str:
         """One line of compact JSON, ASCII only, so that it also fits a header."""
@@ -155,6 +159,14 @@ class LedgerEntry:
     def from_json(cls, text: str) -> LedgerEntry:
         """The reverse of `to_json`; raises as `from_dict` does."""
         return cls.from_dict(json.loads(text))
+
+
+def may_record(entry: LedgerEntry, stored: LedgerEntry | None) -> bool:
+    """Whether `Store.record` may write `entry` over the stored one of its month and status.
+
+    What is known of a source may be added to the load that has read it, not to another load that has come since.
+    """
+    return entry.status == "refused" or (stored is not None and stored.load_id == entry.load_id)
 
 
 def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str | None = None) -> bool:

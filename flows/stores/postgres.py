@@ -123,9 +123,10 @@ class PostgresStore:
         """The month's ledger entry of that status; None if there is none."""
         return next((e for e in self.entries() if (e.of_month, e.status) == (month, status)), None)
 
-    def entries(self) -> list[LedgerEntry]:
-        """The whole ledger, of every status, by service and month."""
-        rows = self._rows(tables.LEDGER, "SELECT row_to_json(t) FROM {} t ORDER BY service, month, status")
+    def entries(self, service: Service | None = None) -> list[LedgerEntry]:
+        """The whole ledger or that of a service, of every status, by service and month."""
+        query = "SELECT row_to_json(t) FROM {} t WHERE service = coalesce(%s, service) ORDER BY service, month, status"
+        rows = self._rows(tables.LEDGER, query, service and str(service))
         return [_entry(values) for (values,) in rows]
 
     def count(self, month: Month) -> int:
