@@ -34,6 +34,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect_docker.worker import DockerWorker, DockerWorkerJobConfiguration, DockerWorkerResult
 
 import docker
+from infra.server import ends_in_one_line, require_server
 from infra.settings import Settings, settings
 from infra.work_pool import declared_pool
 
@@ -269,10 +270,10 @@ def say(line: str) -> None:
 
 def main() -> Any:
     """Run the agent with the limit in LIMIT; the exit status is 1 with one line if it cannot start."""
-    try:
-        asyncio.run(run(settings(), limit_of(os.environ.get("LIMIT", ""))))
-    except AgentFailed as wrong:
-        return f"taxiway: {wrong}"
+    with ends_in_one_line(AgentFailed):
+        limit = limit_of(os.environ.get("LIMIT", ""))
+        require_server()
+        asyncio.run(run(settings(), limit))
     return 0
 
 
