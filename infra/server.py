@@ -10,8 +10,6 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
-from infra.preflight import EnvironmentUnusable, require_environment
-
 START = "`make up` or `make demo KEEP=1` starts one, or set PREFECT_API_URL"
 
 
@@ -72,15 +70,12 @@ def reason(wrong: Exception) -> str:
 def ends_in_one_line(*expected: type[Exception]) -> Iterator[None]:
     """End the process with one line on standard error, and status 1, for what the person at the terminal can mend.
 
-    The environment is checked first: a variable that cannot work is such a line.
-
     Args:
         expected: the exceptions whose messages are such lines, besides those of the Prefect server.
     """
     try:
-        require_environment()
         yield
-    except (EnvironmentUnusable, NoServer, *expected) as wrong:
+    except (NoServer, *expected) as wrong:
         sys.exit(f"taxiway: {' '.join(str(wrong).split())}")
     except httpx.HTTPError as wrong:
         sys.exit(f"taxiway: no answer from {get_current_settings().api.url}: {reason(wrong)}")
