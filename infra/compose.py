@@ -249,7 +249,10 @@ def main(command: str) -> None:
     if command == "destroy":
         require_our_containers()
         require_our_volumes()
-        if not confirmed(f"Remove stack {name} with all trips, objects, tables and runs that it holds?"):
+        engine = docker("info", "--format={{.Name}}")
+        if not confirmed(
+            f"Remove stack {name} on Docker engine {engine} with all trips, objects, tables and runs that it holds?"
+        ):
             sys.exit("taxiway: nothing was removed")
     down(volumes=command == "destroy")
     print(
