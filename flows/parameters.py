@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.trips.month import Service
+from infra.server import ends_in_one_line, require_server
 
 __all__ = ["Concurrency", "Limit", "MonthNumber", "Months", "Service", "Year", "command", "run_name"]
 
@@ -47,6 +48,8 @@ def command(flow: Flow[..., Any]) -> None:
             typer.echo(f"taxiway: {one_line(wrong)}", err=True)
             raise typer.Exit(2) from None
         logging.disable(logging.NOTSET)
+        with ends_in_one_line():
+            require_server()
         state = asyncio.run(flow(**parameters, return_state=True))
         typer.echo(f"taxiway: {flow.name}: {state.name}{f': {state.message}' if state.message else ''}")
         raise typer.Exit(0 if state.is_completed() else 1)
