@@ -40,8 +40,8 @@ def only_here(reference: str) -> bool:
     Docker's older image store gives a digest to what was pushed or pulled alone. In containerd's, the default since
     Docker 29, an image has one from its build on, which is its id, and only the registry knows whether it was pushed.
     """
-    engine = docker.from_env()
     try:
+        engine = docker.from_env()
         if engine.images.get(reference).id != reference.partition("@")[2]:
             return False
         if reference.startswith("localhost/"):

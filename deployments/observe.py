@@ -35,10 +35,11 @@ SAME = (
 
 @dataclass(frozen=True)
 class Observed:
-    """What the server has, and our record there that says what of it is ours."""
+    """What the server has, our record there that says what of it is ours, and whether an earlier version deployed."""
 
     found: list[Found]
     record: Record
+    earlier: bool
 
 
 async def observe(
@@ -73,7 +74,7 @@ async def observe(
         ours = record.has(thing.kind, thing.name, thing.id) or (not owner and (thing.id in marked or key in adopt))
         last = record.switch(thing.kind, thing.name) if ours else None
         found.append(replace(thing, ours=ours, owner=owner, last=last))
-    return Observed(_relevant(found, names, target), record)
+    return Observed(_relevant(found, names, target), record, earlier)
 
 
 def _of_earlier_version(thing: Found, target: Target) -> bool:

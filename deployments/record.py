@@ -96,7 +96,7 @@ class Record:
     def take_in(self, actions: Sequence[Action]) -> None:
         """Enter what a plan found to be ours and has nothing to do with: what stays as it is."""
         for action in actions:
-            if action.verb in (Verb.UNCHANGED, Verb.KEPT) and action.found and action.found.ours:
+            if action.verb in (Verb.UNCHANGED, Verb.KEPT) and action.found and _is_ours(action):
                 self._enter(action, action.found.id)
 
     def keep(self, found: Sequence[Found]) -> None:
@@ -147,6 +147,12 @@ class Record:
         switch = SWITCH.get(action.kind)
         declared = action.wanted.fields.get(switch) if switch and action.wanted else None
         self.entries[key_of(action.kind, action.name)] = Entry(id, declared)
+
+
+def _is_ours(action: Action) -> bool:
+    # A pool that is as declared to the last word was made by our agent, which makes it if it starts before a deploy.
+    by_agent = action.kind is Kind.POOL and action.verb is Verb.UNCHANGED and not action.found.owner
+    return action.found.ours or by_agent
 
 
 async def read_record(client: PrefectClient, tag: str) -> Record:
