@@ -89,7 +89,7 @@ async def carry_out(
         except Exception as wrong:
             if _refused(wrong):
                 record.refused(action)
-            # After a lost lock the record is another deploy's to write; one that has just failed to be created may be there.
+            # After a lost lock the record is another deploy's to write; if there is none, writing it has just failed.
             if record.exists and not isinstance(wrong, LockLost):
                 with suppress(httpx.HTTPError):
                     await record.write()
