@@ -231,6 +231,32 @@ def test_what_an_earlier_version_made_without_a_record_is_ours(place, on_server)
     on_server(work)
 
 
+def test_a_name_that_a_cut_off_deploy_did_not_get_to_create_is_anyones(place, on_server):
+    import httpx
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+
+    from deployments.apply import Stopped
+    from deployments.scripts import Invalid
+
+    name = f"{place.config.tag}-downloads"
+
+    async def never_sent(limit):
+        raise httpx.ConnectError("cut off")
+
+    async def work(client):
+        create = client.create_global_concurrency_limit
+        client.create_global_concurrency_limit = never_sent
+        with pytest.raises(Stopped):
+            await place.apply(client)
+        client.create_global_concurrency_limit = create
+        theirs = await planted(client, lambda: create(GlobalConcurrencyLimitCreate(name=name, limit=17)))
+        with pytest.raises(Invalid, match=f"concurrency limit {name} was not made by our deploys"):
+            await place.apply(client)
+        await theirs.check(client)
+
+    on_server(work)
+
+
 def test_a_pool_that_the_agent_made_is_ours(place, on_server):
     from prefect.client.schemas.actions import WorkPoolCreate
 
