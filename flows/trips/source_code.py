@@ -21,12 +21,6 @@ LIBRARIES = ("pyarrow", "numpy")
 _SILENT = ("ctx", "kind", "type_comment", "type_ignores")
 
 
-@cache
-def module_code(path: Path) -> str:
-    """The code of a module's source file."""
-    return _text(_tree(path))
-
-
 def function_code(function: Callable[..., Any]) -> str:
     """The code of a function, with that of every function it calls and every value it reads of those around it.
 

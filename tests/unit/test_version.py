@@ -14,7 +14,7 @@ from flows.trips.clean import Cleaning
 from flows.trips.contract import CONTRACT, PAYMENTS, Column
 from flows.trips.month import Month, Service
 from flows.trips.rules import RULES_OF, Action, Rule
-from flows.trips.source_code import function_code, module_code
+from flows.trips.source_code import function_code
 from flows.trips.version import contract_version, version_of
 
 RULES = RULES_OF["postgres"]
@@ -140,21 +140,3 @@ def test_what_has_no_readable_code_is_an_error():
         function_code(len)
     with pytest.raises(TypeError, match="no source file"):
         function_code(eval("lambda values: values"))
-
-
-@pytest.mark.parametrize(
-    ("text", "same"),
-    [
-        ('"""Other words."""\nLIMIT = 1\n"""And here."""\n\ndef f(a, b):\n    "Words."\n    return (a + b)\n', True),
-        ("LIMIT = 1  # a comment\ndef f(\n    a,\n    b,\n):\n    return a + \\\n        b\n", True),
-        ("LIMIT = 2\n\ndef f(a, b):\n    return a + b\n", False),
-        ("LIMIT = 1\n\ndef f(a, b):\n    return a - b\n", False),
-        ("LIMIT = 1\n\ndef f(a, b=0):\n    return a + b\n", False),
-    ],
-    ids=["docstrings", "comments and formatting", "constant", "operator", "default"],
-)
-def test_code_of_modules(tmp_path, text, same):
-    one, other = tmp_path / "one.py", tmp_path / "other.py"
-    one.write_text("LIMIT = 1\n\ndef f(a, b):\n    return a + b\n")
-    other.write_text(text)
-    assert (module_code(one) == module_code(other)) is same
