@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from deployments.report import Loaded, cells
-from flows.errors import Refused
+from flows.errors import Forbidden, TaxiwayError
 from flows.trips.catalog import months_of, published_rows, source_url
 from flows.trips.download import Patience, probe
 from flows.trips.generate import generate
@@ -62,7 +62,7 @@ def main(
     started = time.monotonic()
     try:
         demo(demanded(service, year, months), source_url, keep=keep)
-    except (DemoFailed, Refused, NotHealthy, PostgresUnavailable, AlreadyUp) as failure:
+    except (DemoFailed, TaxiwayError, NotHealthy, PostgresUnavailable, AlreadyUp) as failure:
         console.print(f"taxiway: {failure}", style="red", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -114,8 +114,11 @@ def reachable_source(template: str, months: list[Month], state: Path) -> Iterato
         return
     try:
         probe(source_url(TLC_URL, months[0]), patience=BRIEFLY)
-    except Refused as refused:
-        console.print(f"TLC's address cannot be reached ({refused.reason}): using generated months", soft_wrap=True)
+    except Forbidden:  # the address works: the runs say what it refuses
+        yield TLC_URL
+        return
+    except TaxiwayError as failure:
+        console.print(f"TLC's address cannot be reached ({failure.reason}): using generated months", soft_wrap=True)
     else:
         yield TLC_URL
         return
