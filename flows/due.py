@@ -14,7 +14,6 @@ from email.utils import parsedate_to_datetime
 
 from flows.stores.ledger import LedgerEntry
 from flows.trips.catalog import months_until, source_url
-from flows.trips.contract import CONTRACT_VERSION
 from flows.trips.download import probe
 from flows.trips.month import Month, Service
 
@@ -31,17 +30,20 @@ class Offer:
     bytes: int | None = None
 
 
-def due(offers: Iterable[Offer], ledger: Mapping[Month, LedgerEntry], limit: int) -> list[Month]:
+def due(
+    offers: Iterable[Offer], ledger: Mapping[Month, LedgerEntry], limit: int, contract_version: str | None = None
+) -> list[Month]:
     """The oldest `limit` months of the offers that are new or have changed since the ledger's row of them."""
-    return [offer.month for offer in sorted(offers) if is_due(offer, ledger.get(offer.month))][:limit]
+    return [offer.month for offer in sorted(offers) if is_due(offer, ledger.get(offer.month), contract_version)][:limit]
 
 
-def is_due(offer: Offer, entry: LedgerEntry | None) -> bool:
+def is_due(offer: Offer, entry: LedgerEntry | None, contract_version: str | None = None) -> bool:
     """Whether the month is not in the ledger, was read under another contract, or another file is offered now.
 
+    `contract_version` is that of the service and the store now; None stands for any version.
     A blocked month counts as read: its checks would block it again, until the source publishes it anew.
     """
-    if entry is None or entry.contract_version != CONTRACT_VERSION:
+    if entry is None or contract_version not in (None, entry.contract_version):
         return True
     resized = offer.bytes is not None and offer.bytes != entry.bytes
     return resized or (offer.modified is not None and offer.modified > entry.started)

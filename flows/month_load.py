@@ -29,6 +29,7 @@ from flows.trips.clean import Cleaning
 from flows.trips.download import fetch
 from flows.trips.month import Month
 from flows.trips.rules import RULES_OF
+from flows.trips.version import contract_version
 from infra.settings import settings
 
 RETRIES = [2, 10, 60]
@@ -139,7 +140,7 @@ async def load_month(name: str, store: Store, month: Month, bring: Bring, *, for
         with tempfile.TemporaryDirectory(dir=settings().spool_dir, prefix="taxiway-") as directory:
             file, source = await bring(month, Path(directory))
             entry = await asyncio.to_thread(store.entry, month)
-            if entry and not force and unchanged(entry, source):
+            if entry and not force and unchanged(entry, source, contract_version(month.service, name)):
                 return Completed(message=f"unchanged since {entry.finished:%F %T} UTC, skipped")
             entry = await load_file(store, name, month, file, source)
     except (Refused, StoreFailed) as failure:

@@ -24,7 +24,7 @@ from google.api_core.exceptions import NotFound, PreconditionFailed
 from flows.errors import Refused, StoreFailed
 from flows.stores.batches import checked, write_parquet
 from flows.stores.google import one_line
-from flows.stores.ledger import LedgerEntry, LoadSource, Status, now
+from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, now
 from flows.trips.month import Month, Service
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class BucketStore:
                     self._put(data_name(month), file, entry, rejected_name(month), rejected)
                     self._delete(blocked_name(month))
                     self._delete(blocked_rejected_name(month))
+                self._delete(refused_name(month))
         return entry
 
     def download(self, month: Month, to: Path, *, flow_run_id: str | None = None) -> tuple[Path, LoadSource]:
@@ -114,15 +115,46 @@ class BucketStore:
                 return file, LoadSource(self._url(name), checksum, blob.size, flow_run_id, started)
         raise StoreFailed(self._url(name), f"was replaced {RACES} times while it was read")
 
+    def record(self, entry: LedgerEntry) -> None:
+        """Write the entry of its month and status, and touch no row of data.
+
+        A `loaded` or `blocked` entry is written only while the object there is of the same load.
+        """
+        name = NAMES[entry.status](entry.of_month)
+        with one_line(self._url(name)):
+            for _ in range(RACES):
+                blob = self._bucket.get_blob(name, timeout=TIMEOUT)
+                if not may_record(entry, _entry_of(blob)):
+                    return
+                try:
+                    self._write_entry(name, blob, entry)
+                    return
+                except (NotFound, PreconditionFailed):  # deleted, or changed by someone else: look again
+                    continue
+        raise StoreFailed(self._url(name), f"was changed by someone else {RACES} times")
+
+    def _write_entry(self, name: str, there: Blob | None, entry: LedgerEntry) -> None:
+        """Write the entry on the object that was seen there; where there was none, on a new and empty one."""
+        metadata = {LEDGER: entry.to_json()}
+        if there is None:
+            blob = self._bucket.blob(name)
+            blob.metadata = metadata
+            blob.upload_from_string(b"", if_generation_match=0, timeout=TIMEOUT)
+        else:
+            there.metadata = (there.metadata or {}) | metadata
+            there.patch(
+                if_generation_match=there.generation, if_metageneration_match=there.metageneration, timeout=TIMEOUT
+            )
+
     def entry(self, month: Month, status: Status = "loaded") -> LedgerEntry | None:
-        """The ledger entry of what is loaded, or of what was kept out (`blocked`); None if there is none."""
-        name = data_name(month) if status == "loaded" else blocked_name(month)
+        """The month's ledger entry of that status; None if there is none."""
+        name = NAMES[status](month)
         with one_line(self._url(name)):
             return _entry_of(self._bucket.get_blob(name, timeout=TIMEOUT))
 
     def entries(self) -> list[LedgerEntry]:
-        """The whole ledger, loaded and blocked, by service and month."""
-        found = [_entry_of(blob) for prefix in ("data/", "blocked/") for blob in self._list(prefix)]
+        """The whole ledger, entries of every status, by service and month."""
+        found = [_entry_of(blob) for prefix in ("data/", "blocked/", "refused/") for blob in self._list(prefix)]
         return sorted((e for e in found if e is not None), key=lambda e: (e.service, e.month, e.status))
 
     def count(self, month: Month) -> int:
@@ -151,7 +183,8 @@ class BucketStore:
                 return
             except PreconditionFailed:
                 # Either someone else's object is there now, or our own, and only the answer to our upload was lost.
-                if _entry_of(self._bucket.get_blob(name, timeout=TIMEOUT)) == entry:
+                there = _entry_of(self._bucket.get_blob(name, timeout=TIMEOUT))
+                if there is not None and there.load_id == entry.load_id:
                     return
         raise StoreFailed(self._url(name), f"was replaced by someone else {RACES} times during the upload")
 
@@ -215,6 +248,14 @@ def blocked_name(month: Month) -> str:
 def blocked_rejected_name(month: Month) -> str:
     """The object with the rejected rows of a month that was kept out."""
     return f"blocked/{month.service}/{month.stem}.rejected.parquet"
+
+
+def refused_name(month: Month) -> str:
+    """The empty object whose metadata say why a source of the month was refused."""
+    return f"refused/{month.service}/{month.stem}"
+
+
+NAMES = {"loaded": data_name, "blocked": blocked_name, "refused": refused_name}
 
 
 def month_of(name: str) -> Month | None:

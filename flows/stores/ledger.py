@@ -6,10 +6,9 @@ import datetime as dt
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from flows.trips.contract import CONTRACT_VERSION
 from flows.trips.month import Month, Service
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ class LedgerEntry:
             rows_loaded=counts.rows_clean,
             rows_rejected=counts.rows_rejected,
             reasons=dict(counts.reasons),
-            contract_version=CONTRACT_VERSION,
+            contract_version=cleaning.contract_version,
             checks=[asdict(check) for check in cleaning.checks],
             started=source.started,
             finished=now(),
@@ -143,10 +142,14 @@ class LedgerEntry:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LedgerEntry:
-        """The reverse of `to_dict`. Raises ValueError, KeyError or TypeError for what is not an entry."""
-        given = {name: values[name] for name in TIMES if values.get(name)}
+        """The reverse of `to_dict`: of this version, of an older one with fewer fields, of a newer one with more.
+
+        Raises ValueError, KeyError, TypeError or AttributeError for what is not an entry.
+        """
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        given = {name: known[name] for name in TIMES if known.get(name)}
         times = {name: dt.datetime.fromisoformat(time).astimezone(dt.UTC) for name, time in given.items()}
-        return cls(**{**values, **times})
+        return cls(**{**known, **times})
 
     def to_json(self) -> str:
         """One line of compact JSON, ASCII only, so that it also fits a header."""
@@ -158,14 +161,23 @@ class LedgerEntry:
         return cls.from_dict(json.loads(text))
 
 
-def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str = CONTRACT_VERSION) -> bool:
+def may_record(entry: LedgerEntry, stored: LedgerEntry | None) -> bool:
+    """Whether `Store.record` may write `entry` over the stored one of its month and status.
+
+    What is known of a source may be added to the load that has read it, not to another load that has come since.
+    """
+    return entry.status == "refused" or (stored is not None and stored.load_id == entry.load_id)
+
+
+def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str | None = None) -> bool:
     """Whether a month can be skipped: it is loaded, from the same content, under the same contract.
 
+    Pass the version that `flows.trips.version` gives for the service and the store; None stands for any version.
     The address does not matter (a mirror of the same bytes is the same source). A blocked month is never skipped.
     """
     return (
         entry is not None
         and entry.status == "loaded"
         and entry.checksum == source.checksum
-        and entry.contract_version == contract_version
+        and contract_version in (None, entry.contract_version)
     )

@@ -93,14 +93,28 @@ class PostgresStore:
                 tables.drop_blocked(self._uri, month)
         return entry
 
+    def record(self, entry: LedgerEntry) -> None:
+        """Write the entry of (month, status) without touching any row of data.
+
+        A `refused` one is written over the last one. A `loaded` or `blocked` one is only written while the stored entry
+        of that status has the same `load_id`: another load's entry stays.
+
+        Raises:
+            StoreFailed: what the server refuses, a ledger that does not fit LedgerEntry.
+        """
+        with self._one_line(tables.LEDGER):
+            tables.prepare_ledger(self._uri)
+            with psycopg.connect(self._uri) as connection:
+                _record(connection, entry)
+
     def entry(self, month: Month, status: Status = "loaded") -> LedgerEntry | None:
-        """The ledger entry of what is loaded, or of what was kept out (`blocked`); None if there is none."""
+        """The month's ledger entry of that status; None if there is none."""
         return next((e for e in self.entries() if (e.of_month, e.status) == (month, status)), None)
 
     def entries(self) -> list[LedgerEntry]:
-        """The whole ledger, loaded and blocked, by service and month."""
-        rows = self._rows("trips_ledger", "SELECT row_to_json(t) FROM {} t ORDER BY service, month, status")
-        return [LedgerEntry.from_dict(values) for (values,) in rows]
+        """The whole ledger, of every status, by service and month."""
+        rows = self._rows(tables.LEDGER, "SELECT row_to_json(t) FROM {} t ORDER BY service, month, status")
+        return [_entry(values) for (values,) in rows]
 
     def count(self, month: Month) -> int:
         """Rows of the month that are in its table now, counted there."""
@@ -144,8 +158,8 @@ class PostgresStore:
             cursor.execute(LOCK_WAIT)
             for table in (trips, rejected):
                 cursor.execute(f"DROP TABLE IF EXISTS {table}")
-            cursor.execute(f"CREATE TABLE {trips} ({tables.columns_text(cleaning.schema)})")
-            cursor.execute(f"CREATE TABLE {rejected} ({tables.REJECTED_COLUMNS})")
+            cursor.execute(f"CREATE TABLE {trips} ({tables.columns_text(tables.columns(cleaning.schema))})")
+            cursor.execute(f"CREATE TABLE {rejected} ({tables.columns_text(tables.rejected_columns())})")
             schema = flat_schema(cleaning.schema)
             _copy(cursor, trips, schema, _partition_batches(loaded, cleaning), lambda: entry.rows_loaded)
             _copy(cursor, rejected, REJECTED_SCHEMA, rejected_batches(cleaning), lambda: entry.rows_rejected)
@@ -190,14 +204,34 @@ def _replace_rejected(cursor: dbapi.Cursor, cleaning: Cleaning) -> None:
     _copy(cursor, "rejected_trips", REJECTED_SCHEMA, rejected_batches(cleaning), lambda: rejected)
 
 
+def _record(connection: psycopg.Connection, entry: LedgerEntry) -> None:
+    """Write the entry as `PostgresStore.record` says. Each is one statement, so that a load at the same time counts."""
+    names = ", ".join(tables.ledger_columns())
+    given = f"SELECT {names} FROM json_populate_record(NULL::trips_ledger, %(entry)s)"
+    key = "(service, month, status)"
+    if entry.status == "refused":
+        excluded = ", ".join(f"excluded.{name}" for name in tables.ledger_columns())
+        written = f"INSERT INTO trips_ledger ({names}) {given} ON CONFLICT {key} DO UPDATE SET ({names}) = ({excluded})"
+    else:
+        same = f"{key} = (%(service)s, %(month)s, %(status)s) AND coalesce(load_id, '') = %(load_id)s"
+        written = f"UPDATE trips_ledger SET ({names}) = ({given}) WHERE {same}"
+    connection.execute(written, entry.to_dict() | {"entry": entry.to_json()})
+
+
 def _replace_entry(cursor: dbapi.Cursor, entry: LedgerEntry) -> None:
-    """Write the ledger row; a month that loads leaves no earlier blocked one."""
+    """Write the ledger row: it takes the place of the month's `refused` one and, if loaded, of its `blocked` one."""
     cursor.execute(
-        "DELETE FROM trips_ledger WHERE service = $1 AND month = $2 AND (status = $3 OR $3 = 'loaded')",
+        "DELETE FROM trips_ledger WHERE service = $1 AND month = $2 AND (status IN ($3, 'refused') OR $3 = 'loaded')",
         (entry.service, entry.month, entry.status),
     )
     row = "json_populate_record(NULL::trips_ledger, $1::json)"
     cursor.execute(f"INSERT INTO trips_ledger SELECT * FROM {row}", (entry.to_json(),))
+
+
+def _entry(values: dict[str, Any]) -> LedgerEntry:
+    """A row of the ledger. Columns of a later version are left out here; a load refuses them by name."""
+    known = tables.ledger_columns()
+    return LedgerEntry.from_dict({name: v for name, v in values.items() if name in known and v is not None})
 
 
 def _copy(

@@ -8,11 +8,11 @@ Each service has tables of its own, so that a partition of each of them is one m
 
 from __future__ import annotations
 
-import json
 import tempfile
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +21,8 @@ from google.api_core.exceptions import ClientError
 from flows.errors import StoreFailed
 from flows.stores.batches import checked, flat, flat_schema, rejected_batches, write_parquet
 from flows.stores.google import one_line
-from flows.stores.ledger import LedgerEntry, LoadSource, Status
+from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record
+from flows.stores.ledger_rows import LEDGER_SCHEMA, entry_of, ledger_row
 from flows.stores.warehouse_jobs import LoadJobs
 from flows.trips.month import Month, Service
 from flows.trips.rejected import REJECTED_SCHEMA
@@ -30,19 +31,6 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import Client
 
     from flows.trips.clean import Cleaning
-
-JSON_TEXT = ("reasons", "checks")
-
-LEDGER_SCHEMA = pa.schema(
-    [
-        ("source_month", pa.date32()),
-        *((name, pa.string()) for name in ("service", "month", "status", "source", "checksum")),
-        *((name, pa.int64()) for name in ("bytes", "rows_read", "rows_loaded", "rows_rejected")),
-        *((name, pa.string()) for name in ("reasons", "contract_version", "checks")),
-        *((name, pa.timestamp("us", "UTC")) for name in ("started", "finished")),
-        ("flow_run_id", pa.string()),
-    ]
-)
 
 
 class WarehouseStore:
@@ -88,12 +76,26 @@ class WarehouseStore:
                     self._replace(entry, trips, rejected)
         return entry
 
+    def record(self, entry: LedgerEntry) -> None:
+        """Write the entry of its month and status, and touch no row of data.
+
+        A `loaded` or `blocked` entry is written only while the one in the ledger is of the same load.
+        """
+        month = entry.of_month
+        with one_line(self._jobs.table(ledger_table(month.service))):
+            before = self._entries_of(month)
+            if not may_record(entry, next((e for e in before if e.status == entry.status), None)):
+                return
+            with tempfile.TemporaryDirectory() as directory:
+                others = [e for e in before if e.status != entry.status]
+                self._write_ledger(month, [*others, entry], Path(directory), f"{uuid.uuid4()}")
+
     def entry(self, month: Month, status: Status = "loaded") -> LedgerEntry | None:
-        """The ledger entry of what is loaded, or of what was kept out (`blocked`); None if there is none."""
+        """The month's ledger entry of that status; None if there is none."""
         return next((e for e in self._ledger(month.service) if (e.of_month, e.status) == (month, status)), None)
 
     def entries(self) -> list[LedgerEntry]:
-        """The whole ledger, loaded and blocked, by service and month."""
+        """The whole ledger, entries of every status, by service and month."""
         found = [entry for service in Service for entry in self._ledger(service)]
         return sorted(found, key=lambda e: (e.service, e.month, e.status))
 
@@ -190,19 +192,6 @@ def blocked_rejected_table(service: Service) -> str:
 def content(entry: LedgerEntry) -> str:
     """Equal for loads of the same rows: the same source, read under the same contract."""
     return f"{entry.checksum} contract {entry.contract_version}"
-
-
-def ledger_row(entry: LedgerEntry) -> dict[str, Any]:
-    """The entry as a row of LEDGER_SCHEMA."""
-    texts = {name: json.dumps(getattr(entry, name)) for name in JSON_TEXT}
-    times = {"started": entry.started, "finished": entry.finished}
-    return {**entry.to_dict(), **texts, **times, "source_month": entry.of_month.first}
-
-
-def entry_of(row: dict[str, Any]) -> LedgerEntry:
-    """The reverse of `ledger_row`."""
-    del row["source_month"]
-    return LedgerEntry(**{**row, **{name: json.loads(row[name]) for name in JSON_TEXT}})
 
 
 def _no_rows(like: Path) -> Path:

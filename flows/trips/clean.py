@@ -11,17 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.errors import Refused
+from flows.trips.checks import CheckResult
 from flows.trips.conform import Conform, add_reason
-from flows.trips.contract import schema
+from flows.trips.contract import CONTRACT, schema
 from flows.trips.layouts import read_layout
 from flows.trips.month import Month
-from flows.trips.quality import CheckResult, Quality
+from flows.trips.quality import Quality
 from flows.trips.raw import Broken, RawBatch, RawFile
 from flows.trips.read_csv import CsvFile
 from flows.trips.read_parquet import ParquetFile
 from flows.trips.rejected import REJECTED_SCHEMA, RejectedRows, line_as_json, rows_as_json
 from flows.trips.rules import Action, Rule
 from flows.trips.sniff import FileKind, refuse_unless_data
+from flows.trips.version import version_of
 
 __all__ = ["REJECTED_SCHEMA", "Cleaning", "Counts", "open_raw"]
 
@@ -74,6 +76,7 @@ class Cleaning:
         schema: the schema of every clean batch.
         counts: what became of the rows so far; final once the reader is exhausted.
         checks: what the quality checks say of the clean rows; empty until the reader is exhausted.
+        contract_version: the version of the contract that it reads by, with its rules and the checks.
         failure: what ended the pass early, or None. A consumer in C (ADBC) shows it only as a text.
 
     Raises:
@@ -85,6 +88,7 @@ class Cleaning:
     ) -> None:
         self.month, self.rejected = month, rejected
         self.schema = schema(month.service)
+        self.contract_version = version_of(CONTRACT[month.service], rules)
         self.failure: BaseException | None = None
         self.checks: list[CheckResult] = []
         self._subject = subject or str(path)

@@ -16,9 +16,6 @@ import pyarrow as pa
 
 from flows.trips.month import Service
 
-CONTRACT_VERSION = "1"
-"""Changes with any change of a column's name, type or meaning; every ledger row says which one it was loaded under."""
-
 INT, FLOAT, TEXT, TIME = pa.int32(), pa.float64(), pa.string(), pa.timestamp("us")
 
 EXTRA_COLUMNS = "extra_columns"

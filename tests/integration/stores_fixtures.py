@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import psutil
 import pyarrow as pa
@@ -20,10 +21,13 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
-from flows.stores.ledger import LoadSource
+from flows.stores.bucket import BucketStore
+from flows.stores.ledger import LedgerEntry, LoadSource, Status
+from flows.stores.postgres import PostgresStore
+from flows.stores.warehouse import WarehouseStore
+from flows.trips.checks import CheckResult
 from flows.trips.contract import schema
 from flows.trips.month import Month, Service
-from flows.trips.quality import CheckResult
 from flows.trips.rejected import REJECTED_SCHEMA
 from infra import postgres
 from infra.processes import Process, free_port, spawn, stop, wait_healthy
@@ -96,6 +100,18 @@ class Pass:
             pa.array(values[f.name], f.type) if f.name in values else pa.nulls(rows, f.type) for f in self.schema
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+class AnyStore(Protocol):
+    """What every store does."""
+
+    def replace(self, cleaning: Any, source: LoadSource, *, work_dir: Path | None = None) -> LedgerEntry: ...
+    def record(self, entry: LedgerEntry) -> None: ...
+    def entry(self, month: Month, status: Status = "loaded") -> LedgerEntry | None: ...
+    def entries(self) -> list[LedgerEntry]: ...
+    def counts(self) -> dict[Month, int]: ...
+    def count(self, month: Month) -> int: ...
+    def count_rejected(self, month: Month) -> int: ...
 
 
 def source(checksum: str = "sha256:1") -> LoadSource:
@@ -205,3 +221,55 @@ def dataset(bigquery_client: bigquery.Client) -> str:
     name = f"d{uuid.uuid4().hex[:12]}"
     bigquery_client.create_dataset(name)
     return name
+
+
+@pytest.fixture
+def bucket_address(bucket: storage.Bucket) -> str:
+    """A new bucket, as `open_bucket` takes it."""
+    return f"{bucket.client._connection.API_BASE_URL} {bucket.name}"
+
+
+@pytest.fixture
+def dataset_address(bigquery_client: bigquery.Client, dataset: str) -> str:
+    """A new dataset, as `open_bigquery` takes it."""
+    return f"{bigquery_client._connection.API_BASE_URL} {dataset}"
+
+
+def emulated(address: str) -> dict[str, Any]:
+    """A Google client's arguments for the emulator at the address."""
+    options = {"api_endpoint": address}
+    return {"project": "taxiway-local", "credentials": AnonymousCredentials(), "client_options": options}
+
+
+def open_bucket(address: str) -> BucketStore:
+    server, name = address.split()
+    return BucketStore(storage.Client(**emulated(server)).bucket(name))
+
+
+def open_bigquery(address: str) -> WarehouseStore:
+    server, name = address.split()
+    return WarehouseStore(bigquery.Client(**emulated(server)), name)
+
+
+# Every store that the suites over all stores run on: the fixture that gives a new place, and what opens a store there.
+STORES: dict[str, tuple[str, Callable[[str], AnyStore]]] = {
+    "postgres": ("uri", PostgresStore),
+    "bucket": ("bucket_address", open_bucket),
+    "bigquery": ("dataset_address", open_bigquery),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A new and empty place of one kind of store."""
+
+    kind: str
+    address: str
+
+    def open(self) -> AnyStore:
+        return STORES[self.kind][1](self.address)
+
+
+@pytest.fixture(params=list(STORES))
+def place(request: pytest.FixtureRequest) -> Place:
+    return Place(request.param, request.getfixturevalue(STORES[request.param][0]))

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.errors import Refused
+from flows.trips.checks import CHECKS
 from flows.trips.clean import REJECTED_SCHEMA, Cleaning
 from flows.trips.contract import schema
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
-from flows.trips.quality import CHECKS
 from flows.trips.rejected import RejectedRows, rows_as_json
 from flows.trips.rules import RULES_OF
 from tests.reading import cleaned

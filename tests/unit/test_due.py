@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 
 from flows.due import Offer, asked_for, candidates, due, latest, modified_at, offers_in_bucket
 from flows.stores.ledger import LedgerEntry
-from flows.trips.contract import CONTRACT_VERSION
 from flows.trips.month import Month, Service
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 MONTHS = [Month(Service.GREEN, 2025, number) for number in range(1, 13)]
 
 
-def entry(month, *, status="loaded", size=100, started=NOON, contract=CONTRACT_VERSION) -> LedgerEntry:
+def entry(month, *, status="loaded", size=100, started=NOON, contract="1") -> LedgerEntry:
     return LedgerEntry(
         service=str(month.service), month=month.label, status=status, source="https://a.example/x", checksum="sha256:0",
         bytes=size, rows_read=1, rows_loaded=1, rows_rejected=0, reasons={}, contract_version=contract, checks=[],
@@ -44,12 +43,12 @@ def offer(month: Month, *, size=100, modified=NOON - dt.timedelta(days=9)) -> Of
 )
 def test_due(offered, known, expected):
     ledger = {MONTHS[0]: known} if known else {}
-    assert due([offered], ledger, 3) == ([MONTHS[0]] if expected else [])
+    assert due([offered], ledger, 3, "1") == ([MONTHS[0]] if expected else [])
 
 
 @given(st.sets(st.sampled_from(MONTHS)), st.sets(st.sampled_from(MONTHS)), st.integers(1, 12))
 def test_the_oldest_missing_months_first_up_to_the_limit(offered, known, limit):
-    found = due(map(offer, offered), {month: entry(month) for month in known}, limit)
+    found = due(map(offer, offered), {month: entry(month) for month in known}, limit, "1")
     assert found == sorted(offered - known)[:limit]
 
 

@@ -1,0 +1,160 @@
+"""The contract's version: what changes it, for whom, and what does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from flows.stores.ledger import LedgerEntry, LoadSource
+from flows.trips.checks import CHECKS, Check
+from flows.trips.clean import Cleaning
+from flows.trips.contract import CONTRACT, PAYMENTS, Column
+from flows.trips.month import Month, Service
+from flows.trips.rules import RULES_OF, Action, Rule
+from flows.trips.source_code import function_code, module_code
+from flows.trips.version import contract_version, version_of
+
+RULES = RULES_OF["postgres"]
+GREEN, FHV = CONTRACT[Service.GREEN], CONTRACT[Service.FHV]
+LIMIT = 0.0
+
+
+def negative(values: pa.Array) -> pa.BooleanArray:
+    return pc.less(values, LIMIT)
+
+
+NEGATIVE_TOTAL = Rule("negative_total", Action.REJECT, "total_amount", negative)
+
+
+def with_column(name: str, /, **changes) -> list[Column]:
+    return [replace(column, **changes) if column.name == name else column for column in GREEN]
+
+
+def with_check(name: str, /, **changes) -> list[Check]:
+    return [replace(check, **changes) if check.name == name else check for check in CHECKS]
+
+
+@pytest.mark.parametrize(
+    ("columns", "rules", "checks"),
+    [
+        (with_column("extra", name="extras"), RULES, CHECKS),
+        (with_column("extra", type=pa.int32()), RULES, CHECKS),
+        (with_column("extra", synonyms=("surcharge", "rush_hour")), RULES, CHECKS),
+        (with_column("extra", required=True), RULES, CHECKS),
+        (with_column("payment_type", words={"cash": 2}), RULES, CHECKS),
+        (GREEN[:-1], RULES, CHECKS),
+        ((*GREEN[1:], GREEN[0]), RULES, CHECKS),
+        (GREEN, [], CHECKS),
+        (GREEN, [*RULES, NEGATIVE_TOTAL], CHECKS),
+        (GREEN, [replace(RULES[0], where=pc.is_null)], CHECKS),
+        (GREEN, [replace(RULES[0], where=lambda values: pc.equal(values, 1))], CHECKS),
+        (GREEN, RULES, with_check("negative_totals", warn=0.04)),
+        (GREEN, RULES, with_check("negative_totals", block=None)),
+        (GREEN, RULES, with_check("negative_totals", ask=lambda figures: (figures.far / figures.clean, ""))),
+        (GREEN, RULES, with_check("rows_rejected", always=False)),
+        (GREEN, RULES, CHECKS[:-1]),
+    ],
+    ids=[
+        "column renamed", "type", "synonym", "required", "word", "column gone", "order of columns",
+        "rule gone", "rule added", "rule's function", "rule's lambda",
+        "limit that warns", "limit that blocks", "check's function", "check's scope", "check gone",
+    ],
+)  # fmt: skip
+def test_what_changes_the_version(columns, rules, checks):
+    assert version_of(columns, rules, checks) != version_of(GREEN, RULES, CHECKS)
+
+
+def test_what_a_service_does_not_have_leaves_its_version():
+    before = version_of(FHV, RULES, CHECKS)
+    assert version_of(FHV, [*RULES, NEGATIVE_TOTAL], CHECKS) == before
+    assert version_of(FHV, RULES, with_check("negative_totals", warn=0.04)) == before
+
+
+def test_documentation_leaves_the_version():
+    documented = [replace(rule, why="Because.") for rule in RULES]
+    shuffled = with_column("payment_type", words=dict(reversed(PAYMENTS.items())))
+    assert version_of(shuffled, documented, CHECKS) == version_of(GREEN, RULES, CHECKS)
+
+
+@pytest.mark.parametrize("store", RULES_OF)
+def test_a_load_records_the_version_of_its_service_and_store(store, tmp_path):
+    path = tmp_path / "trips.csv"
+    path.write_text("lpep_pickup_datetime\n2021-01-01 00:00:00\n")
+    cleaning = Cleaning(path, Month(Service.GREEN, 2021, 1), RULES_OF[store], tmp_path / "rejected.parquet")
+    cleaning.reader().read_all()
+    entry = LedgerEntry.of(cleaning, LoadSource("https://a.example/x", "sha256:1", 1))
+    assert entry.contract_version == contract_version(Service.GREEN, store)
+    assert len(entry.contract_version) == 12 and int(entry.contract_version, 16)
+
+
+def test_stores_with_different_rules_have_different_versions():
+    assert len({contract_version(Service.YELLOW, store) for store in RULES_OF}) == len(RULES_OF)
+    assert len({contract_version(Service.FHV, store) for store in RULES_OF}) == 1  # no rule is about its columns
+
+
+def share(count, what="rows"):
+    def ask(figures):
+        return count(figures), what
+
+    return ask
+
+
+def first(values):
+    """The first."""
+    return values[0]  # of all
+
+
+def same(
+    values,
+):
+    return values[0]
+
+
+def last(values):
+    return values[-1]
+
+
+def below(values):
+    return negative(values)
+
+
+def test_code_of_functions():
+    """What a function does counts, and what it reads around it; not how it is written down."""
+    assert function_code(first) == function_code(same) != function_code(last)
+    assert function_code(share(first)) == function_code(share(same)) != function_code(share(last))
+    assert function_code(share(first)) != function_code(share(first, "trips"))
+    assert function_code(pc.is_null) != function_code(pc.is_valid)
+
+
+def test_code_of_what_a_function_calls(monkeypatch):
+    before = function_code(below)
+    monkeypatch.setattr(f"{__name__}.LIMIT", 0.5)
+    assert function_code(below) != before
+
+
+def test_what_has_no_readable_code_is_an_error():
+    with pytest.raises(TypeError, match="not a Python function"):
+        function_code(len)
+    with pytest.raises(TypeError, match="no source file"):
+        function_code(eval("lambda values: values"))
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ('"""Other words."""\nLIMIT = 1\n"""And here."""\n\ndef f(a, b):\n    "Words."\n    return (a + b)\n', True),
+        ("LIMIT = 1  # a comment\ndef f(\n    a,\n    b,\n):\n    return a + \\\n        b\n", True),
+        ("LIMIT = 2\n\ndef f(a, b):\n    return a + b\n", False),
+        ("LIMIT = 1\n\ndef f(a, b):\n    return a - b\n", False),
+        ("LIMIT = 1\n\ndef f(a, b=0):\n    return a + b\n", False),
+    ],
+    ids=["docstrings", "comments and formatting", "constant", "operator", "default"],
+)
+def test_code_of_modules(tmp_path, text, same):
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    one.write_text("LIMIT = 1\n\ndef f(a, b):\n    return a + b\n")
+    other.write_text(text)
+    assert (module_code(one) == module_code(other)) is same
