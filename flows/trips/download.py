@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from io import FileIO
 from os import stat_result
 from pathlib import Path
 from typing import BinaryIO
@@ -122,12 +123,14 @@ def probe(url: str, *, patience: Patience | None = None) -> Published | None:
 class _Body:
     """A body as far as it has been received: written to a file, counted and hashed.
 
-    `length` is what was promised, in the bytes that are counted; None if nothing was.
+    `length` is what was promised, in the bytes that are counted; None if nothing was. `mislabelled` is a body that is
+    not in the content encoding that its server declares.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO | FileIO) -> None:
         self._file = file
         self.furthest = 0
+        self.mislabelled = False
         self.restart()
 
     def restart(self) -> None:
@@ -141,10 +144,17 @@ class _Body:
         self.version = Published("", None, None, None)
 
     def add(self, chunk: bytes) -> None:
-        self._file.write(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[self._file.write(rest) :]
         self._digest.update(chunk)
         self.bytes += len(chunk)
         self.furthest = max(self.furthest, self.bytes)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the bytes are kept as they come."""
+        return self.encoding in _KEPT or self.mislabelled
 
     @property
     def sha256(self) -> str:
@@ -152,7 +162,8 @@ class _Body:
 
 
 def _received(url: str, part: Path, patience: Patience) -> _Body:
-    with part.open("wb") as file:
+    # Without a buffer, which would keep what a full disk did not take, a body can begin anew.
+    with part.open("wb", buffering=0) as file:
         body = _Body(file)
         if _is_file(url):
             persist(lambda deadline: _copy(url, body, part, deadline), public(url), patience)
@@ -171,10 +182,13 @@ def _receive(source: HttpSource, body: _Body, part: Path, deadline: Deadline) ->
         else:
             body.restart()
             body.encoding, body.version = _encoding(response), _version(source.shown, response)
-            body.length = _length(response) if body.encoding in _KEPT else None
+            body.length = _length(response) if body.kept else None
         _require_disk(part, body)
-        chunks = response.iter_raw() if body.encoding in _KEPT else response.iter_bytes()
-        _write(chunks, source.shown, body, deadline)
+        try:
+            _write(response.iter_raw() if body.kept else response.iter_bytes(), source.shown, body, deadline)
+        except httpx.DecodingError:
+            body.mislabelled = True
+            raise
     if body.length not in (None, body.bytes):
         raise Passing(f"the body ended after {body.bytes:,} of {body.length:,} bytes")
 
@@ -188,6 +202,7 @@ def _write(chunks: Iterator[bytes], shown: str, body: _Body, deadline: Deadline)
                 late = f"not finished within {deadline.seconds:.0f} s ({body.bytes:,} bytes came)"
                 raise SourceUnavailable(shown, late)
     except OSError as error:
+        body.restart()
         raise Passing(f"failed on disk: {error.strerror or error}") from None
 
 
@@ -196,7 +211,7 @@ def _resuming(body: _Body) -> dict[str, str]:
     etag, last_modified = body.version.etag, body.version.last_modified
     validator = etag if etag and not etag.startswith("W/") else last_modified
     # What was decoded on the way is not at the byte that the server would go on from.
-    possible = body.bytes and validator and body.encoding in _KEPT
+    possible = body.bytes and validator and body.kept
     return {"Range": f"bytes={body.bytes}-", "If-Range": validator} if possible else {}
 
 

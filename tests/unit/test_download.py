@@ -7,12 +7,11 @@ import gzip
 import hashlib
 import logging
 import os
+import resource
 import shutil
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,62 +23,9 @@ from flows.trips import download
 from flows.trips.download import fetch, probe
 from flows.trips.patience import Patience
 from flows.trips.sniff import FileKind, refuse_unless_data
+from tests.http_server import ETAG, Answer, Handler, cut, ranged, status, whole
 
 HASTY = Patience(attempts=3, first_wait=0.01, connect=2, silence=0.5, total=5)
-ETAG = '"v1"'
-Answer = Callable[["Handler"], None]
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers the n-th GET of a path by the n-th entry of its script, the last entry from then on."""
-
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.seen.append((self.command, self.path.partition("?")[0], dict(self.headers)))
-        script = self.server.scripts.get(self.path.partition("?")[0], [status(404)])
-        turn = self.server.turns.get(self.path, 0)
-        self.server.turns[self.path] = turn + 1
-        script[min(turn, len(script) - 1)](self)
-
-    do_HEAD = do_GET
-
-    def say(self, code: int, headers: dict[str, object], body: bytes = b"") -> None:
-        self.send_response(code)
-        for name, value in headers.items():
-            self.send_header(name, str(value))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.scripts: dict[str, list[Answer]] = {}
-        self.turns: dict[str, int] = {}
-        self.seen: list[tuple[str, str, dict[str, str]]] = []
-
-    def handle_error(self, *_: object) -> None:
-        """A client that hangs up on a bad answer is what the tests are about, not an error."""
-
-    def url(self, path: str, *script: Answer) -> str:
-        self.scripts[path] = list(script)
-        return f"http://127.0.0.1:{self.server_port}{path}"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -89,46 +35,7 @@ def parquet(tmp_path_factory) -> bytes:
     return path.read_bytes()
 
 
-def whole(body: bytes, **headers: object) -> Answer:
-    return lambda ask: ask.say(200, {"Content-Length": len(body), **headers}, body)
-
-
-def status(code: int, **headers: object) -> Answer:
-    return lambda ask: ask.say(code, {"Content-Length": 0, **{k.replace("_", "-"): v for k, v in headers.items()}})
-
-
-def cut(body: bytes, at: int, **headers: object) -> Answer:
-    """Promises the whole body, sends part of it, hangs up."""
-
-    def answer(ask: Handler) -> None:
-        ask.say(200, {"Content-Length": len(body), **headers}, body[:at])
-        ask.close_connection = True
-
-    return answer
-
-
-def ranged(body: bytes, until: int | None = None, shift: int = 0) -> Answer:
-    """Honours Range when If-Range names the version; sends up to byte `until` of it, from `shift` bytes off."""
-
-    def answer(ask: Handler) -> None:
-        asked = ask.headers.get("Range")
-        if not asked or ask.headers.get("If-Range", ETAG) != ETAG:
-            return cut(body, until or len(body), ETag=ETAG)(ask)
-        start, _, stop = asked.removeprefix("bytes=").partition("-")
-        first, last = int(start) + shift, int(stop or len(body) - 1)
-        headers = {
-            "Content-Range": f"bytes {first}-{last}/{len(body)}",
-            "Content-Length": last - first + 1,
-            "ETag": ETAG,
-        }
-        ask.say(206, headers, body[first : min(last + 1, until or len(body))])
-        ask.close_connection = until is not None
-        return None
-
-    return answer
-
-
-def gets(server: Server) -> list[dict[str, str]]:
+def gets(server) -> list[dict[str, str]]:
     return [headers for verb, _, headers in server.seen if verb == "GET"]
 
 
@@ -278,6 +185,8 @@ CSV_GZ = gzip.compress(CSV, mtime=0)
         ("a.csv.gz", gzip.compress(CSV_GZ), None, CSV_GZ, FileKind.CSV_GZ),
         ("a.csv", CSV_GZ, "gzip", CSV_GZ, FileKind.CSV_GZ),
         ("a.csv", zlib.compress(CSV), "deflate", CSV, FileKind.CSV),
+        ("a.csv", CSV, "deflate", CSV, FileKind.CSV),
+        ("a.csv", CSV, "br", CSV, FileKind.CSV),
         ("a.parquet", b"parquet", None, b"parquet", FileKind.PARQUET),
         ("a.parquet", b"zipped parquet", "gzip", b"parquet", FileKind.PARQUET),
         ("a.parquet", CSV, None, CSV, FileKind.CSV),
@@ -385,6 +294,25 @@ def test_a_full_disk_is_found_before_the_body_is_read_and_may_pass(server, parqu
     monkeypatch.setattr(download.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(SourceUnavailable, match="MB of disk"):
         fetch(server.url("/a.parquet", whole(parquet)), tmp_path / "spool", patience=HASTY)
+
+
+def test_a_disk_that_takes_no_more_for_a_while_leaves_no_gap(server, parquet, tmp_path):
+    """A write fails in the middle of a body; the next attempt finds room and the file is whole."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def with_room(ask: Handler) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        ranged(parquet)(ask)
+
+    url = server.url("/a.parquet", whole(parquet, ETag=ETAG), with_room)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(parquet) - 1000, before[1]))
+    try:
+        got = fetch(url, tmp_path, patience=HASTY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert got.path.read_bytes() == parquet
+    assert got.sha256 == hashlib.sha256(parquet).hexdigest()
+    assert len(gets(server)) == 2
 
 
 def test_a_spool_that_cannot_be_written_is_refused(server, parquet, tmp_path):
