@@ -254,11 +254,11 @@ def only_one(name: str, pool: str) -> Iterator[None]:
 
 
 def limit_of(text: str) -> int | None:
-    """The LIMIT that was given; None for none. Raises AgentFailed unless it is a whole number from 1."""
+    """The RUNS_AT_ONCE that was given; None for none. Raises AgentFailed unless it is a whole number from 1."""
     if not text:
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise AgentFailed(f"LIMIT={text} is not a number of runs, 1 or more")
+        raise AgentFailed(f"RUNS_AT_ONCE={text} is not a number of runs, 1 or more")
     return int(text)
 
 
@@ -268,9 +268,9 @@ def say(line: str) -> None:
 
 
 def main() -> Any:
-    """Run the agent with the limit in LIMIT; the exit status is 1 with one line if it cannot start."""
+    """Run the agent with the limit in RUNS_AT_ONCE; the exit status is 1 with one line if it cannot start."""
     try:
-        asyncio.run(run(settings(), limit_of(os.environ.get("LIMIT", ""))))
+        asyncio.run(run(settings(), limit_of(os.environ.get("RUNS_AT_ONCE", ""))))
     except AgentFailed as wrong:
         return f"taxiway: {wrong}"
     return 0
