@@ -26,7 +26,7 @@ from rich.table import Table
 
 from deployments.report import Loaded, cells
 from flows.errors import Forbidden, TaxiwayError
-from flows.trips.catalog import months_of, published_rows, source_url
+from flows.trips.catalog import months_of, published_rows, require_public, source_url
 from flows.trips.download import Patience, probe
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
@@ -108,9 +108,19 @@ def demo(months: list[Month], template: str, *, keep: bool) -> None:
 
 @contextmanager
 def reachable_source(template: str, months: list[Month], state: Path) -> Iterator[str]:
-    """The URL template to load from: the given one, else TLC's, else one of generated months served on loopback."""
+    """The URL template to load from: the given one, else TLC's, else one of generated months served on loopback.
+
+    An empty one is that of the setting, which may hold a password: the runs read it themselves.
+    """
     if template:
+        try:
+            require_public(template)
+        except ValueError as wrong:
+            raise DemoFailed(f"SOURCE_URL {wrong}") from None
         yield template
+        return
+    if "source_url" in Settings().model_fields_set:
+        yield ""
         return
     try:
         probe(source_url(TLC_URL, months[0]), patience=BRIEFLY)

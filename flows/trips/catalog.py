@@ -28,6 +28,8 @@ FIRST_MONTH = {
 
 SCHEMES = ("https", "http", "file")
 HIDDEN = "://..."
+# As JSON Schema knows it: an address without user, password, query or fragment (see `require_public`).
+PUBLIC_URL = r"^[A-Za-z]+://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]]*)(:[0-9]+(/[^?#@]*)?|(/[^?#]*)?)$"
 _FIELDS = {"service", "year", "month"}
 
 
