@@ -155,9 +155,9 @@ async def load_month(name: str, store: Store, due: Due, bring: Bring, *, force: 
             file, source = await _brought(name, store, due, bring, Path(directory))
             known = None if force else await asyncio.to_thread(_known, name, store, month, source)
             if known:
-                return await _seen_again(store, known, source)
+                return await _seen_again(store, known, source, due)
             try:
-                entry = await load_file(store, name, month, file, source)
+                entry = await load_file(store, name, month, file, _as_offered(source, due))
             except Refused as refused:
                 await asyncio.to_thread(store.record, _refusal(name, month, source, refused))
                 raise
@@ -175,18 +175,23 @@ async def load_month(name: str, store: Store, due: Due, bring: Bring, *, force: 
 
 
 async def _brought(name: str, store: Store, due: Due, bring: Bring, directory: Path) -> tuple[Path, LoadSource]:
-    """The month's file and its source, under the version that was offered: the next run compares with that one."""
+    """The month's file and its source. One that the contract alone made due, and that is gone, is noted as refused."""
     try:
-        file, source = await bring(due.month, directory)
+        return await bring(due.month, directory)
     except NotPublished as missing:
         # Of the ledger, and no longer at the source: without a note it would be due for ever.
         if due.reason is Reason.CONTRACT:
             source = LoadSource(missing.subject, "", 0, flow_run_id=flow_run.get_id())
             await asyncio.to_thread(store.record, _refusal(name, due.month, source, missing))
         raise
-    if due.offer:
-        source = replace(source, etag=due.offer.etag, modified=due.offer.modified)
-    return file, source
+
+
+def _as_offered(source: LoadSource, due: Due) -> LoadSource:
+    """The source under the version that was offered, with which the next run compares.
+
+    Not for a refused one: what was offered is good, perhaps, and what came is a page of a proxy on the way.
+    """
+    return replace(source, etag=due.offer.etag, modified=due.offer.modified) if due.offer else source
 
 
 def _known(name: str, store: Store, month: Month, source: LoadSource) -> LedgerEntry | None:
@@ -196,9 +201,10 @@ def _known(name: str, store: Store, month: Month, source: LoadSource) -> LedgerE
     return next((entry for entry in entries if unchanged(entry, source, contract)), None)
 
 
-async def _seen_again(store: Store, entry: LedgerEntry, source: LoadSource) -> MonthEnd:
+async def _seen_again(store: Store, entry: LedgerEntry, source: LoadSource, due: Due) -> MonthEnd:
     """Note that the source has another version of the same bytes: the month ends as it did before."""
-    again = replace(entry, source_etag=source.etag, source_modified=source.modified)
+    seen = source if entry.status == "refused" else _as_offered(source, due)
+    again = replace(entry, source_etag=seen.etag, source_modified=seen.modified)
     if again != entry:
         await asyncio.to_thread(store.record, again)
     since = f"unchanged since {entry.finished:%F %T} UTC, skipped"

@@ -186,6 +186,22 @@ def test_a_source_that_refuses_everybody_fails_the_run(deployed, monkeypatch):
     )
 
 
+@pytest.mark.timeout(200)
+def test_a_page_that_came_in_the_place_of_what_was_offered_is_asked_for_again(deployed, source):
+    """A proxy's page, once: the file that the source still offers is due at the next run."""
+    from flows.web_to_gcs import etl_web_to_gcs
+
+    (month,) = months("green", 2022, 11)
+    source.put(month)
+    good, page = whole(source.file(month).read_bytes(), ETag=ETAG), whole(PAGE.encode())
+    with serving() as server:
+        # HEAD, the page, and for the second run HEAD and the file.
+        server.url("/2022-11", good, page, good, good)
+        given = {"service": "green", "year": 2022, "source_url": server.url("/{year}-{month:02}", status(404))}
+        assert "is an HTML page" in run(etl_web_to_gcs, **given)
+        assert run(etl_web_to_gcs, **given).startswith("Completed: green 2022-11: 200 rows read")
+
+
 SECRET, TOKEN = "hunter2secret", "tokensecret"
 
 
