@@ -5,8 +5,14 @@ SHELL := bash
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
+# In the order given, whatever MAKEFLAGS has: `make image push` pushes what was built.
+.NOTPARALLEL:
+
 PYTHON ?= python3
 BIN := .venv/bin
+# uv does not read pip's settings: where pip has an index of its own, it is uv's as well.
+PIP_INDEX = $(BIN)/python -m pip config list | sed -nE "s/^(global|install)\.index-url='(.*)'$$/\2/p" | tail -n 1
+UV = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$($(PIP_INDEX))}}}" $(BIN)/uv
 RUN := $(BIN)/python -m
 
 # What the demo loads; SOURCE_URL is a template with {service}, {year} and {month:02}.
@@ -25,6 +31,11 @@ RUNS_AT_ONCE ?=
 # What `make run` hands on to the run as parameters, where they are given.
 PARAMETERS := SERVICE YEAR MONTH MONTHS SOURCE_URL PIPELINE EACH_MONTH CONCURRENCY FORCE LIMIT DRY_RUN
 
+# What runs is the Python of .venv: settings of other Pythons would break it, those of other folders for pip as well.
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER
+# Names of files and what is printed are UTF-8, whatever the locale.
+export PYTHONUTF8 := 1
+
 # Where KEEP=1 left a stack running, every target that asks the API asks that one.
 -include .taxiway/stack.env
 
@@ -38,7 +49,7 @@ help: ## This list
 	@$(PYTHON) -c 'import ensurepip' || { echo "taxiway: $(PYTHON) has no venv module; install it (Debian: python3-venv)" >&2; exit 1; }
 	@echo "taxiway: setting up .venv"
 	@[ -x $(BIN)/uv ] || { $(PYTHON) -m venv --clear .venv && $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.lock; }
-	@$(BIN)/uv pip sync -q --python $(BIN)/python --no-python-downloads --require-hashes --compile-bytecode requirements-uv.lock requirements-dev.lock
+	@$(UV) pip sync -q --python $(BIN)/python --no-python-downloads --require-hashes --compile-bytecode requirements-uv.lock requirements-dev.lock
 	@touch $@
 
 .PHONY: setup
@@ -145,6 +156,6 @@ lint: setup ## ruff, check and format
 
 .PHONY: lock
 lock: setup ## Resolve the locks anew from pyproject.toml (no index address in them)
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group emulators -c requirements.lock -o requirements-emulators.lock
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	@$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	@$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group emulators -c requirements.lock -o requirements-emulators.lock
+	@$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock

@@ -31,8 +31,9 @@ from flows.trips.download import Patience, probe
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
 from infra.postgres import PostgresUnavailable
+from infra.preflight import EnvironmentUnusable, require_environment
 from infra.processes import NotHealthy
-from infra.settings import TLC_URL, Settings
+from infra.settings import TLC_URL, settings
 from infra.stack import AlreadyUp, Stack
 
 # In a log there is no terminal to fit into.
@@ -61,8 +62,10 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     started = time.monotonic()
     try:
+        # Prefect's own folder is in the stack's state here, not in the home.
+        require_environment({**os.environ, "PREFECT_HOME": "the stack's"})
         demo(demanded(service, year, months), source_url, keep=keep)
-    except (DemoFailed, TaxiwayError, NotHealthy, PostgresUnavailable, AlreadyUp) as failure:
+    except (DemoFailed, EnvironmentUnusable, TaxiwayError, NotHealthy, PostgresUnavailable, AlreadyUp) as failure:
         console.print(f"taxiway: {failure}", style="red", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -85,7 +88,7 @@ def demanded(service: str, year: int, months: str) -> list[Month]:
 
 def demo(months: list[Month], template: str, *, keep: bool) -> None:
     """Start the stack, load the months into all three stores, report; the stack is stopped unless it is kept."""
-    config = Settings()
+    config = settings()
     stack = Stack(config.state_dir, config, keep=keep)
     with ExitStack() as at_the_end:
         source = at_the_end.enter_context(reachable_source(template, months, config.state_dir))
@@ -119,7 +122,7 @@ def reachable_source(template: str, months: list[Month], state: Path) -> Iterato
             raise DemoFailed(f"SOURCE_URL {wrong}") from None
         yield template
         return
-    if "source_url" in Settings().model_fields_set:
+    if "source_url" in settings().model_fields_set:
         yield ""
         return
     try:

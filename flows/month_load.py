@@ -51,8 +51,9 @@ class Store(Protocol):
 
 
 def bucket_store(block: GcsBucket) -> BucketStore:
-    """The store in the block's bucket. Nothing is asked of Google yet, as `get_bucket` would."""
-    return BucketStore(block.gcp_credentials.get_cloud_storage_client().bucket(block.bucket))
+    """The store in the block's bucket and folder. Nothing is asked of Google yet, as `get_bucket` would."""
+    client = block.gcp_credentials.get_cloud_storage_client()
+    return BucketStore(client.bucket(block.bucket, user_project=settings().user_project), block.bucket_folder)
 
 
 # A month's file on local disk and where it came from, given the directory to put it in.

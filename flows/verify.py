@@ -11,7 +11,6 @@ from prefect_gcp import GcpCredentials, GcsBucket
 from prefect_sqlalchemy import SqlAlchemyConnector
 
 from flows.blocks import load_block
-from flows.errors import StoreFailed
 from flows.month_load import bucket_store
 from flows.parameters import command, failing_in_one_line
 from flows.stores.postgres import PostgresStore
@@ -46,11 +45,8 @@ async def verify_stores(
         "bucket": bucket_store(await load_block(GcsBucket, bucket_block)),
         "warehouse": WarehouseStore(credentials.get_bigquery_client(), dataset),
     }
-    try:
-        differences = await asyncio.to_thread(verify, stores, published_rows)
-        months = sum(len(store.entries()) for store in stores.values())
-    except StoreFailed as failure:
-        return Failed(message=str(failure))
+    verified = await asyncio.to_thread(verify, stores, published_rows)
+    differences = verified.differences
     await acreate_table_artifact(
         [{"difference": str(difference)} for difference in differences], key="verify", description="Differences found"
     )
@@ -58,7 +54,7 @@ async def verify_stores(
         get_run_logger().error("%s", difference)
     if differences:
         return Failed(message=f"{len(differences)} differences: {'; '.join(map(str, differences[:5]))}")
-    return Completed(message=f"{months} months counted again in {len(stores)} stores: no difference")
+    return Completed(message=f"{verified.months} months counted again in {len(stores)} stores: no difference")
 
 
 if __name__ == "__main__":

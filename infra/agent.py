@@ -1,7 +1,8 @@
 """`make agent`: a worker in the foreground that runs each flow run of the pool in a container of its own.
 
 Ctrl-C once: no new runs are taken, those at work are watched to their end. Ctrl-C twice, or SIGTERM: their containers
-are asked to stop as well, and put their runs back on the schedule. Either way no run is left unwatched.
+are asked to stop as well, and put their runs back on the schedule. Either way no run is left unwatched. If the agent is
+killed, the next one watches what it left.
 """
 
 from __future__ import annotations
@@ -21,19 +22,29 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import anyio
 import httpx
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterId,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.events import Event
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_URL
+from prefect.utilities.asyncutils import run_sync_in_worker_thread
 from prefect_docker.worker import DockerWorker, DockerWorkerJobConfiguration, DockerWorkerResult
 
 import docker
+from infra.preflight import EnvironmentUnusable, require_environment
 from infra.settings import Settings, settings
 from infra.work_pool import declared_pool
 
@@ -43,6 +54,9 @@ HEARTBEAT_SECONDS = 30.0
 PATIENCE_SECONDS = 30.0
 # How long a container gets to put its run back on the schedule.
 GRACE_SECONDS = 60
+
+# On a container: which flow run it is of.
+RUN_LABEL = "io.prefect.flow-run-id"
 
 # Of the worker's own settings, all that a container is given: how to reach the API and how loud to be. Prefect's worker
 # hands on everything it has, be it a server's database password.
@@ -105,13 +119,62 @@ class Agent(DockerWorker):
             container.attrs["State"]["ExitCode"] = exit_code.result()
         return container
 
+    async def take_over(self) -> list[FlowRun]:
+        """Watch the runs that an agent of this name began on this pool and, killed, did not see to their end.
+
+        A run that was Pending and has no container never began, and is Crashed. Gives the runs with a container.
+        """
+        containers = {container.labels[RUN_LABEL]: container for container in self.containers(ended=True)}
+        began = []
+        for flow_run in await self._unfinished_runs():
+            if container := containers.get(str(flow_run.id)):
+                began.append(flow_run)
+                self._watched.add(flow_run.id)
+                if self._limiter:
+                    with suppress(anyio.WouldBlock):  # a smaller RUNS_AT_ONCE than before
+                        self._limiter.acquire_on_behalf_of_nowait(flow_run.id)
+                self._runs_task_group.start_soon(self._watch_to_the_end, flow_run, container)
+            elif flow_run.state.is_pending():
+                await self._propose_crashed_state(flow_run, "The agent was killed before the run had a container.")
+        return began
+
+    async def _unfinished_runs(self) -> list[FlowRun]:
+        unfinished = FlowRunFilterState(
+            type=FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+        )
+        in_pool = WorkPoolFilter(id=WorkPoolFilterId(any_=[self.work_pool.id]))
+        found: list[FlowRun] = []
+        while page := await self.client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=unfinished), work_pool_filter=in_pool, offset=len(found)
+        ):
+            found += page
+        return [flow_run for flow_run in found if flow_run.labels.get("prefect.worker.name") == self.name]
+
+    async def _watch_to_the_end(self, flow_run: FlowRun, container: Container) -> None:
+        try:
+            exit_code = await run_sync_in_worker_thread(_exit_code, container)
+            now = await self.client.read_flow_run(flow_run.id)
+            if now.state.is_cancelling():
+                await self._mark_flow_run_as_cancelled(now, {"message": "The run's container is gone."})
+            elif exit_code != 0 and (now.state.is_running() or now.state.is_pending()):
+                await self._propose_crashed_state(now, f"The run's container ended with status {exit_code}.")
+        except Exception as wrong:
+            say(f"{flow_run.name} was not watched to its end ({type(wrong).__name__}: {wrong})")
+        finally:
+            self._watched.discard(flow_run.id)
+            self._release_limit_slot(flow_run.id)
+
+    def containers(self, *, ended: bool = False) -> list[Container]:
+        """The containers of this agent's runs, on this pool of this server; with `ended`, also stopped ones."""
+        client = docker.from_env(timeout=GRACE_SECONDS + 30)
+        labels = [f"io.prefect.worker-name={self.name}", f"io.prefect.work-pool-id={self.work_pool.id}"]
+        return client.containers.list(all=ended, filters={"label": labels})
+
     def stop_containers(self) -> None:
         """Ask the containers of this agent's runs to stop, all at once, and wait until they have."""
-        client = docker.from_env(timeout=GRACE_SECONDS + 30)
-        ours = client.containers.list(filters={"label": f"io.prefect.worker-name={self.name}"})
+        ours = self.containers()
         with ThreadPoolExecutor(max(len(ours), 1)) as stopping:
             list(stopping.map(_stop, ours))
-        client.close()
 
 
 def _exit_code(container: Container) -> int:
@@ -145,6 +208,8 @@ async def run(config: Settings, limit: int | None) -> None:
         agent = Agent(work_pool_name=config.work_pool, name=name, limit=limit, create_pool_if_not_found=False)
         async with agent:  # its end waits for the runs at work
             at_once = f", {limit} at once" if limit else ""
+            if left := await agent.take_over():
+                say(f"{len(left)} runs that a killed agent left go on, and are watched")
             say(f"{name} runs what pool {config.work_pool} has to run{at_once}; Ctrl-C stops it")
             stopping = asyncio.Event()
             listen(agent, stopping)
@@ -270,8 +335,9 @@ def say(line: str) -> None:
 def main() -> Any:
     """Run the agent with the limit in RUNS_AT_ONCE; the exit status is 1 with one line if it cannot start."""
     try:
+        require_environment()
         asyncio.run(run(settings(), limit_of(os.environ.get("RUNS_AT_ONCE", ""))))
-    except AgentFailed as wrong:
+    except (AgentFailed, EnvironmentUnusable) as wrong:
         return f"taxiway: {wrong}"
     return 0
 

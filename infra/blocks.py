@@ -6,7 +6,6 @@ The names are in `infra/settings.py`; what they hold comes from the environment 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from typing import Any
 
@@ -14,9 +13,9 @@ from google.auth.exceptions import DefaultCredentialsError
 from prefect.blocks.core import Block
 from prefect_gcp import GcpCredentials, GcsBucket
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
-from pydantic import SecretStr
-from sqlalchemy import make_url
 
+from infra.google_key import NoKey, service_account_key
+from infra.postgres_url import parts_of
 from infra.settings import Settings, settings
 
 
@@ -28,27 +27,31 @@ def postgres_block(config: Settings) -> SqlAlchemyConnector:
     """The trips database, as a SqlAlchemyConnector with psycopg 3. Raises BlocksUnavailable without a URL."""
     if config.postgres_url is None:
         raise BlocksUnavailable("TAXIWAY_POSTGRES_URL is not set: postgresql://user:password@host:port/database")
-    url = make_url(config.postgres_url.get_secret_value())
+    options = parts_of(config.postgres_url.get_secret_value())
+    port = str(options.get("port", ""))
     # By its parts: a URL in one piece would be shown in the UI with its password.
     parts = ConnectionComponents(
         driver="postgresql+psycopg",
-        username=url.username,
-        password=SecretStr(url.password) if url.password else None,
-        host=url.host,
-        port=url.port,
-        database=url.database,
-        query={name: str(value) for name, value in url.query.items()} or None,
+        username=options.pop("user", None),
+        password=options.pop("password", None),
+        host=options.pop("host", None),
+        port=int(options.pop("port")) if port.isdecimal() else None,
+        database=options.pop("dbname", None),
+        query=options or None,
     )
     return SqlAlchemyConnector(connection_info=parts)
 
 
 def credentials_block(config: Settings) -> GcpCredentials:
-    """The Google account: a service account's key as JSON in TAXIWAY_GOOGLE_KEY, else the machine's own credentials.
+    """The Google account: a service account's key in TAXIWAY_GOOGLE_KEY, else the machine's own credentials.
 
-    Raises BlocksUnavailable where there is neither.
+    Raises BlocksUnavailable where there is neither, and for a key that is none.
     """
     if config.google_key is not None:
-        key = json.loads(config.google_key.get_secret_value())
+        try:
+            key = service_account_key(config.google_key.get_secret_value())
+        except NoKey as wrong:
+            raise BlocksUnavailable(str(wrong)) from None
         return GcpCredentials(service_account_info=key, project=config.project)
     try:
         return GcpCredentials(project=config.project)

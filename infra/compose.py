@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from infra.docker_cli import DockerFailed, docker, require_engine
 from infra.environment import (
@@ -13,13 +15,17 @@ from infra.environment import (
     STORAGE,
     NoEnvironment,
     emulated,
+    name_of_checkout,
     network,
+    project,
     read_environment,
     require,
     seen_from_containers,
+    without_compose,
 )
-from infra.image import LOCAL, build
-from infra.settings import settings
+from infra.image import ImageUnavailable, build, local_image
+from infra.preflight import EnvironmentUnusable, require_environment
+from infra.settings import ROOT, settings
 
 SECRETS = (
     "POSTGRES_PASSWORD",
@@ -30,9 +36,26 @@ SECRETS = (
 )
 START_SECONDS = 300
 
+# The values of `.env` that are ports of this machine.
+PORTS = {
+    "POSTGRES_PORT": 5432,
+    "PGADMIN_PORT": 5050,
+    "PREFECT_PORT": 4200,
+    "STORAGE_PORT": 9023,
+    "BIGQUERY_PORT": 9050,
+}
+
+# With these labels Compose says whose a container or a volume is.
+PROJECT = "com.docker.compose.project"
+FOLDER = "com.docker.compose.project.working_dir"
+
 
 class NotUp(RuntimeError):
     """The stack did not come up; the message names what did not, and the end of its log."""
+
+
+class NotOurs(RuntimeError):
+    """What a command would change belongs to another checkout or another project; the message names it."""
 
 
 def up() -> None:
@@ -41,35 +64,103 @@ def up() -> None:
     Raises:
         NoEnvironment: there is no `.env`.
         DockerFailed: no engine, or a build failed.
+        ImageUnavailable: git does not say what would be built.
+        NotOurs: the project's containers belong to another checkout.
         NotUp: a service did not become healthy.
     """
     values = read_environment()
     require(values, *SECRETS)
     require_engine()
+    require_our_containers()
+    name = project(values)
+    known_as_ours = name == name_of_checkout() or bool(folders_of(name))
     if settings().image is None:
-        build("runtime", LOCAL["runtime"])
+        build("runtime", local_image("runtime"))
     if emulated(values):
-        build("emulators", LOCAL["emulators"])
+        build("emulators", local_image("emulators"))
     try:
         compose("up", "--detach", "--wait", f"--wait-timeout={START_SECONDS}", "--quiet-pull", "--remove-orphans")
     except DockerFailed as wrong:
-        raise NotUp(f"{first_unhealthy() or wrong}") from None
+        why = taken_port(str(wrong), values) or first_unhealthy() or str(wrong)
+        if not known_as_ours:
+            # The volumes may be another checkout's: containers that are left would make them look like ours.
+            down()
+        raise NotUp(why) from None
     if emulated(values):
         make_resources(values)
 
 
 def down(*, volumes: bool = False) -> None:
-    """Stop the stack and remove its containers; with `volumes`, also all that it kept."""
-    # Nothing of these is used to stop, but the file does not read without them.
-    placeholders = dict.fromkeys(SECRETS, "unused")
-    compose(
-        "--profile=*", "down", "--remove-orphans", *(["--volumes"] if volumes else []), env=placeholders | os.environ
-    )
+    """Stop the stack and remove its containers; with `volumes`, also all that it kept.
+
+    Raises:
+        DockerFailed: no engine, or Compose failed.
+        NotOurs: the project's containers, or with `volumes` its volumes, belong to someone else.
+    """
+    require_our_containers()
+    if volumes:
+        require_our_volumes()
+    compose("--profile=*", "down", "--remove-orphans", *(["--volumes"] if volumes else []), env=readable())
 
 
 def compose(*arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Run `docker compose` on the project's file."""
-    return docker("compose", *arguments, env=env)
+    """Run `docker compose` on our own file and project, whatever the environment says of other ones."""
+    ours = (f"--project-name={project(read_environment())}", f"--project-directory={ROOT}")
+    file = f"--file={ROOT / 'docker-compose.yml'}"
+    return docker("compose", *ours, file, *arguments, env=without_compose(os.environ if env is None else env))
+
+
+def readable() -> dict[str, str]:
+    """An environment in which the file reads without a `.env` as well: no secret is used to list or to stop."""
+    return dict.fromkeys(SECRETS, "unused") | os.environ
+
+
+def require_our_containers() -> None:
+    """Return if every container of the project was made from this folder. Raises NotOurs, DockerFailed."""
+    name = project(read_environment())
+    for folder in folders_of(name):
+        if Path(folder).resolve() != ROOT:
+            raise NotOurs(
+                f"the containers of project {name} belong to the checkout in {folder}; nothing was changed. Set "
+                f"COMPOSE_PROJECT_NAME={name_of_checkout()} in .env for a stack of this checkout's own, or, if the "
+                f"folder was moved, remove the containers alone: docker compose --project-name {name} down"
+            )
+
+
+def require_our_volumes() -> None:
+    """Return if the project's volumes are this checkout's to delete. Raises NotOurs, DockerFailed.
+
+    Volumes do not say from which folder they were made. They are ours if this folder's containers use them, or if the
+    project has the name that no other folder gets.
+    """
+    name = project(read_environment())
+    mine = {f"{name}_{volume}" for volume in compose("config", "--volumes", env=readable()).split()}
+    listed = docker("volume", "ls", f'--format={{{{.Name}}}} {{{{.Label "{PROJECT}"}}}}').splitlines()
+    labels = {volume: label for volume, _, label in (line.partition(" ") for line in listed) if volume in mine}
+    strange = sorted(volume for volume, label in labels.items() if label != name)
+    if strange:
+        raise NotOurs(f"{', '.join(strange)}: not made by project {name}; nothing was removed")
+    if labels and name != name_of_checkout() and not folders_of(name):
+        raise NotOurs(
+            f"nothing says whether {', '.join(sorted(labels))} are this checkout's or another's; nothing was removed. "
+            "If this checkout made them: make up, then make destroy"
+        )
+
+
+def folders_of(name: str) -> set[str]:
+    """The folders from which the containers of a Compose project were made."""
+    listed = docker("ps", "--all", f"--filter=label={PROJECT}={name}", f'--format={{{{.Label "{FOLDER}"}}}}')
+    return set(listed.splitlines())
+
+
+def taken_port(said: str, values: Mapping[str, str]) -> str:
+    """Which setting names the port that is taken, where that is what Docker says; else empty."""
+    found = re.search(r"(?:127\.0\.0\.1|0\.0\.0\.0):(\d+).*(?:already allocated|already in use)", said)
+    for name, default in PORTS.items():
+        if found and found[1] == str(values.get(name) or default):
+            also = " and PREFECT_API_URL" if name == "PREFECT_PORT" else ""
+            return f"port {found[1]} of this machine is taken; set {name}{also} in .env to another"
+    return ""
 
 
 def first_unhealthy() -> str:
@@ -81,9 +172,26 @@ def first_unhealthy() -> str:
             if ill in (service["Health"], service["State"]):
                 lines = compose("logs", "--no-log-prefix", "--tail=20", service["Service"]).split("\n")
                 said = [line.strip() for line in lines if line.strip()] or ["nothing"]
-                if any("password authentication failed" in line for line in said):
-                    return "the volumes were made with other passwords than those in .env; make destroy removes them"
+                if service["Service"] == "postgres" and (known := refused_login(said)):
+                    return known
                 return f"{service['Service']} is {ill}; the last it said: {said[-1][:300]}"
+    return ""
+
+
+def refused_login(lines: Sequence[str]) -> str:
+    """Why PostgreSQL refuses the login of the health check, where its log says it; else empty."""
+    volume = f"{project(read_environment())}_postgres"
+    for line in reversed(lines):
+        if missing := re.search(r'Role "(\w+)" does not exist', line):
+            return (
+                f"the volume {volume} has no role {missing[1]}: its first start did not run to its end. "
+                "make destroy removes it, with all that it holds"
+            )
+        if "password authentication failed" in line:
+            return (
+                f"the password in .env is not the one that the volume {volume} was made with: "
+                "put the old one back into .env"
+            )
     return ""
 
 
@@ -102,7 +210,7 @@ def make_resources(values: Mapping[str, str]) -> None:
     docker(
         *("run", "--rm", f"--network={network(values)}", "--read-only", "--tmpfs=/tmp"),
         *(f"--env={name}" for name in handed),
-        *(config.image or LOCAL["runtime"], "python", "-m", "infra.google"),
+        *(config.image or local_image("runtime"), "python", "-m", "infra.google"),
         env=os.environ | handed,
     )
 
@@ -132,26 +240,29 @@ def confirmed(question: str) -> bool:
 
 def main(command: str) -> None:
     """`up`, `down` or `destroy`."""
+    require_environment()
     if command == "up":
         up()
         print("taxiway: the stack is up; users and passwords are in .env")
         print(addresses(read_environment()))
         return
     require_engine()
-    if command == "destroy" and not confirmed(
-        "Remove the stack with all trips, objects, tables and runs that it holds?"
-    ):
-        sys.exit("taxiway: nothing was removed")
+    name = project(read_environment())
+    if command == "destroy":
+        require_our_containers()
+        require_our_volumes()
+        if not confirmed(f"Remove stack {name} with all trips, objects, tables and runs that it holds?"):
+            sys.exit("taxiway: nothing was removed")
     down(volumes=command == "destroy")
     print(
-        "taxiway: the stack and its data are gone"
+        f"taxiway: stack {name} and its data are gone"
         if command == "destroy"
-        else "taxiway: the stack is down; its data stays"
+        else f"taxiway: stack {name} is down; its data stays"
     )
 
 
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except (DockerFailed, NoEnvironment, NotUp) as wrong:
+    except (DockerFailed, EnvironmentUnusable, ImageUnavailable, NoEnvironment, NotOurs, NotUp) as wrong:
         sys.exit(f"taxiway: {wrong}")

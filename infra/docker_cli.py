@@ -63,7 +63,7 @@ def meaning(arguments: Sequence[str], said: str, registry: str) -> str:
         for known, means in _KNOWN.items():
             if known in line.lower():
                 return means.format(registry=registry, detail=line)
-    what = f"docker {' '.join(arguments[:2])} failed"
+    what = f"docker {' '.join([word for word in arguments if not word.startswith('-')][:2])} failed"
     return f"{what}: {lines[-1]}" if lines else what
 
 

@@ -7,6 +7,8 @@ in the UI counts from the next run on, with no new deploy.
 
 from __future__ import annotations
 
+import socket
+from ipaddress import IPv6Address, ip_address
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -34,6 +36,7 @@ HANDED_ON = (
     "bucket",
     "dataset",
     "location",
+    "user_project",
     "postgres_block",
     "credentials_block",
     "bucket_block",
@@ -165,8 +168,28 @@ def _plain(value: str | SecretStr) -> str:
 
 
 def api_seen_from_containers(url: str) -> str:
-    """The Prefect API's address for a container: 127.0.0.1 would be the container itself, so by name on the network."""
-    return PREFECT_API if urlsplit(url).hostname in (None, "127.0.0.1", "localhost") else url
+    """The Prefect API's address for a container: what means this machine would be the container itself, so by name on
+    the network.
+    """
+    return PREFECT_API if means_this_machine(urlsplit(url).hostname) else url
+
+
+def means_this_machine(host: str | None) -> bool:
+    """Whether a URL's host is this machine: none, its name, or any spelling of a loopback or unspecified address."""
+    if host is None:
+        return True
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(name)
+    except ValueError:
+        try:
+            address = ip_address(socket.inet_aton(name))  # 127.1, 0
+        except OSError:
+            return name in (socket.gethostname().lower(), socket.getfqdn().lower())
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback or (mapped or address).is_unspecified
 
 
 def declared_registry() -> DockerRegistryCredentials | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -11,6 +12,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
+from infra.postgres_url import postgres_url
 from infra.settings import ROOT, Settings, settings
 
 ENV_FILE = ROOT / ".env"
@@ -23,7 +25,10 @@ PREFECT_API = "http://prefect:4200/api"
 
 TEMPLATE = """\
 # Written once by `make env`; yours to edit afterwards. Not in git and in no image. The passwords of PostgreSQL and
-# pgAdmin count when their volumes are made: after a change, `make destroy` and `make up`.
+# pgAdmin count when their volumes are made: to change one later, change it there as well (ALTER ROLE ... PASSWORD).
+
+# The name of this checkout's containers, volumes and network: no other checkout on this host has it
+COMPOSE_PROJECT_NAME={project}
 
 # Docker Hub account that `make image push` uses, or a whole repository elsewhere: IMAGE_REPOSITORY=host/path/taxiway
 DOCKERHUB_USER=
@@ -64,6 +69,7 @@ def write_environment(path: Path = ENV_FILE, config: Settings | None = None) -> 
     config = config or settings()
     key = _emulator_key(config.project)
     text = TEMPLATE.format(
+        project=name_of_checkout(),
         emulator_key=json.dumps(key),
         docker_gid=SOCKET.stat().st_gid if SOCKET.exists() else 0,
         **{name: secrets.token_hex(16) for name in ("prefect", "postgres", "trips", "prefect_database", "pgadmin")},
@@ -78,9 +84,27 @@ def write_environment(path: Path = ENV_FILE, config: Settings | None = None) -> 
 
 
 def read_environment(path: Path = ENV_FILE) -> dict[str, str]:
-    """The file's values, if it is there, with the process's environment over them, as Compose does it."""
+    """The file's values, if it is there, with the process's environment over them, as Compose does it.
+
+    Of COMPOSE_*, the file's alone: exported ones may be those of another project.
+    """
     values = {name: value for name, value in dotenv_values(path, interpolate=False).items() if value is not None}
-    return values | os.environ
+    return values | without_compose(os.environ)
+
+
+def without_compose(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without Compose's own variables, which may name the file and the project of someone else."""
+    return {name: value for name, value in environment.items() if not name.startswith("COMPOSE_")}
+
+
+def name_of_checkout(root: Path = ROOT) -> str:
+    """The Compose project name that `make env` gives to a checkout: of its folder, the same each time."""
+    return f"taxiway-{hashlib.sha256(os.fsencode(root)).hexdigest()[:6]}"
+
+
+def project(values: Mapping[str, str]) -> str:
+    """The Compose project of this checkout. A `.env` from before projects had names of their own means `taxiway`."""
+    return values.get("COMPOSE_PROJECT_NAME") or "taxiway"
 
 
 def require(values: Mapping[str, str], *names: str) -> None:
@@ -97,7 +121,7 @@ def emulated(values: Mapping[str, str]) -> bool:
 
 def network(values: Mapping[str, str]) -> str:
     """The Docker network of the stack, which the runs' containers join."""
-    return values.get("TAXIWAY_NETWORK") or "taxiway"
+    return project(values)
 
 
 def seen_from_containers(config: Settings, values: Mapping[str, str] | None = None) -> Settings:
@@ -109,7 +133,8 @@ def seen_from_containers(config: Settings, values: Mapping[str, str] | None = No
     stack: dict[str, SecretStr] = {}
     if config.postgres_url is None:
         require(values, "TRIPS_PASSWORD")
-        stack["postgres_url"] = SecretStr(f"postgresql://trips:{values['TRIPS_PASSWORD']}@postgres:5432/trips")
+        url = postgres_url(user="trips", password=values["TRIPS_PASSWORD"], host="postgres", port=5432, dbname="trips")
+        stack["postgres_url"] = SecretStr(url)
     if config.google_key is None and emulated(values):
         require(values, "EMULATOR_KEY")
         stack["google_key"] = SecretStr(values["EMULATOR_KEY"])

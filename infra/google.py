@@ -14,8 +14,9 @@ def ensure_resources(config: Settings, credentials: GcpCredentials) -> list[str]
     """Make the bucket and the dataset where they are missing. Gives the addresses of what was made, none twice."""
     made = []
     storage = credentials.get_cloud_storage_client()
-    if storage.lookup_bucket(config.bucket) is None:
-        storage.create_bucket(config.bucket, location=config.location)
+    bucket = storage.bucket(config.bucket, user_project=config.user_project)
+    if not bucket.exists():
+        storage.create_bucket(bucket, location=config.location)
         made.append(f"gs://{config.bucket}")
     warehouse = credentials.get_bigquery_client()
     dataset = bigquery.Dataset(f"{config.project}.{config.dataset}")

@@ -13,6 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from infra import postgres
 from infra.processes import Process, free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT, Settings, settings
 
-# Of the environment we were started with, nothing may steer the stack's Prefect or Google clients elsewhere.
+# Of the environment we were started with, nothing may steer the stack's Prefect or Google clients elsewhere, or give
+# them another Python's modules.
 FOREIGN = ("PREFECT_", "TAXIWAY_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST")
+FOREIGN += ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
 
 SERVER_START_SECONDS = 180.0
 
@@ -45,6 +48,7 @@ class Stack:
         self._running = self.state / "stack.json"
         self._environment_file = self.state / "stack.env"
         self._processes: list[Process] = []
+        self._while_up = ExitStack()
 
     # What it offers
 
@@ -106,13 +110,11 @@ class Stack:
         for folder in ("logs", "prefect"):
             (self.state / folder).mkdir(parents=True, exist_ok=True)
         try:
-            self._start_postgres()
-            emulators = list(self._start_emulators())
-            self._start_prefect()
-            for emulator in emulators:
-                self._wait(emulator, "/health", 60)
-            if self.keep:
-                self._write_environment()
+            with ExitStack() as while_starting:
+                # For a database of the user's own they may be meant, so there the runs have them.
+                own = self._while_up if self.config.postgres_url is None else while_starting
+                own.enter_context(postgres.client_defaults_hidden())
+                self._start_all()
         except BaseException:
             self.down()
             raise
@@ -143,6 +145,7 @@ class Stack:
         """Stop what runs, the last started first."""
         stop_all(self._processes)
         self._processes = []
+        self._while_up.close()
         self._running.unlink(missing_ok=True)
         self._environment_file.unlink(missing_ok=True)
 
@@ -161,6 +164,15 @@ class Stack:
         self._environment_file.write_text("".join(lines))
 
     # The parts
+
+    def _start_all(self) -> None:
+        self._start_postgres()
+        emulators = list(self._start_emulators())
+        self._start_prefect()
+        for emulator in emulators:
+            self._wait(emulator, "/health", 60)
+        if self.keep:
+            self._write_environment()
 
     def _start_postgres(self) -> None:
         data = self.state / "postgres"
@@ -201,6 +213,9 @@ class Stack:
                 "PREFECT_SERVER_UI_API_URL": f"{address}/api",
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+                # As in docker-compose.yml, which says why.
+                "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+                "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "90",
                 # Timezones from the tzdata package: see pyproject.toml.
                 "PYTHONTZPATH": "",
                 "DO_NOT_TRACK": "1",

@@ -1,10 +1,10 @@
 """The bucket store: a month is one parquet object, its ledger entry is that object's own metadata.
 
 Object and entry are therefore written in one atomic step: an upload appears whole or not at all, and a precondition on
-the generation that it replaces makes a lost race visible. The rejected rows are an object of their own, which has to
-be written before or after. It is written (or, if the month has none, deleted) before: the data object is what commits
-the load, so a crash between the two leaves the old month with its old entry, and the next run, which finds the source
-changed against that entry, writes both again. Until then the entry's count of rejected rows tells them apart.
+the generation that it replaces makes a lost race visible. The rejected rows are an object of their own, whose name has
+the id of the load (`load_id`). It is written before: the data object commits the load, and the load id in its entry
+says which rejected rows count. A load that is cut off leaves the old month whole, with its own rejected rows. Those of
+loads that are replaced are deleted afterwards; those that a load which was cut off has left, by a later load.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
-from google.api_core.exceptions import NotFound, PreconditionFailed
+import requests
+from google.api_core.exceptions import NotFound, PreconditionFailed, RequestRangeNotSatisfiable
 
-from flows.errors import Refused, StoreFailed
+from flows.errors import Refused, StoreFailed, TaxiwayError
 from flows.stores.batches import checked, write_parquet
-from flows.stores.google import one_line
+from flows.stores.google import LEFT_OVER, left_to_the_next_load, one_line
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, now
 from flows.trips.month import Month, Service
 
@@ -41,24 +42,32 @@ RACES = 5
 
 # Holds most parquet footers. One ends with its own length, four bytes, and the magic number, four more.
 FOOTER = 64 << 10
+MAGIC = b"PAR1"
 
 
 class BucketStore:
-    """Months in a Cloud Storage bucket: `data/{service}/{service}_tripdata_{year}-{month:02}.parquet`, the same under
-    `rejected/`, and under `blocked/` for a month that a quality check has kept out.
+    """Months in a Cloud Storage bucket: `data/{service}/{service}_tripdata_{year}-{month:02}.parquet`, or under
+    `blocked/` if a quality check has kept it out. The rejected rows of a load are
+    `rejected/{service}/{service}_tripdata_{year}-{month:02}.{load_id}.parquet`. An empty object under `refused/` has
+    the entry of a source that was refused.
 
-    Every method raises StoreFailed, one line, for what Cloud Storage refuses after the client's own retries.
+    Args:
+        bucket: the bucket; its `user_project`, if it has one, pays for every request.
+        folder: where in the bucket all of these names are.
+
+    Every method raises StoreFailed or StoreUnavailable, one line, for what Cloud Storage refuses after the client's own
+    retries.
     """
 
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
+    def __init__(self, bucket: Bucket, folder: str = "") -> None:
+        self._bucket, self._folder = bucket, f"{folder.strip('/')}/" if folder.strip("/") else ""
 
     def replace(self, cleaning: Cleaning, source: LoadSource, *, work_dir: Path | None = None) -> LedgerEntry:
         """Run the pass into a parquet file and put it in place of the month's object, with its ledger entry.
 
-        Whatever goes wrong before the upload is complete leaves the old object. Of two loads of the same month at once
-        the one that loses the race uploads again. A month that a quality check blocks goes to `blocked/` and changes
-        nothing else.
+        Whatever goes wrong before the upload is complete leaves the old object, with its own rejected rows. Of two
+        loads of the same month at once the one that loses the race uploads again. A month that a quality check blocks
+        goes to `blocked/` and changes nothing else.
 
         Args:
             cleaning: a pass that has not begun.
@@ -79,15 +88,13 @@ class BucketStore:
             entry = LedgerEntry.of(cleaning, source)
             if rows != entry.rows_loaded:
                 raise StoreFailed(str(month), f"{rows} rows written of {entry.rows_loaded}")
-            rejected = cleaning.rejected if entry.rows_rejected else None
-            with one_line(self._url(data_name(month))):
-                if entry.status == "blocked":
-                    self._put(blocked_name(month), file, entry, blocked_rejected_name(month), rejected)
-                else:
-                    self._put(data_name(month), file, entry, rejected_name(month), rejected)
-                    self._delete(blocked_name(month))
-                    self._delete(blocked_rejected_name(month))
-                self._delete(refused_name(month))
+            name = NAMES[entry.status](month)
+            with one_line(self._url(name)):
+                if entry.rows_rejected:
+                    self._upload(rejected_name(entry), cleaning.rejected, {}, None)
+                before = self._put(name, file, entry)
+        with left_to_the_next_load(self._url(name)):
+            self._clean_up(entry, before)
         return entry
 
     def download(self, month: Month, to: Path, *, flow_run_id: str | None = None) -> tuple[Path, LoadSource]:
@@ -103,11 +110,11 @@ class BucketStore:
         file = to / f"{month.stem}.parquet"
         with one_line(self._url(name)):
             for _ in range(RACES):
-                blob = self._bucket.get_blob(name, timeout=TIMEOUT)
+                blob = self._get(name)
                 if blob is None:
                     raise Refused(self._url(name), "the bucket does not have this month")
                 try:
-                    pinned = self._bucket.blob(name, generation=blob.generation)
+                    pinned = self._blob(name, generation=blob.generation)
                     pinned.download_to_filename(file, timeout=TIMEOUT, checksum="crc32c")
                 except NotFound:  # replaced since: the next turn reads the new one
                     continue
@@ -123,7 +130,7 @@ class BucketStore:
         name = NAMES[entry.status](entry.of_month)
         with one_line(self._url(name)):
             for _ in range(RACES):
-                blob = self._bucket.get_blob(name, timeout=TIMEOUT)
+                blob = self._get(name)
                 if not may_record(entry, _entry_of(blob)):
                     return
                 try:
@@ -137,7 +144,7 @@ class BucketStore:
         """Write the entry on the object that was seen there; where there was none, on a new and empty one."""
         metadata = {LEDGER: entry.to_json()}
         if there is None:
-            blob = self._bucket.blob(name)
+            blob = self._blob(name)
             blob.metadata = metadata
             blob.upload_from_string(b"", if_generation_match=0, timeout=TIMEOUT)
         else:
@@ -150,11 +157,12 @@ class BucketStore:
         """The month's ledger entry of that status; None if there is none."""
         name = NAMES[status](month)
         with one_line(self._url(name)):
-            return _entry_of(self._bucket.get_blob(name, timeout=TIMEOUT))
+            return _entry_of(self._get(name))
 
-    def entries(self) -> list[LedgerEntry]:
-        """The whole ledger, entries of every status, by service and month."""
-        found = [_entry_of(blob) for prefix in ("data/", "blocked/", "refused/") for blob in self._list(prefix)]
+    def entries(self, service: Service | None = None) -> list[LedgerEntry]:
+        """The whole ledger or that of a service, entries of every status, by service and month."""
+        folder = f"{service}/" if service else ""
+        found = [_entry_of(blob) for place in PLACES for _, blob in self._list(f"{place}/{folder}")]
         return sorted((e for e in found if e is not None), key=lambda e: (e.service, e.month, e.status))
 
     def count(self, month: Month) -> int:
@@ -162,34 +170,59 @@ class BucketStore:
         return self._rows(data_name(month))
 
     def count_rejected(self, month: Month) -> int:
-        """Rows of the month's object of rejected rows, from its parquet footer; 0 if there is none."""
-        return self._rows(rejected_name(month))
+        """Rejected rows of the load that the month's entry is of, from their parquet footer; 0 if there are none."""
+        entry = self.entry(month)
+        return self._rows(rejected_name(entry)) if entry else 0
 
-    def counts(self) -> dict[Month, int]:
-        """Rows of every month under `data/`, from the parquet footers, whatever the ledger says."""
-        found = (month_of(blob.name) for blob in self._list("data/"))
-        return {month: self.count(month) for month in found if month is not None}
+    def counts(self) -> dict[Month, int | TaxiwayError]:
+        """Rows of every month under `data/`, from the parquet footers, whatever the ledger says.
 
-    def _put(self, name: str, file: Path, entry: LedgerEntry, rejected_to: str, rejected: Path | None) -> None:
-        """Write the rejected rows, and then the file in place of what is there now; again if someone else did."""
+        An object that cannot be counted does not hide the others: it has its error in the place of its rows.
+        """
+        found = (month_of(name) for name, _ in self._list("data/"))
+        return {month: self._counted(month) for month in found if month is not None}
+
+    def _counted(self, month: Month) -> int | TaxiwayError:
+        try:
+            return self.count(month)
+        except TaxiwayError as error:
+            return error
+
+    def _put(self, name: str, file: Path, entry: LedgerEntry) -> LedgerEntry | None:
+        """Write the file in place of what is there now; again if someone else did. Gives the entry of what was."""
         for _ in range(RACES):
-            there = self._bucket.get_blob(name, timeout=TIMEOUT)
-            if rejected is None:
-                self._delete(rejected_to)
-            else:
-                self._upload(rejected_to, rejected, {}, None)
+            there = self._get(name)
             try:
                 self._upload(name, file, {LEDGER: entry.to_json()}, there.generation if there else 0)
-                return
+                return _entry_of(there)
             except PreconditionFailed:
                 # Either someone else's object is there now, or our own, and only the answer to our upload was lost.
-                there = _entry_of(self._bucket.get_blob(name, timeout=TIMEOUT))
-                if there is not None and there.load_id == entry.load_id:
-                    return
+                found = _entry_of(self._get(name))
+                if found is not None and found.load_id == entry.load_id:
+                    return _entry_of(there)
         raise StoreFailed(self._url(name), f"was replaced by someone else {RACES} times during the upload")
 
+    def _clean_up(self, entry: LedgerEntry, before: LedgerEntry | None) -> None:
+        """Delete what can never count again, now that the load of this entry has committed."""
+        month = entry.of_month
+        self._delete(refused_name(month))
+        ended = [before]
+        if entry.status == "loaded":
+            blocked = self._get(blocked_name(month))
+            if blocked is not None:
+                self._delete(blocked_name(month), blocked.generation)
+                ended.append(_entry_of(blocked))
+        count = {found.load_id for status in ("loaded", "blocked") if (found := self.entry(month, status))}
+        replaced = {found.load_id for found in ended if found} - count
+        left_over = now() - LEFT_OVER
+        for prefix in ("rejected/", "blocked/"):
+            for name, blob in self._list(f"{prefix}{month.service}/{month.stem}."):
+                load_id = load_id_of(name, month)
+                if load_id in replaced or (load_id is not None and load_id not in count and blob.updated < left_over):
+                    self._delete(name, blob.generation)
+
     def _upload(self, name: str, file: Path, metadata: dict[str, str], replaces: int | None) -> None:
-        blob = self._bucket.blob(name, chunk_size=UPLOAD_CHUNK)
+        blob = self._blob(name, chunk_size=UPLOAD_CHUNK)
         blob.metadata = metadata
         # Given the checksum beforehand, the server refuses what arrived changed, and the old object stays. Else the
         # client would compare afterwards, and delete the new object when the old one is gone already.
@@ -202,32 +235,46 @@ class BucketStore:
             crc32c_checksum_value=_crc32c(file),
         )
 
-    def _delete(self, name: str) -> None:
+    def _delete(self, name: str, generation: int | None = None) -> None:
+        """Delete the object if it is there, and still of that generation."""
         try:
-            self._bucket.blob(name).delete(timeout=TIMEOUT)
-        except NotFound:
+            self._blob(name).delete(if_generation_match=generation, timeout=TIMEOUT)
+        except (NotFound, PreconditionFailed):
             return
 
-    def _list(self, prefix: str) -> Iterator[Blob]:
+    def _list(self, prefix: str) -> Iterator[tuple[str, Blob]]:
+        """The objects whose names begin so, each with its name in our folder."""
         with one_line(self._url(prefix)):
-            yield from self._bucket.list_blobs(prefix=prefix, timeout=TIMEOUT)
+            for blob in self._bucket.list_blobs(prefix=self._folder + prefix, timeout=TIMEOUT):
+                yield blob.name.removeprefix(self._folder), blob
 
     def _rows(self, name: str) -> int:
+        """Rows of the parquet object, from its footer; 0 if there is none. Raises StoreFailed for any other object."""
         with one_line(self._url(name)):
             try:
                 footer = self._tail(name, FOOTER)
                 needed = int.from_bytes(footer[-8:-4], "little") + 8
-                if needed > len(footer):
+                if needed > len(footer) and footer.endswith(MAGIC):
                     footer = self._tail(name, needed)
+                return pq.read_metadata(pa.BufferReader(footer)).num_rows
             except NotFound:
                 return 0
-        return pq.read_metadata(pa.BufferReader(footer)).num_rows
+            except (RequestRangeNotSatisfiable, pa.ArrowInvalid, OSError) as wrong:
+                if isinstance(wrong, requests.RequestException):  # which is an OSError
+                    raise
+                raise StoreFailed(self._url(name), "is no whole parquet file") from wrong
 
     def _tail(self, name: str, size: int) -> bytes:
-        return self._bucket.blob(name).download_as_bytes(start=-size, checksum=None, timeout=TIMEOUT)
+        return self._blob(name).download_as_bytes(start=-size, checksum=None, timeout=TIMEOUT)
+
+    def _get(self, name: str) -> Blob | None:
+        return self._bucket.get_blob(self._folder + name, timeout=TIMEOUT)
+
+    def _blob(self, name: str, **options: int) -> Blob:
+        return self._bucket.blob(self._folder + name, **options)
 
     def _url(self, name: str) -> str:
-        return f"gs://{self._bucket.name}/{name}"
+        return f"gs://{self._bucket.name}/{self._folder}{name}"
 
 
 def data_name(month: Month) -> str:
@@ -235,19 +282,27 @@ def data_name(month: Month) -> str:
     return f"data/{month.service}/{month.stem}.parquet"
 
 
-def rejected_name(month: Month) -> str:
-    """The object with the month's rejected rows; there is none where there are no such rows."""
-    return f"rejected/{month.service}/{month.stem}.parquet"
-
-
 def blocked_name(month: Month) -> str:
     """The object with a month that a quality check has kept out."""
     return f"blocked/{month.service}/{month.stem}.parquet"
 
 
-def blocked_rejected_name(month: Month) -> str:
-    """The object with the rejected rows of a month that was kept out."""
-    return f"blocked/{month.service}/{month.stem}.rejected.parquet"
+def rejected_name(entry: LedgerEntry) -> str:
+    """The object with the rejected rows of the entry's load; there is none where there are no such rows.
+
+    Loads of versions without load ids have their rejected rows under a name without one.
+    """
+    month, load_id = entry.of_month, f".{entry.load_id}" if entry.load_id else ""
+    if entry.status == "blocked":
+        return f"blocked/{month.service}/{month.stem}{load_id}.rejected.parquet"
+    return f"rejected/{month.service}/{month.stem}{load_id}.parquet"
+
+
+def load_id_of(name: str, month: Month) -> str | None:
+    """The load id in the name of an object of the month's rejected rows, "" without one; None for other objects."""
+    place, id_ = f"{month.service}/{month.stem}", r"(?:\.([0-9a-f]{32}))?"
+    found = re.fullmatch(rf"rejected/{place}{id_}\.parquet|blocked/{place}{id_}\.rejected\.parquet", name)
+    return found and (found[1] or found[2] or "")
 
 
 def refused_name(month: Month) -> str:
@@ -255,6 +310,7 @@ def refused_name(month: Month) -> str:
     return f"refused/{month.service}/{month.stem}"
 
 
+PLACES = ("data", "blocked", "refused")
 NAMES = {"loaded": data_name, "blocked": blocked_name, "refused": refused_name}
 
 
@@ -268,8 +324,12 @@ def month_of(name: str) -> Month | None:
 
 
 def _entry_of(blob: Blob | None) -> LedgerEntry | None:
+    """The ledger entry in the object's metadata; None without one, or where someone else has written something else."""
     text = ((blob.metadata if blob else None) or {}).get(LEDGER)
-    return LedgerEntry.from_json(text) if text else None
+    try:
+        return LedgerEntry.from_json(text) if text else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _crc32c(file: Path) -> str:

@@ -1,16 +1,18 @@
-"""What the bucket and the warehouse share: Google's exceptions as one clear line."""
+"""What the bucket and BigQuery share: Google's exceptions as one clear line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import datetime as dt
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import requests
-from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
-from google.auth.exceptions import GoogleAuthError
+from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError, RetryError
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
-from flows.errors import StoreFailed
+from flows.errors import StoreFailed, StoreUnavailable, TaxiwayError
 
 GOOGLE_ERRORS = (
     GoogleAPIError,
@@ -21,12 +23,49 @@ GOOGLE_ERRORS = (
     TimeoutError,
 )
 
+# https://cloud.google.com/storage/docs/retry-strategy and https://cloud.google.com/bigquery/docs/error-messages
+BUSY = {408, 429, 500, 502, 503, 504}
+BUSY_REASONS = {"backendError", "internalError", "rateLimitExceeded"}
+
+# A load commits within hours of its first step, or not at all. What is older than this and does not count never will;
+# a day leaves room for clocks that differ.
+LEFT_OVER = dt.timedelta(days=1)
+
 
 @contextmanager
 def one_line(subject: str) -> Iterator[None]:
-    """Turn what Google's clients raise, after their own retries, into StoreFailed about `subject`."""
+    """Turn what Google's clients raise, after their own retries, into one line about `subject`.
+
+    Raises:
+        StoreUnavailable: for what may go away by itself.
+        StoreFailed: for everything else.
+    """
     try:
         yield
     except GOOGLE_ERRORS as error:
         reason = f"{error.code} {error.message}" if isinstance(error, GoogleAPICallError) else str(error)
-        raise StoreFailed(subject, f"{type(error).__name__}: {reason[:500]}") from error
+        kind = StoreUnavailable if may_pass(error) else StoreFailed
+        raise kind(subject, f"{type(error).__name__}: {reason[:500]}") from error
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the error may go away by itself: no connection, no answer in time, a server that is busy or broken."""
+    if isinstance(error, GoogleAPICallError):
+        reasons = {each.get("reason") for each in error.errors or () if isinstance(each, Mapping)}
+        return error.code in BUSY or bool(reasons & BUSY_REASONS)
+    if isinstance(error, InvalidResponse):
+        return error.response.status_code in BUSY
+    if isinstance(error, GoogleAuthError):
+        return isinstance(error, TransportError) or error.retryable
+    return isinstance(error, (RetryError, DataCorruption, requests.RequestException, TimeoutError)) and not isinstance(
+        error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema)
+    )
+
+
+@contextmanager
+def left_to_the_next_load(subject: str) -> Iterator[None]:
+    """Delete what counts no longer. The load is committed: a failure here is a warning, and a later load deletes it."""
+    try:
+        yield
+    except (*GOOGLE_ERRORS, TaxiwayError) as error:
+        logging.getLogger(__name__).warning("%s: what this load has replaced was not deleted: %s", subject, error)

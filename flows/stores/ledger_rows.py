@@ -1,15 +1,20 @@
-"""Ledger entries as rows of a table: the columns follow from the fields of `LedgerEntry`, so none is forgotten."""
+"""Ledger entries as rows of a table: the columns follow from the fields of `LedgerEntry`, so none is forgotten.
+
+`recorded` says when a row was written: the entry of a load is written again when its source is seen again.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
 from flows.stores.ledger import LedgerEntry
+from flows.stores.loads import Recorded
 
 _TYPES = {int: pa.int64(), dt.datetime: pa.timestamp("us", "UTC")}
 _HINTS = get_type_hints(LedgerEntry)
@@ -27,18 +32,23 @@ def _column(name: str) -> pa.DataType:
 
 # Every column but the partition's is nullable: BigQuery adds no other ones to a table that is there.
 LEDGER_SCHEMA = pa.schema(
-    [("source_month", pa.date32()), *((field.name, _column(field.name)) for field in fields(LedgerEntry))]
+    [
+        ("source_month", pa.date32()),
+        *((field.name, _column(field.name)) for field in fields(LedgerEntry)),
+        ("recorded", pa.timestamp("us", "UTC")),
+    ]
 )
 
 
-def ledger_row(entry: LedgerEntry) -> dict[str, Any]:
+def ledger_row(entry: LedgerEntry, recorded: dt.datetime) -> dict[str, Any]:
     """The entry as a row of LEDGER_SCHEMA."""
-    values = {name: getattr(entry, name) for name in LEDGER_SCHEMA.names if name != "source_month"}
+    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
     texts = {name: json.dumps(values[name]) for name in _JSON_TEXT}
-    return {**values, **texts, "source_month": entry.of_month.first}
+    return {**values, **texts, "source_month": entry.of_month.first, "recorded": recorded}
 
 
-def entry_of(row: dict[str, Any]) -> LedgerEntry:
-    """The reverse of `ledger_row`. What the row lacks, or has as NULL, is the field's default."""
+def recorded_entry(row: Mapping[str, Any]) -> Recorded:
+    """The reverse of `ledger_row`. A field that the row lacks, or has as NULL, has its default."""
     given = {name: value for name, value in row.items() if name in _HINTS and value is not None}
-    return LedgerEntry(**{**given, **{name: json.loads(given[name]) for name in _JSON_TEXT}})
+    entry = LedgerEntry(**{**given, **{name: json.loads(given[name]) for name in _JSON_TEXT}})
+    return Recorded(entry, row.get("recorded") or entry.finished)

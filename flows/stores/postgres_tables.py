@@ -7,15 +7,18 @@ import datetime as dt
 import time
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 
 import psycopg
 import pyarrow as pa
+from adbc_driver_postgresql import dbapi
 
-from flows.errors import StoreFailed
+from flows.errors import StoreFailed, StoreUnavailable
 from flows.stores.ledger import LedgerEntry
 from flows.trips.month import Month
 from flows.trips.rejected import REJECTED_SCHEMA
+
+# Of either driver: without parameters they take the same SQL.
+Cursor = psycopg.Cursor | dbapi.Cursor
 
 TYPES = {
     pa.int32(): "integer",
@@ -40,6 +43,9 @@ LEDGER_CONSTRAINTS = (
 
 # One load at a time prepares tables, of whatever service: without it two first loads race to create the same table.
 PREPARE_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('taxiway tables', 0))"
+
+# For locks in a load that only a person's own DDL can hold.
+LOCK_WAIT = "SET LOCAL lock_timeout = '60s'"
 
 # A column is added under an exclusive lock on the table; while that is waited for, new readers queue behind it. So wait
 # a second at a time, with pauses in which the readers go on: about a minute in all.
@@ -101,11 +107,12 @@ def prepare(uri: str, month: Month, schema: pa.Schema) -> None:
     another load could wait for. An empty partition that a failed load leaves is no harm: it is what the next one fills.
 
     Raises:
-        StoreFailed: if a table is there and does not fit (other than columns that it lacks, which are added), or stays
-            locked by someone else for a minute. Nothing is changed.
+        StoreFailed: if a table is there and does not fit (other than columns that it lacks, which are added). Nothing
+            is changed.
+        StoreUnavailable: if someone else holds a lock on a table for a minute.
         psycopg.Error: whatever the server refuses.
     """
-    _patiently(uri, parent(month), lambda connection: _prepare(connection, month, columns(schema)))
+    _patiently(uri, parent(month), lambda cursor: _prepare(cursor, month, columns(schema)))
 
 
 def prepare_ledger(uri: str) -> None:
@@ -113,39 +120,39 @@ def prepare_ledger(uri: str) -> None:
     _patiently(uri, LEDGER, _prepare_ledger)
 
 
-def _patiently(uri: str, table: str, change: Callable[[psycopg.Connection], None]) -> None:
+def _patiently(uri: str, table: str, change: Callable[[Cursor], None]) -> None:
     """Make the change in a transaction, again and again while someone else holds a lock on the table."""
     for attempt in range(ALTER_TRIES):
         try:
-            with psycopg.connect(uri) as connection:
-                connection.execute("SET LOCAL client_min_messages = warning")
-                connection.execute(PREPARE_LOCK)
-                connection.execute(f"SET LOCAL lock_timeout = '{ALTER_WAIT}'")
-                change(connection)
+            with psycopg.connect(uri) as connection, connection.cursor() as cursor:
+                cursor.execute("SET LOCAL client_min_messages = warning")
+                cursor.execute(PREPARE_LOCK)
+                cursor.execute(f"SET LOCAL lock_timeout = '{ALTER_WAIT}'")
+                change(cursor)
             return
         except psycopg.errors.LockNotAvailable:
             time.sleep(min(0.1 * 2**attempt, 2))
-    raise StoreFailed(table, "is in use, for too long to add a column or a partition; who uses it is in pg_locks")
+    raise StoreUnavailable(table, "is in use, for too long to add a column or a partition; who uses it is in pg_locks")
 
 
-def _prepare_ledger(connection: psycopg.Connection) -> None:
-    _fit(connection, LEDGER, ledger_columns(), "the ledger of this version", constraints=LEDGER_CONSTRAINTS)
+def _prepare_ledger(cursor: Cursor) -> None:
+    fit(cursor, LEDGER, ledger_columns(), "the ledger of this version", constraints=LEDGER_CONSTRAINTS)
 
 
-def _prepare(connection: psycopg.Connection, month: Month, wanted: Mapping[str, str]) -> None:
-    _prepare_ledger(connection)
-    if _fit(connection, REJECTED, rejected_columns(), "the rejected rows of this version"):
-        connection.execute(f"CREATE INDEX {REJECTED}_month ON {REJECTED} (service, source_month)")
+def _prepare(cursor: Cursor, month: Month, wanted: Mapping[str, str]) -> None:
+    _prepare_ledger(cursor)
+    if fit(cursor, REJECTED, rejected_columns(), "the rejected rows of this version"):
+        cursor.execute(f"CREATE INDEX {REJECTED}_month ON {REJECTED} (service, source_month)")
     whole, part = parent(month), partition(month)
-    _fit(connection, whole, wanted, "the contract", suffix="PARTITION BY LIST (source_month)")
-    if not _attached(connection, month):
+    fit(cursor, whole, wanted, "the contract", suffix="PARTITION BY LIST (source_month)")
+    if not _attached(cursor, month):
         # ATTACH lets readers and other loads of the service go on; CREATE TABLE ... PARTITION OF would not.
-        connection.execute(f"CREATE TABLE {part} ({columns_text(wanted)})")
-        connection.execute(f"ALTER TABLE {whole} ATTACH PARTITION {part} FOR VALUES IN ('{month.first}')")
+        cursor.execute(f"CREATE TABLE {part} ({columns_text(wanted)})")
+        cursor.execute(f"ALTER TABLE {whole} ATTACH PARTITION {part} FOR VALUES IN ('{month.first}')")
 
 
-def _fit(
-    connection: psycopg.Connection,
+def fit(
+    cursor: Cursor,
     table: str,
     wanted: Mapping[str, str],
     what: str,
@@ -158,35 +165,34 @@ def _fit(
     Raises:
         StoreFailed: if it is there and does not fit in any other way; `what` is the wanted columns in the message.
     """
-    there = existing_columns(connection, table)
+    there = existing_columns(cursor, table)
     if not there:
-        connection.execute(f"CREATE TABLE {table} ({columns_text(wanted, *constraints)}) {suffix}")
+        cursor.execute(f"CREATE TABLE {table} ({columns_text(wanted, *constraints)}) {suffix}")
         return True
     for name in gained(table, there, wanted, what):
-        connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {wanted[name]}")
+        cursor.execute(f"ALTER TABLE {table} ADD COLUMN {name} {wanted[name]}")
     return False
 
 
-def drop_blocked(uri: str, month: Month) -> None:
-    """Drop what is kept aside of a month, after the month has loaded.
-
-    Whoever is looking at it just now is not waited for: the tables then stay until the month loads again.
-    """
-    with suppress(psycopg.errors.LockNotAvailable), psycopg.connect(uri) as connection:
-        connection.execute(f"SET LOCAL lock_timeout = '{ALTER_WAIT}'")
-        connection.execute("SET LOCAL client_min_messages = warning")
-        connection.execute(f"DROP TABLE IF EXISTS {', '.join(blocked(month))}")
-
-
-def existing_columns(connection: psycopg.Connection, table: str) -> dict[str, str]:
-    """The table's columns and types, in the form of `columns`; empty if there is no such table. Takes no lock on it."""
-    rows = connection.execute(
-        """SELECT attname, format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
-           FROM pg_attribute
-           WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum""",
-        (table,),
+def clear(cursor: Cursor, table: str) -> None:
+    """Drop the table, if it is there; while someone reads it or has a view on it, delete its rows instead."""
+    cursor.execute(f"SET LOCAL lock_timeout = '{ALTER_WAIT}'")
+    # A block of the server's own: after an error the ADBC driver takes nothing but the end of the transaction.
+    cursor.execute(
+        f"""DO $$ BEGIN DROP TABLE IF EXISTS {table};
+            EXCEPTION WHEN lock_not_available OR dependent_objects_still_exist THEN DELETE FROM {table}; END $$"""
     )
-    return dict(rows.fetchall())
+    cursor.execute(LOCK_WAIT)
+
+
+def existing_columns(cursor: Cursor, table: str) -> dict[str, str]:
+    """The table's columns and types, in the form of `columns`; empty if there is no such table. Takes no lock on it."""
+    cursor.execute(
+        f"""SELECT attname::text, format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
+            FROM pg_attribute
+            WHERE attrelid = to_regclass('{table}') AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+    )
+    return dict(cursor.fetchall())
 
 
 def gained(table: str, there: Mapping[str, str], wanted: Mapping[str, str], what: str) -> list[str]:
@@ -204,12 +210,12 @@ def gained(table: str, there: Mapping[str, str], wanted: Mapping[str, str], what
     return new
 
 
-def _attached(connection: psycopg.Connection, month: Month) -> bool:
-    row = connection.execute(
-        "SELECT (SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid) = to_regclass(%s) FROM pg_class c "
-        "WHERE c.oid = to_regclass(%s)",
-        (parent(month), partition(month)),
-    ).fetchone()
-    if row and not row[0]:
+def _attached(cursor: Cursor, month: Month) -> bool:
+    cursor.execute(
+        f"""SELECT (SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid) = to_regclass('{parent(month)}')
+            FROM pg_class c WHERE c.oid = to_regclass('{partition(month)}')"""
+    )
+    found = cursor.fetchall()
+    if found and not found[0][0]:
         raise StoreFailed(partition(month), f"is there, but is no partition of {parent(month)}")
-    return bool(row)
+    return bool(found)

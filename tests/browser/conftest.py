@@ -63,7 +63,7 @@ def source(stack, tmp_path_factory) -> Iterator[str]:
     for month, rows in ROWS.items():
         generate(month, folder / f"{month.stem}.parquet", rows=rows)
     name = f"{NAME}-source"
-    container = [f"--name={name}", f"--network={NAME}", f"--volume={folder}:/source:ro"]
+    container = [f"--name={name}", f"--network={stack.name}", f"--volume={folder}:/source:ro"]
     serve = ["python", "-m", "http.server", "8000", "--directory", "/source"]
     stack.docker("run", "--detach", "--rm", *container, stack.image, *serve)
     stack.env["TAXIWAY_SOURCE_URL"] = f"http://{name}:8000/{{service}}_tripdata_{{year}}-{{month:02}}.parquet"

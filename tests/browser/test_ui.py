@@ -13,7 +13,6 @@ from flows.stores.bucket import BucketStore
 from flows.stores.postgres import PostgresStore
 from tests.browser.conftest import LABEL, MONTHS, ROWS
 from tests.browser.pgadmin_ui import TABLES, PgAdmin
-from tests.docker.project import NAME
 
 # The stack and its image come up within the first test.
 pytestmark = pytest.mark.timeout(900)
@@ -114,7 +113,7 @@ def test_a_custom_run_loads_postgres_in_a_container_of_the_block_made_by_hand(in
     container = ended(deployed, into_postgres)
     assert container["Config"]["Labels"][LABEL] == "made"
     assert container["HostConfig"]["Memory"] == 2 << 30
-    assert list(container["NetworkSettings"]["Networks"]) == [NAME]
+    assert list(container["NetworkSettings"]["Networks"]) == [deployed.name]
     assert rows_read(trips(deployed)) == ROWS
 
 

@@ -14,7 +14,7 @@ import pytest
 from flows.trips.catalog import published_rows
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
-from tests.docker.project import NAME, SOURCE, Project, answers
+from tests.docker.project import SOURCE, Project, answers
 
 REGISTRY = os.environ.get("TEST_REGISTRY", "localhost:5000")
 LOGIN = os.environ.get("TEST_REGISTRY_LOGIN", "taxi:taxi")
@@ -47,7 +47,8 @@ def project(tmp_path_factory):
     project.commit()
     project.module("infra.environment")
     yield project
-    images = project.docker("image", "ls", "--quiet", project.env["IMAGE_REPOSITORY"]).split()
+    names = (project.env["IMAGE_REPOSITORY"], project.name, f"{project.name}-emulators")
+    images = [image for name in names for image in project.docker("image", "ls", "--quiet", name).split()]
     project.docker("image", "rm", "--force", *set(images), check=False)
 
 
@@ -98,7 +99,7 @@ def source(stack, tmp_path_factory) -> str:
     generate(MONTH, folder / f"{MONTH.stem}.parquet", rows=published_rows(MONTH) or 0)
     serve = ["python", "-m", "http.server", "8000", "--directory", "/source"]
     mount = f"--volume={folder}:/source:ro"
-    stack.docker("run", "--detach", "--rm", f"--name={SOURCE}", f"--network={NAME}", mount, "taxiway", *serve)
+    stack.docker("run", "--detach", "--rm", f"--name={SOURCE}", f"--network={stack.name}", mount, stack.image, *serve)
     yield f"http://{SOURCE}:8000/" + "{service}_tripdata_{year}-{month:02}.parquet"
     stack.docker("rm", "--force", SOURCE)
 

@@ -30,6 +30,7 @@ SOURCE = f"{NAME}-source"
 PORTS = ("POSTGRES_PORT", "PGADMIN_PORT", "PREFECT_PORT", "STORAGE_PORT", "BIGQUERY_PORT")
 # Of the environment of the tests, nothing may steer the clone.
 FOREIGN = ("PREFECT", "TAXIWAY_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "IMAGE_REPOSITORY")
+FOREIGN += ("COMPOSE_", "GIT_")
 
 
 class Project:
@@ -48,8 +49,6 @@ class Project:
         self.env = inherited | {
             # Logins of the tests stay the tests'.
             "DOCKER_CONFIG": str(folder / "docker"),
-            "COMPOSE_PROJECT_NAME": NAME,
-            "TAXIWAY_NETWORK": NAME,
             "IMAGE_REPOSITORY": f"{registry or 'localhost:5000'}/{NAME}",
             "PREFECT_HOME": str(folder / "prefect"),
             **{port: str(free_port()) for port in PORTS},
@@ -58,21 +57,23 @@ class Project:
 
     # Commands
 
-    def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the clone. With `check`, a failure fails the test with what it printed."""
-        how = {"cwd": self.root, "env": self.env | env, "timeout": 300}
+    def run(self, *command: str, check: bool = True, answer: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the clone and type the answer. With `check`, a failure fails the test."""
+        how = {"cwd": self.root, "env": self.env | env, "timeout": 300, "input": answer}
         done = subprocess.run(command, **how, capture_output=True, text=True, check=False)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} exited {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done
 
-    def module(self, *arguments: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
+    def module(
+        self, *arguments: str, check: bool = True, answer: str = "", **env: str
+    ) -> subprocess.CompletedProcess[str]:
         """What a target of the Makefile runs: a module of the project."""
-        return self.run(sys.executable, "-m", *arguments, check=check, **env)
+        return self.run(sys.executable, "-m", *arguments, check=check, answer=answer, **env)
 
-    def refusal(self, *arguments: str, **env: str) -> str:
+    def refusal(self, *arguments: str, answer: str = "", **env: str) -> str:
         """The one line on standard error with which a module refuses."""
-        done = self.module(*arguments, check=False, **env)
+        done = self.module(*arguments, check=False, answer=answer, **env)
         assert done.returncode == 1, done.stdout + done.stderr
         [line] = done.stderr.strip().splitlines()
         return line
@@ -80,6 +81,11 @@ class Project:
     def docker(self, *arguments: str, check: bool = True) -> str:
         """A docker command's output."""
         return self.run("docker", *arguments, check=check).stdout.strip()
+
+    def set(self, **values: str) -> None:
+        """Put other values into its `.env`; of a name that is there twice the last one counts."""
+        with (self.root / ".env").open("a") as file:
+            file.writelines(f"{name}={value}\n" for name, value in values.items())
 
     def commit(self) -> None:
         """Commit what is in the folder."""
@@ -115,6 +121,11 @@ class Project:
         return {name: value or "" for name, value in dotenv_values(self.root / ".env", interpolate=False).items()}
 
     @property
+    def name(self) -> str:
+        """The name of its Compose project, which is its network's as well."""
+        return self.values["COMPOSE_PROJECT_NAME"]
+
+    @property
     def api(self) -> str:
         """The Prefect API's address on this host."""
         return f"http://127.0.0.1:{self.env['PREFECT_PORT']}/api"
@@ -146,9 +157,13 @@ class Project:
 
 
 def clone(folder: Path) -> None:
-    """A clone of the checkout with what is not committed in it as well, committed there."""
+    """A clone of the checkout with what is not committed in it as well.
+
+    Made in the least friendly way: readable for nobody else, by a git that would give text files Windows' line ends.
+    """
     git = ["git", "-C", str(ROOT)]
-    subprocess.run([*git, "clone", "-q", "--no-hardlinks", str(ROOT), str(folder)], check=True)
+    how = ["clone", "-q", "--no-hardlinks", "--config=core.autocrlf=true"]
+    subprocess.run([*git, *how, str(ROOT), str(folder)], check=True, umask=0o077)
     listed = ["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--deleted"]
     changed = subprocess.run([*git, *listed], capture_output=True, text=True, check=True).stdout
     for name in filter(None, changed.split("\0")):

@@ -124,7 +124,7 @@ def test_nothing_is_in_it_that_flows_do_not_need(saved):
 
 
 def test_no_value_of_the_environment_file_is_in_any_layer(project, saved):
-    harmless = {"COMPOSE_PROFILES", "DOCKER_GID", "PGADMIN_EMAIL", "PREFECT_API_URL"}
+    harmless = {"COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "DOCKER_GID", "PGADMIN_EMAIL", "PREFECT_API_URL"}
     secrets = {name: value for name, value in project.values.items() if name not in harmless and value}
     assert len(secrets) >= 6
     needles = {name: value.rpartition(":")[2].encode() for name, value in secrets.items() if name != "EMULATOR_KEY"}

@@ -13,7 +13,7 @@ def test_push_without_a_login_says_how_to_log_in(project, registry):
 def test_a_pushed_image_comes_back_by_its_digest(project, image, logged_in):
     pushed = project.module("infra.image", "push").stdout.strip()
     digest = re.fullmatch(r"taxiway: pushed (\S+@sha256:[0-9a-f]{64})", pushed)[1]
-    project.docker("image", "rm", "--force", image, "taxiway:latest")
+    project.docker("image", "rm", "--force", image, f"{project.name}:latest")
     project.docker("pull", digest)
     assert project.docker("run", "--rm", digest, "python", "-c", "import flows; print('here')") == "here"
     project.module("infra.image", "build")

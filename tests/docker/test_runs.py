@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -212,7 +213,7 @@ def test_the_agent_says_in_a_line_why_it_cannot_start(deployed, agent, tmp_path)
 
 
 def test_ctrl_c_waits_for_the_run_and_a_second_one_puts_it_back(deployed, agent, slow, log):
-    """The last test: afterwards there is no agent."""
+    """Afterwards there is no agent but those that tests start."""
     run = start(deployed, slow, seconds=120)
     until(lambda: state(deployed, run) == "Running", 120)
     agent.send_signal(signal.SIGINT)
@@ -225,6 +226,40 @@ def test_ctrl_c_waits_for_the_run_and_a_second_one_puts_it_back(deployed, agent,
     assert state(deployed, run) == "AwaitingRetry"
     assert container_of(deployed, run) == ""
     deployed.call("DELETE", f"/flow_runs/{run}")
+
+
+def test_the_next_agent_watches_what_a_killed_one_left(deployed, tmp_path):
+    """A container that is killed then is seen at once, a run that never had a container as well."""
+    with deployed.agent(tmp_path / "killed") as killed:
+        run = start(deployed, "slow/docker", seconds=120)
+        until(lambda: state(deployed, run) == "Running", 120)
+        labels = deployed.call("GET", f"/flow_runs/{run}")["labels"]
+        killed.kill()
+        killed.wait()
+    pending = start(deployed, "slow/docker", seconds=0)
+    deployed.call("POST", f"/flow_runs/{pending}/set_state", {"state": {"type": "PENDING", "name": "Pending"}})
+    deployed.call("PATCH", f"/flow_runs/{pending}/labels", labels)
+    log = tmp_path / "next"
+    with deployed.agent(log):
+        assert "1 runs that a killed agent left" in log.read_text()
+        assert "before the run had a container" in ended(deployed, pending, log)["state"]["message"]
+        assert state(deployed, run) == "Running"
+        deployed.docker("kill", container_of(deployed, run))
+        assert ended(deployed, run, log)["state"]["message"] == "The run's container ended with status 137."
+
+
+def test_an_agents_stop_leaves_the_containers_of_another_servers_agent(deployed, tmp_path):
+    """Of the same name, as it is on the same host."""
+    labels = {"io.prefect.worker-name": f"agent-{socket.gethostname()}", "io.prefect.work-pool-id": "another"}
+    options = [f"--label={name}={value}" for name, value in labels.items()]
+    other = deployed.docker("run", "--detach", "--rm", *options, deployed.image, "sleep", "600")
+    try:
+        with deployed.agent(tmp_path / "log") as agent:
+            agent.send_signal(signal.SIGTERM)
+            assert agent.wait(90) == 0
+        assert other.startswith(deployed.docker("ps", "--quiet", f"--filter=id={other}") or "gone")
+    finally:
+        deployed.docker("rm", "--force", other)
 
 
 def postgres_url(project) -> str:

@@ -12,7 +12,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.docker.project import until
+from tests.docker.project import Project, until
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,23 @@ def test_down_keeps_the_data(stack):
     with connect(stack, "trips", stack.values["TRIPS_PASSWORD"], "trips") as connection:
         assert connection.execute("SELECT one FROM kept").fetchone() == (1,)
         connection.execute("DROP TABLE kept")
+
+
+def test_a_second_checkout_has_a_stack_of_its_own_and_names_the_port_that_is_taken(stack, tmp_path):
+    other = Project(tmp_path / "other", "")
+    other.module("infra.environment")
+    other.env |= {"POSTGRES_PORT": stack.env["POSTGRES_PORT"], "COMPOSE_FILE": str(stack.root / "docker-compose.yml")}
+    try:
+        line = other.refusal("infra.compose", "up", TAXIWAY_IMAGE=f"{stack.name}:latest")
+        taken = stack.env["POSTGRES_PORT"]
+        assert line == f"taxiway: port {taken} of this machine is taken; set POSTGRES_PORT in .env to another"
+    finally:
+        said = other.module("infra.compose", "destroy", answer="y\n").stdout
+        other.docker("image", "rm", f"{other.name}-emulators", check=False)
+    assert f"stack {other.name} and its data are gone" in said
+    assert stack.call("GET", "/health", login=False) is True
+    with connect(stack, "trips", stack.values["TRIPS_PASSWORD"], "trips") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_the_worker_can_be_a_container_as_well(stack):

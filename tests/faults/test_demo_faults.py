@@ -23,12 +23,12 @@ def demo(tmp_path):
     generate(month, tmp_path / f"{month.stem}.parquet", rows=2_000, seed=1)
     started = []
 
-    def start(*options):
+    def start(*options, **env):
         with (tmp_path / "out").open("wb") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "deployments.demo", "--months", "1", *options],
                 cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-                env={**os.environ, "TAXIWAY_STATE_DIR": str(tmp_path / "state")},
+                env={**os.environ, "TAXIWAY_STATE_DIR": str(tmp_path / "state"), **env},
             )  # fmt: skip
         started.append(process)
         return process
@@ -78,6 +78,49 @@ def test_a_failed_demo_says_why_in_one_line_and_leaves_nothing(demo, tmp_path):
     last = (tmp_path / "out").read_text().strip().splitlines()[-1]
     assert last.startswith("taxiway: ") and "nowhere" in last and "2021-01" in last
     assert "Traceback" not in (tmp_path / "out").read_text()
+    assert left(tmp_path) == []
+
+
+@pytest.mark.timeout(240)
+def test_a_proxy_that_nothing_answers_at_is_not_asked_for_this_machine(demo, tmp_path):
+    """The stack is on this machine. Entries of NO_PROXY that httpx cannot read do not stop it either."""
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"), "http://127.0.0.1:9")
+    source = f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet"
+    process = demo("--source-url", source, **proxies, NO_PROXY="fd07:b51a:cc66:f0::/64", no_proxy="")
+    assert process.wait(200) == 0, (tmp_path / "out").read_text()
+
+
+@pytest.mark.timeout(240)
+def test_the_variables_of_another_postgresql_do_not_reach_ours(demo, tmp_path):
+    other = {
+        "PGHOST": "nowhere.invalid",
+        "PGHOSTADDR": "192.0.2.1",
+        "PGPORT": "1",
+        "PGUSER": "someone",
+        "PGDATABASE": "elsewhere",
+        "PGPASSFILE": "/nowhere",
+        "PGSERVICE": "elsewhere",
+        "PGSSLMODE": "verify-full",
+        "PGCHANNELBINDING": "require",
+        "PGOPTIONS": "-c no_such_setting=1",
+        "PGTZ": "Mars",
+        "PGDATA": "/nowhere",
+        "PGCONNECT_TIMEOUT": "0",
+    }
+    process = demo("--source-url", f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet", **other)
+    assert process.wait(200) == 0, (tmp_path / "out").read_text()
+
+
+def test_a_wrong_setting_is_one_line(demo, tmp_path):
+    assert demo(TAXIWAY_POSTGRES_URL="mysql://u:hush@h/d").wait(60) == 1
+    [line] = (tmp_path / "out").read_text().strip().splitlines()
+    assert line.startswith("taxiway: TAXIWAY_POSTGRES_URL: expected postgresql://") and "hush" not in line
+
+
+def test_a_variable_that_cannot_work_is_one_line(demo, tmp_path):
+    assert demo(SSL_CERT_FILE="/nowhere/ca.pem").wait(60) == 1
+    [line] = (tmp_path / "out").read_text().strip().splitlines()
+    assert line.startswith("taxiway: SSL_CERT_FILE=/nowhere/ca.pem: ")
     assert left(tmp_path) == []
 
 

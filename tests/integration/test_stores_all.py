@@ -24,6 +24,7 @@ from tests.integration.stores_fixtures import (
     storage_client,
     uri,
 )
+from tests.integration.stores_races import race, race_with_a_kill
 
 AT = dt.datetime(2021, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
 REFUSED = LedgerEntry(
@@ -95,3 +96,12 @@ def test_a_load_ends_what_was_refused_or_blocked(place, tmp_path):
     assert store.entries() == [blocked, refused]
     loaded = store.replace(Pass(JANUARY, tmp_path, rows=7), source())
     assert store.entries() == [loaded] and store.count(JANUARY) == 7
+
+
+def test_two_loads_at_once_leave_one_of_them_whole(place, tmp_path):
+    for _ in range(3):
+        race(place, tmp_path)
+
+
+def test_a_load_beside_one_that_is_killed(place, tmp_path):
+    race_with_a_kill(place, tmp_path, after=0.05)

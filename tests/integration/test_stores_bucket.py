@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import uuid
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +13,7 @@ import pytest
 from flows.errors import Refused, StoreFailed
 from flows.stores.bucket import BucketStore, data_name, month_of, rejected_name
 from flows.stores.ledger import unchanged
+from flows.stores.verify import verify
 from flows.trips.month import Month, Service
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bucket, source, storage_client  # noqa: F401
 
@@ -39,7 +42,7 @@ def test_a_month_with_its_rejected_rows_and_its_ledger(store, bucket, tmp_path):
     assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts()) == (1000, 7, {JANUARY: 1000})
     assert names(bucket) == [
         "data/green/green_tripdata_2021-01.parquet",
-        "rejected/green/green_tripdata_2021-01.parquet",
+        f"rejected/green/green_tripdata_2021-01.{entry.load_id}.parquet",
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["in"], "the working file is removed"
     (tmp_path / "down").mkdir()
@@ -68,8 +71,8 @@ def test_a_blocked_month_is_kept_aside_until_it_loads(store, bucket, tmp_path): 
     assert store.entry(JANUARY) == good and store.entry(JANUARY, "blocked") == blocked
     assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
     assert sorted(names(bucket))[:2] == [
+        f"blocked/green/green_tripdata_2021-01.{blocked.load_id}.rejected.parquet",
         "blocked/green/green_tripdata_2021-01.parquet",
-        "blocked/green/green_tripdata_2021-01.rejected.parquet",
     ]
     store.replace(Pass(JANUARY, tmp_path, rows=800), source("sha256:3"))
     assert names(bucket) == ["data/green/green_tripdata_2021-01.parquet"] and store.count(JANUARY) == 800
@@ -122,7 +125,6 @@ def test_objects_of_others_are_no_months(store, bucket, tmp_path):  # noqa: F811
 def test_names():
     month = Month(Service.FHVHV, 2024, 12)
     assert data_name(month) == "data/fhvhv/fhvhv_tripdata_2024-12.parquet" and month_of(data_name(month)) == month
-    assert rejected_name(month) == "rejected/fhvhv/fhvhv_tripdata_2024-12.parquet"
     assert month_of("data/green/yellow_tripdata_2024-12.parquet") is None
 
 
@@ -131,3 +133,71 @@ def test_a_bucket_that_is_not_there(storage_client, tmp_path):  # noqa: F811
     with pytest.raises(StoreFailed, match="gs://nobody-has-this/") as failed:
         store.replace(Pass(JANUARY, tmp_path), source())
     assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
+        b"PAR1",
+        b"PAR1PAR1",
+        b"\xff\xff\xff\x7fPAR1",
+    ],
+)
+@pytest.mark.parametrize("ledger", [None, "not JSON", "[]", '{"tool": "of someone else"}', "null"])
+def test_one_bad_object_is_named_and_hides_no_other(store, bucket, tmp_path, content, ledger):  # noqa: F811
+    good = store.replace(Pass(FEBRUARY, tmp_path, bad=1), source())
+    blob = bucket.blob(data_name(JANUARY))
+    blob.metadata = ledger and {"ledger": ledger}
+    blob.upload_from_string(content)
+    assert store.entries() == [good] and store.entry(JANUARY) is None
+    verified = verify({"bucket": store}, lambda month: None)
+    assert [str(difference) for difference in verified.differences] == [
+        f"bucket, green 2021-01: gs://{bucket.name}/{data_name(JANUARY)}: is no whole parquet file"
+    ]
+    assert verified.months == 1
+
+
+def test_a_truncated_object_and_rejected_rows_that_are_none(store, bucket, tmp_path):  # noqa: F811
+    """Their entries are whole, so both months are held against them."""
+    for month in (JANUARY, FEBRUARY):
+        store.replace(Pass(month, tmp_path, bad=1), source())
+    january = bucket.get_blob(data_name(JANUARY))
+    whole, metadata = january.download_as_bytes(), january.metadata
+    cut = bucket.blob(january.name)
+    cut.metadata = metadata
+    cut.upload_from_string(whole[:-100])
+    bucket.blob(rejected_name(store.entry(FEBRUARY))).upload_from_string("<html>")
+    verified = verify({"bucket": store}, lambda month: None)
+    assert [str(difference.month) for difference in verified.differences] == ["green 2021-01", "green 2021-02"]
+    assert all("is no whole parquet file" in str(difference) for difference in verified.differences)
+
+
+def test_a_folder_of_a_bucket(bucket, tmp_path):  # noqa: F811
+    """All objects are below it, and what another folder has is not ours."""
+    ours, other = BucketStore(bucket, "raw/tlc/"), BucketStore(bucket)
+    kept = other.replace(Pass(JANUARY, tmp_path, rows=7), source("sha256:other"))
+    blocked = ours.replace(Pass(JANUARY, tmp_path, blocks=True, bad=2), source())
+    assert ours.entries() == [blocked]
+    entry = ours.replace(Pass(JANUARY, tmp_path, bad=2), source("sha256:2"))
+    assert (ours.entries(), ours.counts(), ours.count_rejected(JANUARY)) == ([entry], {JANUARY: 1000}, 2)
+    assert ours.download(JANUARY, tmp_path)[1].url == f"gs://{bucket.name}/raw/tlc/{data_name(JANUARY)}"
+    assert names(bucket) == [data_name(JANUARY), f"raw/tlc/{data_name(JANUARY)}", f"raw/tlc/{rejected_name(entry)}"]
+    assert (other.entries(), other.counts()) == ([kept], {JANUARY: 7})
+
+
+def test_a_bucket_whose_requester_pays(storage_client, tmp_path):  # noqa: F811
+    """Every request names the project that pays; without one the bucket refuses, in one line."""
+    paid = storage_client.bucket(f"b{uuid.uuid4().hex[:12]}", user_project="taxiway-payer")
+    paid.requester_pays = True
+    storage_client.create_bucket(paid)
+    store = BucketStore(paid)
+    store.replace(Pass(JANUARY, tmp_path, blocks=True, bad=1), source())
+    entry = store.replace(Pass(JANUARY, tmp_path, bad=2), source("sha256:2"))
+    store.record(replace(entry, source_etag='"2"'))
+    assert (store.counts(), store.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
+    assert store.download(JANUARY, tmp_path)[0].exists()
+    assert [found.source_etag for found in store.entries()] == ['"2"']
+    with pytest.raises(StoreFailed, match="requester pays bucket but no user project provided"):
+        BucketStore(storage_client.bucket(paid.name)).entries()

@@ -5,16 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
+import uuid
 from dataclasses import fields, replace
 
 import psycopg
 import pyarrow as pa
 import pytest
+from psycopg import sql
 
 from flows.errors import StoreFailed
 from flows.stores.ledger import LedgerEntry, unchanged
 from flows.stores.postgres import PostgresStore
 from flows.trips.month import Month, Service
+from flows.web_to_postgres import libpq_uri
+from infra.blocks import postgres_block
+from infra.postgres_url import postgres_url
+from infra.settings import Settings
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, server, source, uri  # noqa: F401
 
 
@@ -152,6 +158,13 @@ def test_an_entry_of_an_earlier_version_is_seen_again(store, query):
     assert store.entries() == [replace(first, source_etag='"new"')]
 
 
+def test_a_row_that_is_no_entry_is_one_line(store, query):
+    store.record(SEEN)
+    query("UPDATE trips_ledger SET status = 'archived'")
+    with pytest.raises(StoreFailed, match=r"trips_ledger: has a row that is no entry .* 'archived' is none of loaded"):
+        store.entries()
+
+
 @pytest.mark.parametrize("blocks", [False, True])
 def test_what_is_seen_of_a_source_changes_the_entry_of_its_own_load_alone(store, tmp_path, blocks):
     first = store.replace(Pass(JANUARY, tmp_path, blocks=blocks), source())
@@ -191,6 +204,89 @@ def test_a_column_that_the_rejected_rows_lack_is_added(store, query, tmp_path):
     query("CREATE TABLE rejected_trips (service text, source_month date, row text)")
     store.replace(Pass(JANUARY, tmp_path, bad=2), source())
     assert query("SELECT count(reason), max(row_number) FROM rejected_trips") == [(2, 2)]
+
+
+@pytest.mark.parametrize("in_use_by", ["a view", "a reader"])
+def test_a_blocked_month_that_is_in_use_is_emptied_and_filled_again(store, uri, query, tmp_path, in_use_by):  # noqa: F811
+    rows = "SELECT count(*), min(trip_distance) FROM green_trips_2021_01_blocked"
+    store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source())
+    with psycopg.connect(uri) as other:
+        if in_use_by == "a view":
+            query(f"CREATE VIEW mine AS {rows}")
+            query("CREATE VIEW also_mine AS SELECT * FROM green_trips_2021_01_blocked_rejected")
+        else:
+            other.execute(rows)
+            other.execute("SELECT * FROM green_trips_2021_01_blocked_rejected")
+        store.replace(Pass(JANUARY, tmp_path, rows=200, bad=1, value=2.0, blocks=True), source("sha256:2"))
+        assert query(rows) == [(200, 2.0)]
+        assert query("SELECT count(*) FROM green_trips_2021_01_blocked_rejected") == [(1,)]
+        assert store.replace(Pass(JANUARY, tmp_path), source("sha256:3")).status == "loaded"
+        assert query(rows) == [(0, None)]
+        store.replace(Pass(JANUARY, tmp_path, rows=100, blocks=True), source("sha256:4"))
+        assert query(rows) == [(100, 1.0)] and store.counts() == {JANUARY: 1000}
+
+
+def database(server, encoding: str) -> str:  # noqa: F811
+    name = f"d{uuid.uuid4().hex[:12]}"
+    options = f"ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} {options}")
+    return server.url.replace("/postgres", f"/{name}")
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize(
+    ("encoding", "default"),
+    [
+        ("LATIN1", None),
+        ("LATIN9", None),
+        ("WIN1252", None),
+        ("SQL_ASCII", None),
+        ("UTF8", "LATIN1"),
+    ],
+)
+def test_text_in_any_encoding_of_the_database(server, tmp_path, encoding, default, blocks):  # noqa: F811
+    """Binary COPY stores the bytes that it is sent: `é` as two characters, where the server takes them for LATIN1."""
+    uri = database(server, encoding)  # noqa: F811
+    if default:
+        with psycopg.connect(uri) as connection:
+            connection.execute(f"ALTER DATABASE {connection.info.dbname} SET client_encoding = '{default}'")
+    store = PostgresStore(uri)
+    entry = store.replace(Pass(JANUARY, tmp_path, bad=2, extra=[("zone", "Café")], blocks=blocks), source("sha256:é"))
+    assert store.entries() == [entry]
+    with psycopg.connect(uri, client_encoding="UTF8") as connection:
+        table = "green_trips_2021_01_blocked" if blocks else "green_trips"
+        assert connection.execute(f"SELECT DISTINCT extra_columns::text FROM {table}").fetchall() == [
+            ('{"zone":"Café"}',)
+        ]
+    if encoding in ("LATIN1", "LATIN9", "WIN1252"):
+        with pytest.raises(StoreFailed, match=f'has no equivalent in encoding "{encoding}"') as failed:
+            store.replace(Pass(JANUARY, tmp_path, rows=5, extra=[("zone", "東京")], blocks=blocks), source("sha256:2"))
+        assert "\n" not in str(failed.value) and store.entries() == [entry]
+        assert store.counts() == ({} if blocks else {JANUARY: 1000})
+
+
+def test_a_user_a_password_and_a_database_with_spaces_and_signs(server, tmp_path):  # noqa: F811
+    name, password = f"a user {uuid.uuid4().hex}", "p w@/:%#?\\'\""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), password))
+        connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
+    own = postgres_url(user=name, password=password, host="127.0.0.1", port=server.port, dbname=name)
+    block = postgres_block(Settings(_env_file=None, postgres_url=f"{own}?options=-c%20statement_timeout%3D9s"))
+    store = PostgresStore(libpq_uri(block))
+    assert store.replace(Pass(JANUARY, tmp_path), source()).rows_loaded == store.count(JANUARY) == 1000
+
+
+def test_the_schema_that_the_block_names(uri, query, tmp_path):  # noqa: F811
+    query("CREATE SCHEMA taxi")
+    block = postgres_block(Settings(_env_file=None, postgres_url=uri))
+    block.connect_args = {"options": "-c search_path=taxi", "application_name": "mine"}
+    store = PostgresStore(libpq_uri(block))
+    store.replace(Pass(JANUARY, tmp_path, bad=2, blocks=True), source())
+    store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    assert (store.counts(), store.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
+    assert query("SELECT count(*) FROM taxi.green_trips") == [(1000,)]
+    assert query("SELECT to_regclass('public.green_trips'), to_regclass('public.trips_ledger')") == [(None, None)]
 
 
 def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):

@@ -52,5 +52,5 @@ def test_real_months_through_all_stores(stores, tmp_path):
         assert whole.rows_loaded == published_rows(month) and unchanged(stores["bucket"].entry(month), source)
         filled = load("warehouse", month, *stores["bucket"].download(month, tmp_path))
         assert filled.rows_loaded == published_rows(month) and filled.source.startswith("gs://")
-    assert verify(stores, published_rows) == []
+    assert verify(stores, published_rows).differences == []
     assert all(store.counts().keys() == set(MONTHS.values()) for store in stores.values())

@@ -123,3 +123,32 @@ def test_another_type_is_refused_and_the_old_month_stays(store, tmp_path):
 def test_a_dataset_that_is_not_there(bigquery_client, tmp_path):  # noqa: F811
     with pytest.raises(StoreFailed, match="nobody_has_this"):
         WarehouseStore(bigquery_client, "nobody_has_this").replace(Pass(JANUARY, tmp_path), source())
+
+
+DAYS_60 = 60 * 24 * 3600 * 1000
+
+
+@pytest.mark.parametrize("default", ["default_partition_expiration_ms", "default_table_expiration_ms"])
+def test_months_outlast_the_defaults_of_their_dataset(store, bigquery_client, dataset, tmp_path, default):  # noqa: F811
+    """A partition of 2021 would be gone as soon as it is there."""
+    home = bigquery_client.get_dataset(dataset)
+    setattr(home, default, DAYS_60)
+    bigquery_client.update_dataset(home, [default])
+    entry = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    assert store.entries() == [entry] and (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
+    for name in ("green_trips", "green_trips_rejected", "green_trips_ledger"):
+        table = bigquery_client.get_table(f"{dataset}.{name}")
+        assert (table.expires, table.time_partitioning.expiration_ms) == (None, None)
+
+
+def test_a_table_whose_partitions_expire_is_refused(store, bigquery_client, dataset, tmp_path):  # noqa: F811
+    """It may be what someone wants of a table, so it is not changed."""
+    entry = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    table = bigquery_client.get_table(f"{dataset}.green_trips")
+    table.time_partitioning.expiration_ms = DAYS_60
+    bigquery_client.update_table(table, ["time_partitioning"])
+    with pytest.raises(StoreFailed, match=r"green_trips: its partitions expire after 60 days: .*ALTER TABLE"):
+        store.replace(Pass(JANUARY, tmp_path, bad=3), source("sha256:2"))
+    assert store.entries() == [entry] and store.count_rejected(JANUARY) == 2
+    table = bigquery_client.get_table(f"{dataset}.green_trips")
+    assert table.time_partitioning.expiration_ms == DAYS_60

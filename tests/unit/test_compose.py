@@ -31,9 +31,40 @@ def test_the_ill_one_is_named_before_those_that_wait_for_it(stack):
     assert compose.first_unhealthy() == "postgres is unhealthy; the last it said: no space left"
 
 
-def test_passwords_that_the_volumes_do_not_have_are_named(stack):
-    stack["postgres"] = ("unhealthy", "running", 'FATAL: password authentication failed for user "trips"\nDETAIL: x\n')
-    assert "made with other passwords than those in .env; make destroy" in compose.first_unhealthy()
+@pytest.mark.parametrize(
+    ("logged", "said"),
+    [
+        ('FATAL: password authentication failed for user "trips"\nDETAIL: Connection matched', "put the old one back"),
+        (
+            'FATAL: password authentication failed for user "trips"\nDETAIL: Role "trips" does not exist.',
+            "no role trips: its first start did not run to its end. make destroy removes it, with all that it holds",
+        ),
+        ("ls: cannot open directory '/docker-entrypoint-initdb.d/': Permission denied", "the last it said: ls: cannot"),
+    ],
+)
+def test_why_postgres_refuses_is_said_where_its_log_says_it(stack, logged, said):
+    stack["postgres"] = ("unhealthy", "running", logged)
+    assert said in compose.first_unhealthy()
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        (
+            "Error response from daemon: driver failed programming external connectivity on endpoint x (ab): "
+            "Bind for 127.0.0.1:4300 failed: port is already allocated",
+            "port 4300 of this machine is taken; set PREFECT_PORT and PREFECT_API_URL in .env to another",
+        ),
+        (
+            "Error starting userland proxy: listen tcp4 127.0.0.1:5432: bind: address already in use",
+            "port 5432 of this machine is taken; set POSTGRES_PORT in .env to another",
+        ),
+        ("listen tcp4 127.0.0.1:1: bind: address already in use", ""),
+        ("container x is unhealthy", ""),
+    ],
+)
+def test_a_taken_port_is_named_by_its_setting(said, named):
+    assert compose.taken_port(said, {"PREFECT_PORT": "4300"}) == named
 
 
 def test_a_silent_one_is_named_as_well(stack):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_docker.worker import DockerWorkerJobConfiguration
@@ -54,9 +56,20 @@ def test_without_emulators_nothing_points_at_them(monkeypatch):
     assert not [name for name in env if "EMULATOR" in name]
 
 
-def test_a_server_elsewhere_is_left_where_it_is():
-    assert api_seen_from_containers("https://prefect.example.com/api") == "https://prefect.example.com/api"
-    assert api_seen_from_containers("http://localhost:4200/api") == "http://prefect:4200/api"
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.0.1.1", "127.1", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]"),
+        *("localhost", "LOCALHOST", "localhost.", "prefect.localhost", socket.gethostname()),
+    ],
+)
+def test_an_address_of_this_machine_is_the_server_on_the_network(host):
+    assert api_seen_from_containers(f"http://{host}:4300/api") == "http://prefect:4200/api"
+
+
+@pytest.mark.parametrize("host", ["prefect.example.com", "192.0.2.7", "[2001:db8::7]", "host.docker.internal"])
+def test_a_server_elsewhere_is_left_where_it_is(host):
+    assert api_seen_from_containers(f"https://{host}:4200/api") == f"https://{host}:4200/api"
 
 
 def test_names_that_differ_are_handed_on_and_secrets_are_not():

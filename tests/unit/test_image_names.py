@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from infra import image
 from infra.docker_cli import meaning
-from infra.image import ImageUnavailable, Revision, registry_of, repository, web_address
+from infra.image import ImageUnavailable, Revision, image_tag, registry_of, repository, revision, web_address
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,92 @@ def test_the_repository_is_the_one_named_else_docker_hubs(monkeypatch):
     values.clear()
     with pytest.raises(ImageUnavailable, match="DOCKERHUB_USER"):
         repository()
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"DOCKERHUB_USER": "SomeOne"}, "docker.io/someone/taxiway"),
+        ({"IMAGE_REPOSITORY": "Registry.example.com:5000/a/b_c"}, "Registry.example.com:5000/a/b_c"),
+        ({"IMAGE_REPOSITORY": "localhost/taxiway"}, "localhost/taxiway"),
+        ({"DOCKERHUB_USER": "me@example.com"}, None),
+        ({"IMAGE_REPOSITORY": "https://ghcr.io/me/taxiway"}, None),
+        ({"IMAGE_REPOSITORY": "me/taxiway:1.0"}, None),
+        ({"IMAGE_REPOSITORY": "me/taxiway@sha256:" + "0" * 64}, None),
+        ({"IMAGE_REPOSITORY": "ghcr.io/Me/taxiway"}, None),
+        ({"IMAGE_REPOSITORY": "ghcr.io/me/"}, None),
+    ],
+)
+def test_a_repository_is_made_legal_or_refused_by_the_name_of_its_setting(monkeypatch, values, name):
+    monkeypatch.setattr(image, "read_environment", lambda: values)
+    if name is None:
+        with pytest.raises(ImageUnavailable, match="".join(values)):
+            repository()
+    else:
+        assert repository() == name
+
+
+COMMIT = "0123456789abcdef" + "0" * 24
+
+
+@pytest.mark.parametrize(
+    ("described", "dirty", "tag"),
+    [
+        ("1.0", False, "1.0"),
+        ("1.0-3-gabc", True, "1.0-3-gabc-dirty"),
+        ("release/1.0", False, "release-1.0-g0123456789ab"),
+        ("v1.0+tlc", True, "v1.0-tlc-g0123456789ab-dirty"),
+        (".hidden", False, "hidden-g0123456789ab"),
+        ("größe", False, "gr--e-g0123456789ab"),
+        ("x" * 200, True, "x" * 108 + "-g0123456789ab-dirty"),
+    ],
+)
+def test_a_git_tag_becomes_a_tag_that_an_image_may_have(described, dirty, tag):
+    assert image_tag(described, COMMIT, dirty=dirty) == tag
+    assert len(tag) <= 128
+
+
+@pytest.fixture
+def repo(tmp_path):
+    """A git repository with one commit and a remote. Gives its folder and the commit."""
+
+    def git(*arguments):
+        done = subprocess.run(["git", "-C", tmp_path, *arguments], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    git("init", "-q")
+    git("remote", "add", "origin", "https://example.com/someone/outer.git")
+    git("-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "--allow-empty", "-m", "t")
+    git("tag", "release/1.0")
+    return tmp_path, git("rev-parse", "HEAD")
+
+
+def test_a_checkout_is_described_whatever_git_is_told_of_other_ones(repo, tmp_path, monkeypatch):
+    folder, commit = repo
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "another"))
+    monkeypatch.setenv("GIT_WORK_TREE", "/")
+    assert revision(folder) == Revision(f"release-1.0-g{commit[:12]}", commit, "https://example.com/someone/outer")
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_sources_inside_another_repository_have_no_revision(repo, monkeypatch, exported):
+    outer, _ = repo
+    inner = outer / "unpacked"
+    inner.mkdir()
+    if exported:
+        monkeypatch.setenv("GIT_DIR", str(outer / ".git"))
+    assert revision(inner) == Revision("unversioned", "", "")
+
+
+def test_a_checkout_of_another_user_is_refused_with_gits_advice(repo, monkeypatch):
+    folder, _ = repo
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setattr(image, "revision", lambda: revision(folder))
+    monkeypatch.setattr(image, "read_environment", lambda: {"DOCKERHUB_USER": "me"})
+    assert revision(folder).tag == "unversioned"
+    with pytest.raises(ImageUnavailable, match=f"git config --global --add safe.directory {folder}$"):
+        image.reference()
 
 
 def test_what_is_in_no_commit_is_dirty():

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from flows.errors import StoreFailed, StoreUnavailable
 from flows.stores.ledger import LedgerEntry
-from flows.stores.verify import Difference, verify
+from flows.stores.verify import Difference, Verified, verify
 from flows.trips.month import Month, Service
 
 JANUARY, FEBRUARY = Month(Service.GREEN, 2021, 1), Month(Service.GREEN, 2021, 2)
@@ -22,11 +23,14 @@ class Counted:
     rows: dict[Month, int]
     rejected: int = 0
 
-    def entries(self):
-        return self.ledger
+    def entries(self, service=None):
+        return [entry for entry in self.ledger if service in (None, entry.of_month.service)]
 
     def counts(self):
         return self.rows
+
+    def count(self, month):
+        return self.rows[month]
 
     def count_rejected(self, month):
         return self.rejected
@@ -41,7 +45,7 @@ def entry(month: Month = JANUARY, loaded: int = 100, rejected: int = 0, source: 
 
 
 def found(published=lambda month: 100, **stores) -> list[tuple]:
-    return [(d.store, d.month, d.what, d.expected, d.found) for d in verify(stores, published)]
+    return [(d.store, d.month, d.what, d.expected, d.found) for d in verify(stores, published).differences]
 
 
 def test_no_difference():
@@ -80,3 +84,46 @@ def test_a_warehouse_that_is_behind_the_bucket():
 def test_a_difference_in_words():
     difference = Difference("postgres", JANUARY, "rows stored, against the ledger", 76518, 0)
     assert str(difference) == "postgres, green 2021-01: rows stored, against the ledger: expected 76,518, found 0"
+
+
+class Broken(Counted):
+    """A store some of which cannot be read: the ledger of fhv, all counts at once, the count of February."""
+
+    def entries(self, service=None):
+        if service == Service.FHV:
+            raise StoreFailed("fhv_ledger", "no such table")
+        return super().entries(service)
+
+    def counts(self):
+        raise StoreFailed("trips", "no such column")
+
+    def count(self, month):
+        if month == FEBRUARY:
+            raise StoreFailed("february", "not a table")
+        return super().count(month)
+
+
+class Down(Counted):
+    def entries(self, service=None):
+        raise StoreUnavailable("down", "no connection")
+
+
+def test_what_cannot_be_read_hides_nothing_else():
+    broken = Broken([entry(), entry(FEBRUARY)], {JANUARY: 99})
+    verified = verify(
+        {"bigquery": broken, "down": Down([], {}), "postgres": Counted([], {JANUARY: 7})}, lambda month: None
+    )
+    assert [str(difference) for difference in verified.differences] == [
+        "bigquery: fhv_ledger: no such table",
+        "bigquery, green 2021-01: rows stored, against the ledger: expected 100, found 99",
+        "bigquery, green 2021-02: february: not a table",
+        "down: down: no connection",
+        "postgres, green 2021-01: rows stored, without a ledger entry: expected 0, found 7",
+    ]
+    assert verified.months == 2
+
+
+def test_months_counted_are_those_with_rows_in_a_store():
+    """Not those that are blocked or refused, which have no rows there."""
+    store = Counted([entry(), entry(FEBRUARY, status="blocked")], {JANUARY: 100})
+    assert verify({"postgres": store}, lambda month: 100) == Verified(1, [])

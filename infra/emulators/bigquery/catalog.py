@@ -15,8 +15,10 @@ from infra.emulators.rest import GoogleError, invalid, not_found, only_known, un
 
 Resource = dict[str, Any]
 
-_DATASET = {"datasetReference", "location", "labels", "description", "friendlyName"}
+_DEFAULTS = {"defaultTableExpirationMs", "defaultPartitionExpirationMs"}
+_DATASET = {"datasetReference", "location", "labels", "description", "friendlyName"} | _DEFAULTS
 _TABLE = {"tableReference", "schema", "timePartitioning", "clustering", "labels", "description", "friendlyName"}
+_TABLE |= {"expirationTime"}
 # What a client sends back of what it was given; none of it can be set.
 _GIVEN = {"kind", "etag", "id", "selfLink", "creationTime", "lastModifiedTime", "type", "numRows", "location", "access"}
 
@@ -55,7 +57,8 @@ def patch_dataset(cursor: Cursor, ref: Dataset, body: Resource, etag: str | None
     only_known(body, _DATASET | _GIVEN, "a dataset")
     if body.get("location", resource["location"]) != resource["location"]:
         raise invalid("A dataset's location cannot be changed.")
-    return _save(cursor, "dataset", ref.schema, _merged(resource, body, ("labels", "description", "friendlyName")))
+    changed = ("labels", "description", "friendlyName", *_DEFAULTS)
+    return _save(cursor, "dataset", ref.schema, _merged(resource, body, changed))
 
 
 def delete_dataset(cursor: Cursor, ref: Dataset, *, contents: bool) -> None:
@@ -100,22 +103,35 @@ def create_table(cursor: Cursor, ref: Table, body: Resource) -> Resource:
         raise invalid(f"A partition cannot be created by itself: {ref}")
     if find_table(cursor, ref):
         raise duplicate(f"Table {ref}")
-    location = dataset(cursor, ref.dataset)["location"]
+    home = dataset(cursor, ref.dataset)
     fields = schema.fields_of(body.get("schema"))
     if not fields:
         raise unsupported("a table without a schema")
     resource = {key: body[key] for key in ("labels", "description", "friendlyName") if body.get(key)}
-    resource |= partitions.layout_of(body, fields) | {
+    resource |= _expiring(partitions.layout_of(body, fields), body, home) | {
         "kind": "bigquery#table",
         "id": str(ref),
         "tableReference": ref.reference,
         "type": "TABLE",
-        "location": location,
+        "location": home["location"],
         "creationTime": _now(),
         "schema": {"fields": fields},
     }
     _create(cursor, f"CREATE TABLE {ref.sql} ({schema.columns(fields)})", str(ref))
     return _save(cursor, "table", key(ref), resource)
+
+
+def _expiring(layout: partitions.Layout, body: Resource, home: Resource) -> Resource:
+    """The layout of a new table with the expiration that it is given, or else takes from its dataset.
+
+    The default for partitions takes the place of that for tables where a table has partitions.
+    """
+    partitioning, partitions_default = layout.get("timePartitioning"), home.get("defaultPartitionExpirationMs")
+    if partitioning and partitions_default:
+        return layout | {"timePartitioning": {"expirationMs": str(partitions_default)} | partitioning}
+    default = home.get("defaultTableExpirationMs")
+    expires = body.get("expirationTime") or (default and str(int(_now()) + int(default)))
+    return layout | ({"expirationTime": expires} if expires else {})
 
 
 def patch_table(cursor: Cursor, ref: Table, body: Resource, etag: str | None) -> Resource:
@@ -124,7 +140,9 @@ def patch_table(cursor: Cursor, ref: Table, body: Resource, etag: str | None) ->
     _check_etag(resource, etag)
     only_known(body, _TABLE | _GIVEN, "a table")
     partitions.check_same(ref, resource, partitions.layout_of(body, resource["schema"]["fields"]))
-    resource = _merged(resource, body, ("labels", "description", "friendlyName"))
+    resource = _merged(resource, body, ("labels", "description", "friendlyName", "expirationTime"))
+    if body.get("timePartitioning"):
+        resource |= {"timePartitioning": partitions.layout_of(body, resource["schema"]["fields"])["timePartitioning"]}
     if body.get("schema"):
         before = resource["schema"]["fields"]
         after = schema.patched(str(ref), before, schema.fields_of(body["schema"]))

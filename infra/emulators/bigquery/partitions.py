@@ -18,7 +18,7 @@ def layout_of(body: dict[str, Any], fields: list[Field]) -> Layout:
     """The `timePartitioning` and `clustering` of a request, checked against the fields; {} for neither."""
     layout: Layout = {}
     if given := body.get("timePartitioning"):
-        only_known(given, {"type", "field"}, "timePartitioning")
+        only_known(given, {"type", "field", "expirationMs"}, "timePartitioning")
         if given.get("type") not in _DECORATOR:
             raise unsupported(f"partitioning by {given.get('type')}")
         if not given.get("field"):
@@ -26,6 +26,8 @@ def layout_of(body: dict[str, Any], fields: list[Field]) -> Layout:
         if _field(fields, given["field"])["type"] != "DATE":
             raise unsupported(f"partitioning by {given['field']}, which is not a DATE")
         layout["timePartitioning"] = {"type": given["type"], "field": given["field"]}
+        if given.get("expirationMs"):
+            layout["timePartitioning"]["expirationMs"] = str(given["expirationMs"])
     if names := (body.get("clustering") or {}).get("fields"):
         for name in names:
             _field(fields, name)
@@ -37,7 +39,7 @@ def layout_of(body: dict[str, Any], fields: list[Field]) -> Layout:
 
 def check_same(table: Table, existing: Layout, given: Layout) -> None:
     """Raise 400 where a job brings a layout other than that of the table it writes to."""
-    if given and given != {key: existing[key] for key in ("timePartitioning", "clustering") if key in existing}:
+    if given and _told(given) != _told(existing):
         raise invalid(
             f"Incompatible table partitioning specification. Destination table {table} exists with partitioning "
             f"specification {_told(existing)}, but transfer target partitioning specification is {_told(given)}."
@@ -59,6 +61,15 @@ def condition(table: Table, layout: Layout) -> str | None:
         return f"{column} IS NOT DISTINCT FROM DATE '{first}'"
     after = (first.replace(day=28) + dt.timedelta(days=4)).replace(day=1)
     return f"coalesce({column} >= DATE '{first}' AND {column} < DATE '{after}', false)"
+
+
+def expired(layout: Layout) -> str | None:
+    """The SQL condition of rows whose partition has expired; None where partitions do not expire."""
+    partitioning = layout.get("timePartitioning") or {}
+    if "expirationMs" not in partitioning:
+        return None
+    start = f"date_trunc('{partitioning['type']}', {quoted(partitioning['field'])})"
+    return f"{start} + to_milliseconds({int(partitioning['expirationMs'])}) < now()::TIMESTAMP"
 
 
 def _first_day(table: Table, kind: str) -> dt.date:

@@ -67,6 +67,8 @@ def write(cursor: Cursor, target: Target, fields: list[Field], select: str) -> i
     if where and _count(cursor, target.table, where) - before != rows:
         partition = target.table.partition
         raise invalid(f"Some rows belong to different partitions rather than destination partition {partition}")
+    if gone := partitions.expired(resource):
+        cursor.execute(f"DELETE FROM {target.table.sql} WHERE {gone}")
     catalog.touch(cursor, target.table, resource)
     return rows
 

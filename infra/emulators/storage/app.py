@@ -35,6 +35,9 @@ class Routes:
         """Answer one request, or refuse it with 501."""
         path = [unquote(part) for part in request.scope["raw_path"].decode().split("/")[1:]]
         match path:
+            case ["storage", "v1", "b", bucket, *_] | [("upload" | "download"), "storage", "v1", "b", bucket, *_]:
+                self._buckets.require_payer(request, bucket)
+        match path:
             case ["storage", "v1", "b", *rest]:
                 return await self._metadata(request, rest)
             case ["upload", "storage", "v1", "b", bucket, "o"]:

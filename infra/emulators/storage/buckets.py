@@ -15,7 +15,7 @@ from infra.emulators.storage.package import call, reply
 from infra.emulators.storage.paging import COMMON, PAGING, page
 
 # Everything that would change what happens to objects (versioning, lifecycle, retention, access) is refused.
-_SETTABLE = {"name", "location", "storageClass", "labels", "iamConfiguration", "softDeletePolicy"}
+_SETTABLE = {"name", "location", "storageClass", "labels", "iamConfiguration", "softDeletePolicy", "billing"}
 _OF_BUCKET = {"ifMetagenerationMatch", "ifMetagenerationNotMatch"}
 
 
@@ -24,6 +24,13 @@ class Buckets:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+
+    def require_payer(self, request: Request, name: str) -> None:
+        """Raise 400 where the bucket's requester pays, and names no project. The chunks of an upload need none."""
+        billing = self._disk.buckets.get(name, {}).get("billing") or {}
+        if billing.get("requesterPays") and not request.query_params.keys() & {"userProject", "upload_id"}:
+            reason = "Bucket is a requester pays bucket but no user project provided."
+            raise GoogleError(400, "required", reason)
 
     def list(self, request: Request) -> Response:
         """List the buckets, by name."""

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from infra.emulators.rest import invalid
 
-COMMON = {"alt", "fields", "prettyPrint", "projection", "project"}
+COMMON = {"alt", "fields", "prettyPrint", "projection", "project", "userProject"}
 PAGING = {"maxResults", "pageToken", "prefix"}
 _MOST = 1000  # entries a page, as in Cloud Storage
 

@@ -26,6 +26,7 @@ SETTABLE = {
 }
 _IDENTITY = {"name", "bucket", "crc32c", "md5Hash", "storageClass", "kind", "size"}
 _OPTIONS = {"uploadType", "upload_id", "name", "alt", "fields", "prettyPrint", "projection", "contentEncoding"}
+_OPTIONS |= {"userProject"}
 
 
 class Uploads:

@@ -1,0 +1,89 @@
+"""Values of the environment that nothing can work with, and what goes past a proxy."""
+
+from __future__ import annotations
+
+import certifi
+import httpx
+import pytest
+
+from infra.preflight import EnvironmentUnusable, problems, reach_loopback_directly, require_environment
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
+        ("SSL_CERT_FILE", "/dev/null", "no certificate"),
+        ("SSL_CERT_FILE", "/tmp", "a folder"),
+        ("SSL_CERT_DIR", "/nowhere", "no such folder"),
+        ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "No such file"),
+        ("CURL_CA_BUNDLE", "/dev/null", "no certificate"),
+        ("ALL_PROXY", "socks5://user:secret@127.0.0.1:1080", "a socks5 proxy"),
+        ("https_proxy", "socks5h://127.0.0.1:1080", "a socks5h proxy"),
+        ("HTTPS_PROXY", "http://user:secret@proxy.example:port", "not the address of a proxy"),
+        ("HTTP_PROXY", "http://", "no host"),
+        ("TMPDIR", "/nowhere", "no such folder"),
+        ("TZ", "Mars/Olympus", "no such time zone"),
+        ("HOME", "/dev/null/home", "set PREFECT_HOME"),
+    ],
+)
+def test_a_value_that_cannot_work_is_named(name, value, said):
+    [line] = problems({name: value})
+    assert line.startswith(name) and said in line and "secret" not in line
+    with pytest.raises(EnvironmentUnusable, match=name):
+        require_environment({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", certifi.where()),
+        ("SSL_CERT_FILE", ""),
+        ("SSL_CERT_DIR", "/nowhere:/tmp"),
+        ("REQUESTS_CA_BUNDLE", certifi.where()),
+        ("HTTPS_PROXY", "proxy.example:3128"),
+        ("HTTP_PROXY", "http://user:pass@[::1]:3128"),
+        ("TMPDIR", "/tmp"),
+        ("TZ", "Europe/Berlin"),
+        ("TZ", "CET-1CEST,M3.5.0,M10.5.0/3"),
+        ("TZ", ":/etc/localtime"),
+        ("HOME", "/tmp/not/made/yet"),
+    ],
+)
+def test_a_value_that_works_is_not(name, value):
+    assert problems({name: value}) == []
+
+
+def test_a_home_that_cannot_be_written_is_fine_where_prefect_has_another():
+    assert problems({"HOME": "/dev/null/home", "PREFECT_HOME": "/tmp"}) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("", ""),
+        ("example.com,.local, 10.0.0.0/8", "example.com,.local,10.0.0.0/8,"),
+        ("localhost", ""),
+        ("[::1]", "::1,"),
+        ("[fe80::1]:80,host:8080", "fe80::1,host,"),
+        ("fd07:b51a:cc66:f0::/64,fe80::/10", ""),
+        ("https://only.example", "https://only.example,"),
+    ],
+)
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_loopback_goes_past_a_proxy_and_httpx_reads_every_entry(monkeypatch, name, given, kept):
+    environment = {"HTTP_PROXY": "http://127.0.0.1:9", name: given}
+    reach_loopback_directly(environment)
+    assert environment["NO_PROXY"] == environment["no_proxy"]
+    hosts = environment["NO_PROXY"].split(",")
+    assert {"127.0.0.1", "localhost", "::1"} <= set(hosts)
+    assert set(kept.split(",")) - {""} <= set(hosts)
+    for variable in ("HTTP_PROXY", "NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, environment[variable])
+    httpx.Client().close()
+
+
+def test_without_a_proxy_the_environment_stays_as_it_is():
+    environment = {"NO_PROXY": "example.com", "HTTP_PROXY": ""}
+    reach_loopback_directly(environment)
+    assert environment == {"NO_PROXY": "example.com", "HTTP_PROXY": ""}
