@@ -64,9 +64,11 @@ def cleaned_text(text: str | bytes, service: Service = Service.YELLOW, rules: Se
         return cleaned(path, Month(service, 2021, 1), rules)
 
 
-def cleaned_table(table: pa.Table, service: Service = Service.YELLOW) -> Outcome:
-    """Read a table written as parquet, as a file of January 2021."""
+def cleaned_table(
+    table: pa.Table, service: Service = Service.YELLOW, rules: Sequence[Rule] = (), **options: object
+) -> Outcome:
+    """Read a table written as parquet (with pyarrow's options), as a file of January 2021."""
     with tempfile.TemporaryDirectory() as work:
         path = Path(work, "trips.parquet")
-        pq.write_table(table, path)
-        return cleaned(path, Month(service, 2021, 1))
+        pq.write_table(table, path, **options)
+        return cleaned(path, Month(service, 2021, 1), rules)

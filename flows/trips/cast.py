@@ -13,9 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.trips.contract import TIME, Column
+from flows.trips.plain import text_of
 
-# Texts that stand for no value in a number or a time.
+# Texts that stand for no value in a number, a time or a flag.
 NOTHING = pa.array(["", "nan", "nat", "null", "none", "na", "n/a", "<na>", "\\n"])
+# How Hive, PostgreSQL and MySQL export a null of any column.
+EXPORTED_NULL = "\\N"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
@@ -47,11 +50,10 @@ class Cast(NamedTuple):
 def cast(values: pa.Array, column: Column) -> Cast:
     """One column of a file as the contract's type.
 
-    `values` may be of any type that a file gives. An empty text, a NaN and the usual words for nothing are null in a
-    number or a time; text loses the white space around it, and an empty text is null. Times with a zone keep the wall
-    clock that they show. What cannot be read is null in `values` and true in `bad`.
+    `values` may be of any plain type (see `flows.trips.plain`). An empty text, a NaN and the usual words for nothing
+    are null in a number, a time or a flag; text loses the white space around it, and an empty text is null. Times with
+    a zone keep the wall clock that they show. What cannot be read is null in `values` and true in `bad`.
     """
-    values = plain(values)
     if pa.types.is_null(values.type):
         return Cast(pa.nulls(len(values), column.type), None)
     if pa.types.is_string(column.type):
@@ -61,30 +63,10 @@ def cast(values: pa.Array, column: Column) -> Cast:
     return _number(values, column)
 
 
-def plain(values: pa.Array) -> pa.Array:
-    """The same values without dictionary, view, large or binary encoding, nor a type of somebody's own."""
-    if isinstance(values, pa.ExtensionArray):
-        values = values.storage
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    text = values.type
-    if pa.types.is_large_string(text) or pa.types.is_string_view(text):
-        return values.cast(pa.string())
-    if pa.types.is_binary(text) or pa.types.is_large_binary(text) or pa.types.is_fixed_size_binary(text):
-        return _decoded(values)
-    return values
-
-
 def as_text(values: pa.Array) -> pa.StringArray:
-    """Any values as text, without the white space around them; nothing but white space is null."""
-    values = plain(values)
-    try:
-        text = values.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # a list, a struct, a map
-        text = pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
-    text = pc.utf8_trim_whitespace(text)
-    empty = pc.equal(text, "")
-    return pc.if_else(empty, None, text) if pc.any(empty).as_py() else text
+    """Plain values as text, without the white space around them; an empty one and EXPORTED_NULL are null."""
+    text = pc.utf8_trim_whitespace(text_of(values))
+    return _without(text, pc.or_(pc.equal(text, ""), pc.equal(text, EXPORTED_NULL)))
 
 
 def bad_values(was: pa.Array, now: pa.Array) -> pa.BooleanArray | None:
@@ -92,14 +74,6 @@ def bad_values(was: pa.Array, now: pa.Array) -> pa.BooleanArray | None:
     if was.null_count == now.null_count:
         return None
     return pc.and_(pc.is_valid(was), pc.is_null(now))
-
-
-def _decoded(values: pa.Array) -> pa.StringArray:
-    try:
-        return values.cast(pa.binary()).cast(pa.string())
-    except pa.ArrowInvalid:
-        # Marked as the CSV reader marks it, so that a text column finds it (see `_unreadable_text`).
-        return pa.array([None if b is None else b.decode("utf-8", "backslashreplace") for b in values.to_pylist()])
 
 
 # Text
@@ -114,11 +88,11 @@ def _text(values: pa.Array, column: Column) -> Cast:
 
 
 def _flags(text: pa.StringArray, column: Column) -> pa.StringArray:
-    """Words of a flag column as their values; a word that is none of them stays as it is."""
+    """Words of a flag column as their values; a word that is none of them, nor in NOTHING, stays as it is."""
     values = pa.array(sorted(set(column.words.values())))
     if pc.all(pc.is_in(text, values), min_count=0).as_py():
         return text
-    return pc.coalesce(_by_word(text, column), text)
+    return pc.coalesce(_by_word(text, column), _without_nothing(text))
 
 
 def _by_word(text: pa.StringArray, column: Column) -> pa.Array:
@@ -148,7 +122,9 @@ def _number(values: pa.Array, column: Column) -> Cast:
     kind = values.type
     if pa.types.is_string(kind):
         return _number_of_text(values, column)
-    if pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_decimal(kind):  # by way of text: Arrow's cast to double makes 0.30000000000000004 of 0.300000000
+        return _number_of_text(values.cast(pa.string()), column)
+    if pa.types.is_boolean(kind) and pa.types.is_integer(column.type):
         values = values.cast(pa.float64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return _nothing_readable(values, column)
@@ -258,8 +234,11 @@ def _time_of_text(text: pa.StringArray) -> Cast:
         return _possible(text, text.cast(TIME))
     except pa.ArrowInvalid:
         pass
-    trimmed = _without_nothing(text)
-    return _possible(trimmed, pa.array([_moment(value) for value in trimmed.to_pylist()], TIME))
+    trimmed = pc.replace_substring_regex(_without_nothing(text), " UTC$", "")  # as BigQuery writes times
+    try:
+        return _possible(trimmed, trimmed.cast(TIME))
+    except pa.ArrowInvalid:
+        return _possible(trimmed, pa.array([_moment(value) for value in trimmed.to_pylist()], TIME))
 
 
 def _moment(text: str | None) -> dt.datetime | None:
@@ -267,7 +246,7 @@ def _moment(text: str | None) -> dt.datetime | None:
     if text is None:
         return None
     try:
-        return dt.datetime.fromisoformat(text.removesuffix(" UTC")).replace(tzinfo=None)
+        return dt.datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:
         return next((moment for way in DATE_FORMATS if (moment := _by_format(text, way))), None)
 

@@ -169,7 +169,7 @@ class Cleaning:
         """Put aside the rows that have a reason, as the file has them."""
         where = pc.is_valid(reasons)
         rows, why = raw.columns.filter(where), reasons.filter(where)
-        names = [self._column_name(at) for at in range(rows.num_columns)]
+        names = [self._layout.label(at) for at in range(rows.num_columns)]
         self._put_aside(pa.array(raw.numbers).filter(where), why, rows_as_json(rows.columns, names, len(rows)))
 
     def _reject_broken(self, broken: list[Broken]) -> None:
@@ -183,9 +183,3 @@ class Cleaning:
         self.counts.reasons.update({item["values"]: item["counts"] for item in reasons.value_counts().to_pylist()})
         self.counts.rows_rejected += len(numbers)
         self.counts.rows_read += len(numbers)
-
-    def _column_name(self, at: int) -> str:
-        """A column of the file as the JSON of a rejected row names it: each name once."""
-        header = self._layout.header
-        name = header[at] if at < len(header) else ""
-        return name if name and header.count(name) == 1 else f"{name or 'column'}_{at + 1}"

@@ -13,6 +13,7 @@ from flows.trips.cast import as_text, cast
 from flows.trips.contract import CONTRACT, EXTRA_COLUMNS, SOURCE_MONTH, Column, schema
 from flows.trips.layouts import Layout
 from flows.trips.month import Month
+from flows.trips.plain import TEXT_MAP, text_of
 
 
 class Conformed(NamedTuple):
@@ -31,13 +32,14 @@ class Conform:
         subject: the URL or path that errors name.
 
     Attributes:
-        extra_columns: names of the columns that were kept in `extra_columns`, as they were met.
+        extra_columns: names of the columns that are kept in `extra_columns`: those that the contract does not know and,
+            as they are met, those without a name and those that contradict another.
     """
 
     def __init__(self, layout: Layout, month: Month, subject: str) -> None:
         self._layout, self._month, self._subject = layout, month, subject
         self._schema = schema(layout.service)
-        self.extra_columns: list[str] = list(layout.extra.values())
+        self.extra_columns: list[str] = [name for at, name in layout.extra.items() if layout.header[at].strip()]
 
     def __call__(self, raw: pa.RecordBatch) -> Conformed:
         """One batch, `raw` with the file's columns by position.
@@ -55,8 +57,10 @@ class Conform:
                 reasons = add_reason(reasons, bad, f"unreadable:{column.name}")
             if column.required and values.null_count:
                 reasons = add_reason(reasons, pc.is_null(values), f"missing:{column.name}")
-        extra += [(name, as_text(raw.column(at))) for at, name in self._layout.extra.items()]
-        extra += self._beyond_header(raw)
+        for at, name in self._layout.extra.items():
+            text = as_text(raw.column(at))
+            if text.null_count < rows:
+                extra.append((self._note(name), text))
         arrays.append(self._own_extra(raw) if self._layout.own else _as_map(extra, rows))
         arrays.append(pa.repeat(pa.scalar(self._month.first), rows))
         self._check_month(raw)
@@ -73,19 +77,10 @@ class Conform:
             differs = pc.fill_null(pc.not_equal(values, other.values), False)
             if pc.any(differs).as_py():
                 text = as_text(raw.column(at))
-                second.append((self._note(self._layout.header[at]), pc.if_else(differs, text, None)))
+                second.append((self._note(self._layout.label(at)), pc.if_else(differs, text, None)))
             values = pc.coalesce(values, other.values)
             bad = other.bad if bad is None else pc.or_(bad, other.bad) if other.bad is not None else bad
         return values, bad, second
-
-    def _beyond_header(self, raw: pa.RecordBatch) -> list[tuple[str, pa.StringArray]]:
-        """Fields that rows have beyond the header's: kept under their position where they are not empty."""
-        beyond = []
-        for at in range(len(self._layout.header), raw.num_columns):
-            text = as_text(raw.column(at))
-            if text.null_count < len(text):
-                beyond.append((self._note(f"column_{at + 1}"), text))
-        return beyond
 
     def _note(self, name: str) -> str:
         if name not in self.extra_columns:
@@ -102,9 +97,10 @@ class Conform:
     def _check_month(self, raw: pa.RecordBatch) -> None:
         if not self._layout.own:
             return
-        months = pc.unique(self._own(raw, SOURCE_MONTH)).to_pylist()
-        if months not in ([], [self._month.first]):
-            raise Refused(self._subject, f"holds rows of {', '.join(map(str, months))}, not of {self._month.label}")
+        months = pc.unique(self._own(raw, SOURCE_MONTH))
+        if not pc.all(pc.equal(months, self._month.first), skip_nulls=False, min_count=0).as_py():
+            found = ", ".join(map(str, text_of(months).to_pylist()))
+            raise Refused(self._subject, f"holds rows of {found}, not of {self._month.label}")
 
     def _own(self, raw: pa.RecordBatch, name: str) -> pa.Array:
         """A column that only files of this project have, in its type."""
@@ -124,15 +120,13 @@ def add_reason(reasons: pa.StringArray | None, where: pa.BooleanArray, reason: s
 
 def _as_map(extra: list[tuple[str, pa.StringArray]], rows: int) -> pa.MapArray:
     """Text columns as one map column of name -> text, without the nulls; a row with nothing is null."""
-    kind = pa.map_(pa.string(), pa.string())
-    filled = [(name, text) for name, text in extra if text.null_count < rows]
-    if not filled:
-        return pa.nulls(rows, kind)
-    valid = np.stack([pc.is_valid(text).to_numpy(zero_copy_only=False) for _, text in filled], axis=1)
+    if not extra:
+        return pa.nulls(rows, TEXT_MAP)
+    valid = np.stack([pc.is_valid(text).to_numpy(zero_copy_only=False) for _, text in extra], axis=1)
     row, column = np.nonzero(valid)
-    names = pa.array([name for name, _ in filled], pa.string())
+    names = pa.array([name for name, _ in extra], pa.string())
     # One long array of all columns, one after the other, from which each row takes what it has.
-    texts = pa.concat_arrays([text for _, text in filled]).take(pa.array(column * rows + row))
+    texts = pa.concat_arrays([text for _, text in extra]).take(pa.array(column * rows + row))
     offsets = np.concatenate([[0], np.cumsum(valid.sum(axis=1))]).astype(np.int32)
     empty = pa.array(~valid.any(axis=1))
     return pa.MapArray.from_arrays(pa.array(offsets), names.take(pa.array(column)), texts, mask=empty)

@@ -3,6 +3,16 @@
 Names are harmonised over services and eras; meanings, units and codes are those of TLC's data dictionaries
 (https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page: "Yellow Trips", "Green Trips", "FHV Trips" and
 "High Volume FHV Trips Data Dictionary"), the names of other eras are those in the headers of the published files.
+
+Copies of the same records that others publish are read as well. What they call a column otherwise:
+- BigQuery's `bigquery-public-data.new_york_taxi_trips` (and the older `new_york`): `imp_surcharge`, `rate_code`, zones
+  and codes as text ("1.0"), times in UTC that show New York's wall clock; also NYC Open Data's "2014 Yellow Taxi Trip
+  Data" (https://data.cityofnewyork.us/d/gkne-dk5s).
+- Azure Open Datasets (https://learn.microsoft.com/azure/open-datasets/dataset-taxi-for-hire-vehicle, and -yellow,
+  -green): `dispatchBaseNum`; the other names are TLC's in camel case.
+- ClickHouse (https://clickhouse.com/docs/get-started/sample-datasets/nyc-taxi): `pickup_date` and `dropoff_date`, days
+  only, beside `pickup_datetime` and `dropoff_datetime`.
+Their other columns (`data_file_year`, `puMonth`, `trip_id`) are kept in `extra_columns`.
 """
 
 from __future__ import annotations
@@ -29,9 +39,11 @@ class Column:
     Attributes:
         name: its name in every store.
         type: int32, float64 (dollars, miles or degrees), string, or timestamp[us] without zone (New York wall clock).
-        synonyms: what TLC called it in other eras or services, besides `name` itself; case and punctuation aside.
+        synonyms: what TLC called it in other eras or services, and others in their copies, besides `name` itself; case
+            and punctuation aside. Where a file has several of them, the earlier one counts, and `name` before all.
         required: a file without it is refused, a row without a value is rejected.
-        words: texts that stand for a value of the column (lower case -> value), as in the files of 2009 to 2014.
+        words: texts that stand for a value of the column (lower case -> value): those of the files of 2009 to 2014, and
+            the labels that the data dictionaries give to codes.
     """
 
     name: str
@@ -49,10 +61,30 @@ class Column:
 # Codes 1 and 2 are the dictionary's names for the companies whose initials the files of 2009 to 2014 carry: Creative
 # Mobile Technologies and VeriFone Transportation Systems. Digital Dispatch Systems left before there were codes: the
 # dictionary has none for it, and 3, which TLC never gave out, is ours.
-VENDORS = {"cmt": 1, "vts": 2, "dds": 3}
+# Curb Mobility is VeriFone's later name.
+VENDORS = {
+    **dict.fromkeys(("cmt", "creative mobile technologies, llc"), 1),
+    **dict.fromkeys(("vts", "verifone inc.", "curb mobility, llc"), 2),
+    "dds": 3,
+    "myle technologies inc": 6,
+    "helix": 7,
+}
+
+RATES = {
+    "standard rate": 1,
+    "jfk": 2,
+    "newark": 3,
+    "nassau or westchester": 4,
+    "negotiated fare": 5,
+    "group ride": 6,
+    "null/unknown": 99,
+}
+
+TRIP_TYPES = {"street-hail": 1, "dispatch": 2}
 
 # The dictionary's codes: 0 flex fare, 1 credit card, 2 cash, 3 no charge, 4 dispute, 5 unknown, 6 voided trip.
 PAYMENTS = {
+    "flex fare trip": 0,
     **dict.fromkeys(("credit", "credit card", "cre", "crd"), 1),
     **dict.fromkeys(("cash", "cas", "csh"), 2),
     **dict.fromkeys(("no charge", "no", "noc"), 3),
@@ -87,7 +119,7 @@ def _taxi_trip() -> tuple[Column, ...]:
         DROPOFF,
         Column("passenger_count", INT),
         Column("trip_distance", FLOAT),
-        Column("rate_code_id", INT, ("rate_code",)),
+        Column("rate_code_id", INT, ("rate_code",), words=RATES),
         Column("store_and_fwd_flag", TEXT, ("store_and_forward", "store_and_forward_flag"), words=FLAGS),
         PICKUP_ZONE,
         DROPOFF_ZONE,
@@ -107,7 +139,7 @@ def _taxi_fare() -> tuple[Column, ...]:
         Column("mta_tax", FLOAT),
         Column("tip_amount", FLOAT, ("tip_amt",)),
         Column("tolls_amount", FLOAT, ("tolls_amt",)),
-        Column("improvement_surcharge", FLOAT),
+        Column("improvement_surcharge", FLOAT, ("imp_surcharge",)),
         Column("total_amount", FLOAT, ("total_amt",)),
         Column("congestion_surcharge", FLOAT),
     )
@@ -125,13 +157,13 @@ GREEN = (
     *_taxi_trip(),
     *_taxi_fare(),
     Column("ehail_fee", FLOAT),
-    Column("trip_type", INT),
+    Column("trip_type", INT, words=TRIP_TYPES),
     Column("cbd_congestion_fee", FLOAT),
     Column("request_source", TEXT),
 )
 
 FHV = (
-    Column("dispatching_base_num", TEXT, ("dispatching_base_number",)),
+    Column("dispatching_base_num", TEXT, ("dispatching_base_number", "dispatch_base_num")),
     PICKUP,
     DROPOFF,
     PICKUP_ZONE,

@@ -18,12 +18,12 @@ class Lines(NamedTuple):
     """Lines read one by one.
 
     Attributes:
-        rows: (0-based ordinal, fields) of every row.
+        rows: (0-based ordinal, fields, the line or lines) of every row.
         broken: (0-based ordinal, the line) of every line whose quotes make no row.
         left: how many lines at the end may be the start of a row, and have to wait for more.
     """
 
-    rows: list[tuple[int, list[str]]]
+    rows: list[tuple[int, list[str], str]]
     broken: list[tuple[int, str]]
     left: int
 
@@ -50,7 +50,7 @@ def read_lines(lines: list[str], width: int, *, last: bool) -> Lines:
         if fields is None:
             read.broken.append((read.count, lines[at]))
         else:
-            read.rows.append((read.count, fields))
+            read.rows.append((read.count, fields, "\n".join(lines[at : at + used])))
         at += used
     return read
 

@@ -87,7 +87,8 @@ class Layout:
         service: whose contract.
         name: the known layout, `taxiway` for the contract's own, or the nearest known one with what differs.
         header: the file's column names, as they are.
-        sources: contract column -> positions in the file; of several, the first that has a value counts.
+        sources: contract column -> positions in the file, in the order of the column's names; of several, the first
+            that has a value counts.
         extra: positions of columns that the contract does not know -> the name they are kept under.
         missing: contract columns that the file does not have: null in every row.
     """
@@ -103,6 +104,11 @@ class Layout:
     def own(self) -> bool:
         """Whether the file is one that this project wrote, in the contract's own layout."""
         return self.name == OWN
+
+    def label(self, at: int) -> str:
+        """What a column of the file is called where each name may stand once."""
+        name = self.header[at]
+        return name if name and self.header.count(name) == 1 else f"{name or 'column'}_{at + 1}"
 
 
 def read_layout(header: Sequence[str], service: Service | None, subject: str) -> Layout:
@@ -157,6 +163,10 @@ def _match(names: tuple[str, ...], service: Service) -> Layout:
             sources[column.name] = (*sources.get(column.name, ()), position)
         else:
             extra[position] = name.strip() or f"column_{position + 1}"
+    for column in CONTRACT[service]:
+        rank = [meaning(name) for name in (column.name, *column.synonyms)]
+        if len(sources.get(column.name, ())) > 1:
+            sources[column.name] = tuple(sorted(sources[column.name], key=lambda at: rank.index(meaning(names[at]))))
     return Layout(
         service,
         OWN if own else _name(names, service),

@@ -21,8 +21,7 @@ class RawBatch(NamedTuple):
     """Rows as the file has them.
 
     Attributes:
-        columns: the file's columns by position, in whatever types it gives; as many as the header has, or more, where
-            rows have more fields than the header.
+        columns: the file's columns by position, as many as the header has, in plain types (see `flows.trips.plain`).
         numbers: the 1-based row number in the file of each row (int64), ascending.
         broken: the lines between them that are no rows.
     """

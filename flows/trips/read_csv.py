@@ -3,6 +3,9 @@
 A block that pyarrow reads to as many rows as it has lines is taken as read: the fast path. Rows with another number of
 fields than the header are read again, by their number of fields. A block where quotes or stray carriage returns make
 rows and lines differ is read line by line.
+
+Fields that a row has beyond the header's may be empty, as in TLC's files of 2013 to 2016. Where one is not, nobody can
+say which field of the row is one too many: the row is broken, with the reason `long_row`.
 """
 
 from __future__ import annotations
@@ -10,12 +13,14 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, reduce
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from flows.errors import Refused
@@ -44,6 +49,8 @@ class CsvFile:
         self._subject = subject
         self._blocks = text_blocks(path, kind, subject)
         self.header, self._rest = self._read_header()
+        # Names at the end may be empty: rows need not have those fields.
+        self._least = max((at + 1 for at, name in enumerate(self.header) if name), default=0)
         self._row = 0
         # How many fields most rows have, which may be more than the header has: learnt as the file is read.
         self._width = len(self.header)
@@ -57,13 +64,11 @@ class CsvFile:
                 names = next(csv.reader([head.decode().rstrip("\r")], strict=True))
             except csv.Error as error:
                 raise Refused(self._subject, f"has no readable header: {error}") from None
-            while names and not names[-1].strip():  # commas at the end name no columns
-                names.pop()
             return tuple(name.strip() for name in names), rest
         raise Refused(self._subject, "is empty: it has no header")
 
     def batches(self) -> Iterator[RawBatch]:
-        """Every line that is not blank, as text columns (an empty field is null) or broken.
+        """Every line that is not blank, as the header's columns in text (an empty field is null) or broken.
 
         Raises:
             Refused: the file turns out damaged or to hold merge-conflict markers.
@@ -80,7 +85,7 @@ class CsvFile:
         parsed = _parse(block, self._width)
         if parsed is None or _ambiguous(block, parsed):
             yield from self._read_line_by_line(_lines(block), last=last)
-        elif parsed.odd:
+        elif parsed.odd or self._surplus(parsed.batch) is not None:
             yield from self._read_by_width(_lines(block), parsed)
         else:
             yield from self._rows([_Group(parsed.batch, range(len(parsed.batch)))], [])
@@ -97,36 +102,52 @@ class CsvFile:
             else:
                 broken += [self._misfit(ordinal, width, lines[ordinal].decode()) for ordinal in ordinals]
         self._width = max(groups, key=lambda group: len(group.batch)).batch.num_columns or self._width
+        for at, group in enumerate(groups):
+            surplus = self._surplus(group.batch)
+            if surplus is not None:
+                groups[at], long = _split(group, surplus)
+                broken += [Broken(ordinal, "long_row", lines[ordinal].decode()) for ordinal in long]
         yield from self._rows(groups, broken)
+
+    def _surplus(self, batch: pa.RecordBatch) -> pa.BooleanArray | None:
+        """Which rows have a field beyond the header's that is not empty; None where no row has."""
+        beyond = [column for column in batch.columns[len(self.header) :] if column.null_count < len(column)]
+        filled = [pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False) for column in beyond]
+        surplus = reduce(pc.or_, filled) if filled else None
+        return surplus if surplus is not None and pc.any(surplus).as_py() else None
 
     def _read_line_by_line(self, lines: list[bytes], *, last: bool) -> Iterator[RawBatch]:
         text = [line.decode() for line in lines]
-        read = read_lines(text, len(self.header), last=last)
+        read = read_lines(text, self._least, last=last)
         if read.left:
             self._rest = "\n".join([*text[-read.left :], ""]).encode()
-        groups, broken = [], [self._misfit(ordinal, line.count(",") + 1, line) for ordinal, line in read.broken]
-        for width in sorted({len(fields) for _, fields in read.rows}):
-            rows = [(ordinal, fields) for ordinal, fields in read.rows if len(fields) == width]
-            if self._fits(width):
-                groups.append(_Group(_as_batch([fields for _, fields in rows]), [ordinal for ordinal, _ in rows]))
+        broken = [self._misfit(ordinal, line.count(",") + 1, line) for ordinal, line in read.broken]
+        whole, ordinals, width = [], [], len(self.header)
+        missing = [""] * width
+        for ordinal, fields, line in read.rows:
+            if not self._fits(len(fields)):
+                broken.append(self._misfit(ordinal, len(fields), line))
+            elif "".join(fields[width:]).strip():
+                broken.append(Broken(ordinal, "long_row", line))
             else:
-                broken += [self._misfit(ordinal, width, ",".join(fields)) for ordinal, fields in rows]
-        yield from self._rows(groups, broken)
+                whole.append([*fields, *missing][:width])
+                ordinals.append(ordinal)
+        yield from self._rows([_Group(_as_batch(whole), ordinals)], broken)
 
     def _rows(self, groups: list[_Group], broken: list[Broken]) -> Iterator[RawBatch]:
         """Groups of rows and broken lines, by 0-based ordinals in a block, as one batch with numbers in the file."""
-        batch, ordinals = _in_order([group for group in groups if len(group.batch)])
+        batch, ordinals = _in_order([group for group in groups if len(group.batch)], len(self.header))
         before = self._row + 1
         self._row += len(batch) + len(broken)
         yield RawBatch(batch, ordinals + before, [line._replace(number=line.number + before) for line in broken])
 
     def _fits(self, width: int) -> bool:
-        return len(self.header) <= width <= len(self.header) + MOST_EXTRA_FIELDS
+        return self._least <= width <= len(self.header) + MOST_EXTRA_FIELDS
 
     def _misfit(self, ordinal: int, width: int, line: str) -> Broken:
         if CONFLICT.match(line.encode()):
             raise Refused(self._subject, f"{CONFLICT_REASON}, after row {self._row:,}")
-        if width < len(self.header):
+        if width < self._least:
             return Broken(ordinal, "short_row", line)
         return Broken(ordinal, "stray_quote" if self._fits(width) else "long_row", line)
 
@@ -174,22 +195,28 @@ def _columns(width: int) -> tuple[list[str], pacsv.ConvertOptions]:
     )
 
 
-def _in_order(groups: list[_Group]) -> tuple[pa.RecordBatch, np.ndarray]:
-    """The rows of all groups, in order, with nulls where a row has fewer fields than another; and their ordinals."""
+def _split(group: _Group, where: pa.BooleanArray) -> tuple[_Group, list[int]]:
+    """The rows of a group where a mask is false, and the ordinals of the others."""
+    mask = where.to_pylist()
+    kept = [ordinal for ordinal, out in zip(group.ordinals, mask, strict=True) if not out]
+    return _Group(group.batch.filter(pc.invert(where)), kept), list(compress(group.ordinals, mask))
+
+
+def _in_order(groups: list[_Group], width: int) -> tuple[pa.RecordBatch, np.ndarray]:
+    """The first `width` fields of the rows of all groups, null where a row ends before, in order; their ordinals."""
     if not groups:
         return _as_batch([]), np.array([], np.int64)
+    batches = [_resized(group.batch, width) for group in groups]
     ordinals = np.concatenate([np.asarray(group.ordinals, np.int64) for group in groups])
     if len(groups) == 1:
-        return groups[0].batch, ordinals
-    widest = max(group.batch.num_columns for group in groups)
+        return batches[0], ordinals
     order = np.argsort(ordinals)
-    rows = pa.concat_batches([_widened(group.batch, widest) for group in groups])
-    return rows.take(pa.array(order)), ordinals[order]
+    return pa.concat_batches(batches).take(pa.array(order)), ordinals[order]
 
 
-def _widened(batch: pa.RecordBatch, width: int) -> pa.RecordBatch:
-    columns = [*batch.columns, *(pa.nulls(len(batch), pa.string()) for _ in range(batch.num_columns, width))]
-    return pa.RecordBatch.from_arrays(columns, names=[str(position) for position in range(width)])
+def _resized(batch: pa.RecordBatch, width: int) -> pa.RecordBatch:
+    missing = [pa.nulls(len(batch), pa.string())] * (width - batch.num_columns)
+    return pa.RecordBatch.from_arrays([*batch.columns[:width], *missing], names=_columns(width)[0])
 
 
 def _ambiguous(block: bytes, parsed: _Parsed) -> bool:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.errors import Refused
+from flows.trips.plain import plain
 from flows.trips.raw import RawBatch
 
 BATCH_ROWS = 1 << 15
@@ -30,13 +31,14 @@ class ParquetFile:
         self._subject = subject
         try:
             # Pages are read as they are needed, through a small buffer: a row group of TLC's is a whole month.
-            self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+            # INT96 times would be read as nanoseconds, which wrap outside the years 1677 to 2262.
+            self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, coerce_int96_timestamp_unit="us")
             self.header = tuple(self._file.schema_arrow.names)
         except DAMAGE as error:
             raise self._damaged(error) from None
 
     def batches(self) -> Iterator[RawBatch]:
-        """Every row, with the file's own types.
+        """Every row, in plain types.
 
         Raises:
             Refused: a page is damaged, or the file holds fewer or more rows than its footer says.
@@ -46,7 +48,8 @@ class ParquetFile:
             for batch in self._batches():
                 numbers = np.arange(row + 1, row + len(batch) + 1, dtype=np.int64)
                 row += len(batch)
-                yield RawBatch(batch, numbers, [])
+                columns = [plain(column) for column in batch.columns]
+                yield RawBatch(pa.RecordBatch.from_arrays(columns, names=batch.schema.names), numbers, [])
             if row != file.metadata.num_rows:
                 raise Refused(self._subject, f"says it holds {file.metadata.num_rows:,} rows and holds {row:,}")
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.trips.month import Month
+from flows.trips.plain import text_of
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -74,7 +75,9 @@ class RejectedRows:
 
 
 def rows_as_json(columns: Sequence[pa.Array], names: Sequence[str], count: int) -> pa.StringArray:
-    """Each row as a JSON object of name -> value as the file has it: numbers bare, all else as text, null as null."""
+    """Each row as a JSON object of name -> value as the file has it, of plain columns: numbers bare, all else as
+    text, null as null.
+    """
     pairs = [_pair(json.dumps(name) + ":", values) for name, values in zip(names, columns, strict=True)]
     if not pairs:
         return pa.repeat("{}", count)
@@ -88,7 +91,7 @@ def line_as_json(line: str) -> str:
 
 def _pair(name: str, values: pa.Array) -> pa.StringArray:
     """`name` and each value."""
-    text = _text(values)
+    text = text_of(values)
     if pa.types.is_integer(values.type):
         pairs = pc.binary_join_element_wise(name, text, "")
     elif pa.types.is_floating(values.type):
@@ -100,14 +103,3 @@ def _pair(name: str, values: pa.Array) -> pa.StringArray:
     else:
         pairs = pc.binary_join_element_wise(name + '"', text, '"', "")
     return pc.fill_null(pairs, name + "null")
-
-
-def _text(values: pa.Array) -> pa.StringArray:
-    if isinstance(values, pa.ExtensionArray):
-        values = values.storage
-    if pa.types.is_timestamp(values.type) and values.type.tz:  # in UTC: the zone may be one that nobody knows
-        return pc.binary_join_element_wise(_text(values.cast(pa.timestamp(values.type.unit))), "Z", "")
-    try:
-        return values.cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are not UTF-8, a list, a struct
-        return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -75,16 +76,23 @@ def _of_value(value: object, seen: set[int]) -> object:
 def _nodes(function: FunctionType) -> list[ast.FunctionDef | ast.Lambda]:
     """The function's syntax trees: one, or all lambdas that begin on the same line."""
     source = inspect.getsourcefile(function)
-    if source is None or not Path(source).is_file():
-        raise TypeError(f"{function.__qualname__} has no source file: its code cannot be read")
     kind = ast.Lambda if function.__name__ == "<lambda>" else ast.FunctionDef
-    line = function.__code__.co_firstlineno
-    return [node for node in ast.walk(_tree(Path(source))) if isinstance(node, kind) and _first_line(node) == line]
+    readable = source is not None and Path(source).is_file()
+    found = _functions(Path(source)).get((kind, function.__code__.co_firstlineno)) if readable else None
+    if not found:
+        raise TypeError(f"{function.__qualname__} has no source file, or it has changed: its code cannot be read")
+    return found
 
 
-def _first_line(node: ast.FunctionDef | ast.Lambda) -> int:
-    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
-    return min(part.lineno for part in (node, *decorators))
+@cache
+def _functions(path: Path) -> Mapping[tuple[type, int], list[ast.FunctionDef | ast.Lambda]]:
+    """The functions of a module by kind and first line: that of the first decorator, if there is one."""
+    found = defaultdict(list)
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+            found[type(node), min(part.lineno for part in (node, *decorators))].append(node)
+    return found
 
 
 @cache

@@ -26,6 +26,7 @@ READING = (
     "csv_lines",
     "duplicates",
     "layouts",
+    "plain",
     "quality",
     "raw",
     "read_csv",
@@ -63,9 +64,8 @@ def version_of(columns: Sequence[Column], rules: Iterable[Rule], checks: Iterabl
 
 
 def _column(column: Column) -> list[object]:
-    # Neither synonyms nor words have an order.
-    words = sorted(column.words.items())
-    return [column.name, str(column.type), sorted(column.synonyms), column.required, words]
+    words = sorted(column.words.items())  # they have no order
+    return [column.name, str(column.type), column.synonyms, column.required, words]
 
 
 def _rule(rule: Rule) -> list[object]:

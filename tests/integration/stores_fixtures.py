@@ -63,6 +63,7 @@ class Pass:
     schema: pa.Schema = None
     counts: Counts = field(default_factory=Counts)
     checks: list[CheckResult] = field(default_factory=list)
+    contract_version: str = "1"
 
     def __post_init__(self) -> None:
         self.schema = self.schema or schema(self.month.service)

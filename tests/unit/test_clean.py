@@ -19,6 +19,7 @@ from flows.trips.clean import REJECTED_SCHEMA, Cleaning
 from flows.trips.contract import schema
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
+from flows.trips.plain import plain
 from flows.trips.rejected import RejectedRows, rows_as_json
 from flows.trips.rules import RULES_OF
 from tests.reading import cleaned
@@ -117,7 +118,7 @@ def test_any_row_is_json():
         "none": pa.nulls(3),
         "when": pa.array([0, None, 2**62]).cast(pa.timestamp("us")),
     }
-    rows = [json.loads(row) for row in rows_as_json(list(columns.values()), list(columns), 3).to_pylist()]
+    rows = [json.loads(row) for row in rows_as_json(list(map(plain, columns.values())), list(columns), 3).to_pylist()]
     assert [set(row) for row in rows] == [set(columns)] * 3
     assert [row["n"] for row in rows] == [1, None, -3]
     assert [row["x"] for row in rows] == [1.5, "nan", "-inf"]
@@ -126,11 +127,23 @@ def test_any_row_is_json():
     assert rows_as_json([], [], 2).to_pylist() == ["{}", "{}"]
 
 
+def test_a_month_of_dates_in_another_order_is_blocked_whatever_its_size(tmp_path):
+    """Day before month: the first twelve days could be read as months, but the other days cannot."""
+    path = tmp_path / "trips.csv"
+    days = [f"{day:02}/01/2021 10:00:00" for day in range(1, 32)]
+    path.write_text("\n".join(["lpep_pickup_datetime", *days]))
+    cleaning = Cleaning(path, GREEN, [], tmp_path / "rejected.parquet")
+    cleaning.reader().read_all()
+    (check,) = [check for check in cleaning.checks if check.name == "rows_rejected"]
+    assert (check.action, check.passed) == ("block", False)
+
+
 PEAK = """
 import resource, sys
 from pathlib import Path
 from flows.trips.clean import Cleaning
 from flows.trips.month import Month, Service
+from flows.trips.plain import plain
 from flows.trips.rules import RULES_OF
 cleaning = Cleaning(Path(sys.argv[1]), Month(Service.GREEN, 2021, 1), RULES_OF["postgres"], Path(sys.argv[1] + ".out"))
 print(sum(map(len, cleaning.reader())), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

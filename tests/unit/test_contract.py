@@ -82,8 +82,8 @@ def test_an_unknown_column_is_extra_and_a_missing_one_missing():
     assert layout.name == "green-2019 (+2 -1 columns)"
 
 
-def test_two_columns_of_one_meaning_are_both_read():
-    assert layout_of(LAYOUTS["fhv-2018"]).sources["dispatching_base_num"] == (5, 6)
+def test_two_columns_of_one_meaning_are_both_read_the_contracts_own_name_first():
+    assert layout_of(LAYOUTS["fhv-2018"]).sources["dispatching_base_num"] == (6, 5)
 
 
 @pytest.mark.parametrize(

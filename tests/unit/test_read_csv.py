@@ -105,14 +105,36 @@ def test_a_header_in_the_middle_is_a_rejected_row():
     assert why(cleaned_text(csv(ROW, HEADER, ROW))) == [(2, "unreadable:vendor_id")]
 
 
-def test_fields_beyond_the_header_are_kept_where_they_are_not_empty():
-    outcome = cleaned_text(csv(ROW, ROW + ",,oops", ROW + ",,"))
-    assert sorted(map(str, (row["extra_columns"] for row in outcome.rows))) == [
-        "None",
-        "None",
-        "[('column_7', 'oops')]",
-    ]
-    assert outcome.counts.extra_columns == ["column_7"]
+FULL = "1,2021-01-01 10:00:00,2021-01-01 10:10:00,1,2.5,1,N,142,239,1,10,0.5,0.5,2,0,0.3,13.3"
+OF_2010 = "CMT,2010-03-04 10:00:00,2010-03-04 10:10:00,1,2.5,-73.97,40.76,1,,-73.98,40.75,Cas,8.1,0,0.5,0,0,8.6"
+
+
+@pytest.mark.parametrize(
+    ("layout", "row", "long"),
+    [
+        ("yellow-2016-07", FULL, FULL.replace(",1,10,", ",1,,10,")),  # every value is still readable, one place on
+        ("yellow-2016-07", FULL, FULL.replace("2.5", "2,5")),
+        ("yellow-2016-07", FULL, FULL.replace("N,", "N,,,")),
+        ("yellow-2016-07", FULL, FULL + ",,x"),
+        ("yellow-2016-07", FULL, FULL.replace("N", '"N","a"')),
+        ("yellow-2010", OF_2010, OF_2010.replace("Cas,", "Cas,,")),
+        ("yellow-2010", OF_2010, OF_2010.replace("Cas,", "2,").replace(",1,,-", ",1,,,-")),
+        ("yellow-2010", OF_2010, "," + OF_2010),
+    ],
+)
+@pytest.mark.parametrize("others", ["", ",", ",,,"], ids=["", "one comma at the end", "three commas at the end"])
+def test_a_row_with_a_field_too_many_is_never_guessed_at(layout, row, long, others):
+    outcome = cleaned_text(csv(row + others, row, long, row + others, header=LAYOUTS[layout]))
+    assert why(outcome) == [(3, "long_row")]
+    assert outcome.rejected[0]["row"] == {"line": long}
+    assert len(outcome.rows) == 3 and outcome.rows[0] == outcome.rows[1] == outcome.rows[2]
+    assert outcome.counts.extra_columns == []
+
+
+def test_a_file_whose_rows_all_have_a_field_too_many():
+    """As R writes row names: a header of one name fewer than fields."""
+    outcome = cleaned_text(csv(*[f"{number},{FULL}" for number in range(5000)], header=LAYOUTS["yellow-2016-07"]))
+    assert outcome.counts.reasons == {"long_row": 5000}
 
 
 def test_unknown_columns_are_kept_as_text():
@@ -121,12 +143,41 @@ def test_unknown_columns_are_kept_as_text():
     assert outcome.counts.extra_columns == ["tax", "mood"]
 
 
+def test_columns_without_a_name_at_the_end_are_kept_where_they_hold_something():
+    outcome = cleaned_text(
+        csv(ROW, ROW + ",,", ROW + ",a,", ROW + ",,b", ROW + ",,,", ROW + ",,,c", header=HEADER + ",,")
+    )
+    assert [row["extra_columns"] for row in outcome.rows] == [
+        None, None, [("column_6", "a")], [("column_7", "b")], None,
+    ]  # fmt: skip
+    assert outcome.counts.extra_columns == ["column_6", "column_7"]
+    assert why(outcome) == [(6, "long_row")]
+
+
+def test_columns_of_one_name_are_all_kept():
+    outcome = cleaned_text(csv(ROW + ",9.5,8,7", header=HEADER + ",total_amount,total_amount,total_amount"))
+    assert outcome.rows[0]["total_amount"] == 9.5
+    assert outcome.rows[0]["extra_columns"] == [("total_amount_7", "8"), ("total_amount_8", "7")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_text_in_another_unicode_encoding_is_refused(encoding):
+    with pytest.raises(Refused, match=r"is UTF-16 text|is binary, neither CSV nor parquet"):
+        cleaned_text(csv(ROW).encode(encoding))
+
+
+@pytest.mark.parametrize("separator", ["\t", "|", ";"])
+def test_another_separator_is_refused(separator):
+    with pytest.raises(Refused, match="has no pickup_datetime column"):
+        cleaned_text(csv(ROW).replace(",", separator))
+
+
 def test_a_second_column_of_one_meaning_fills_gaps_and_its_contradictions_are_kept():
     rows = ["B1,B1,2021-01-01", "B1,,2021-01-01", ",B2,2021-01-01", "B1,B2,2021-01-01"]
     header = "Dispatching_base_number,Dispatching_base_num,Pickup_date"
     outcome = cleaned_text(csv(*rows, header=header), Service.FHV)
-    assert [row["dispatching_base_num"] for row in outcome.rows] == ["B1", "B1", "B2", "B1"]
-    assert [row["extra_columns"] for row in outcome.rows] == [None, None, None, [("Dispatching_base_num", "B2")]]
+    assert [row["dispatching_base_num"] for row in outcome.rows] == ["B1", "B1", "B2", "B2"]
+    assert [row["extra_columns"] for row in outcome.rows] == [None, None, None, [("Dispatching_base_number", "B1")]]
 
 
 def test_quotes():
