@@ -86,7 +86,7 @@ destroy: setup ## Remove the containers' stack and, after asking, its data
 
 .PHONY: blocks
 blocks: setup ## Save the blocks that are code
-	@$(RUN) infra.blocks
+	@$(RUN) deployments blocks $(ARGS)
 
 .PHONY: google
 google: setup ## Make the bucket and the dataset where they are missing

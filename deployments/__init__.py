@@ -1,0 +1,3 @@
+"""When and how the pipelines run."""
+
+import infra  # noqa: F401 - checks the environment, which has to come before any import of Prefect

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any
 
 import httpx
@@ -17,12 +17,13 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from deployments import deploy, run, schedules
-from deployments.apply import Stopped, reason
+from deployments.apply import Stopped
 from deployments.lock import Locked, LockLost
-from deployments.plan import Action, changing
-from deployments.render import as_json, as_text, summary
+from deployments.plan import Action, changing, conflicts
+from deployments.render import as_json, as_text
 from deployments.scripts import Invalid, declared, reasons
 from deployments.target import target_of
+from infra.server import NoServer, reason, require_server
 from infra.settings import settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Deployments as code: plan, apply, run, schedule.")
@@ -33,7 +34,10 @@ CHANGES = 2  # the exit status of a plan with changes, as Terraform's users know
 Script = Annotated[str, typer.Option(help="only this script's deployments; nothing else is deleted")]
 Cron = Annotated[str, typer.Option(help="one more schedule, for --deployment, until the next deploy without it")]
 Deployment = Annotated[str, typer.Option(help="the deployment that --cron is for, as flow/deployment")]
-Reset = Annotated[bool, typer.Option("--reset", help="take the code's word where a person has switched something")]
+Reset = Annotated[bool, typer.Option("--reset", help="overwrite what a person has switched")]
+Adopt = Annotated[
+    list[str] | None, typer.Option(help="take over an object of someone else, as KIND/NAME, e.g. 'work pool/taxi'")
+]
 
 
 @app.command()
@@ -42,6 +46,7 @@ def plan(
     cron: Cron = "",
     deployment: Deployment = "",
     reset: Reset = False,
+    adopt: Adopt = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
     detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="exit 2 if anything differs")] = False,
 ) -> None:
@@ -49,29 +54,47 @@ def plan(
 
     async def work() -> int:
         async with get_client() as client:
-            actions = await deploy.planned(await _prepared(script, cron, deployment, reset), client)
+            actions = await deploy.planned(await _prepared(script, cron, deployment, reset, adopt), client)
         if json:
             print(await as_json(actions))
         else:
-            out.print(await as_text(actions))
-        return CHANGES if detailed_exitcode and changing(actions) else 0
+            await _show_plan(actions)
+        for line in deploy.conflict_lines(actions):
+            typer.echo(f"taxiway: {line}", err=True)
+        return CHANGES if detailed_exitcode and (changing(actions) or conflicts(actions)) else 0
 
-    _exit_with(work())
+    _exit_with(work)
 
 
 @app.command()
-def apply(script: Script = "", cron: Cron = "", deployment: Deployment = "", reset: Reset = False) -> None:
-    """Make the server have what the code declares: plan, check everything, then change what differs."""
+def apply(
+    script: Script = "", cron: Cron = "", deployment: Deployment = "", reset: Reset = False, adopt: Adopt = None
+) -> None:
+    """Make the server have what the code declares: show the plan, check everything, then change what differs."""
 
     async def work() -> int:
-        async with get_client() as client:
-            wanted = await _prepared(script, cron, deployment, reset)
-            shown: list[Action] = []
-            done = await deploy.apply(wanted, client, on_plan=shown.extend, on_done=_show)
-        out.print(f"taxiway: {summary(shown)}" if not done else f"taxiway: {len(done)} changes applied")
+        await _apply(await _prepared(script, cron, deployment, reset, adopt))
         return 0
 
-    _exit_with(work())
+    _exit_with(work)
+
+
+@app.command()
+def blocks(adopt: Adopt = None) -> None:
+    """Save the blocks that are code, and nothing else."""
+
+    async def work() -> int:
+        await _apply(deploy.prepare_blocks(adopt=adopt or ()))
+        return 0
+
+    _exit_with(work)
+
+
+async def _apply(prepared: deploy.Deploy) -> None:
+    async with get_client() as client:
+        done = await deploy.apply(prepared, client, on_plan=_show_plan, on_done=_show)
+    if done:
+        out.print(f"taxiway: {len(done)} changes applied")
 
 
 @app.command()
@@ -81,10 +104,10 @@ def destroy() -> None:
     async def work() -> int:
         async with get_client() as client:
             done = await deploy.destroy(target_of(), client, on_done=_show)
-        out.print(f"taxiway: {len(done)} deleted; the work pool and the blocks stay, they carry no tag")
+        out.print(f"taxiway: {len(done)} deleted; the work pool and the blocks stay, others may use them")
         return 0
 
-    _exit_with(work())
+    _exit_with(work)
 
 
 @app.command("run")
@@ -111,7 +134,7 @@ def run_one(
         out.print(f"taxiway: {name}: {ended.state.name}{message}", markup=False)
         return 0 if ended.state.is_completed() else 1
 
-    _exit_with(work())
+    _exit_with(work)
 
 
 @app.command()
@@ -138,10 +161,10 @@ def schedule(
         out.print(f"taxiway: {deployment}: {schedules.describe(fields)}; next: {times}", markup=False)
         return 0
 
-    _exit_with(work())
+    _exit_with(work)
 
 
-async def _prepared(script: str, cron: str, deployment: str, reset: bool) -> deploy.Deploy:
+async def _prepared(script: str, cron: str, deployment: str, reset: bool, adopt: Sequence[str] | None) -> deploy.Deploy:
     if bool(cron) != bool(deployment):
         raise Invalid(["command line: --cron and --deployment belong together"])
     return await deploy.prepare(
@@ -149,16 +172,18 @@ async def _prepared(script: str, cron: str, deployment: str, reset: bool) -> dep
         cron=(deployment, cron) if cron else None,
         reset=reset,
         prune=not script,
+        adopt=adopt or (),
     )
 
 
-def _exit_with(work: Coroutine[Any, Any, int]) -> None:
+def _exit_with(work: Callable[[], Coroutine[Any, Any, int]]) -> None:
     """Run a command's work; whatever goes wrong is a line on standard error each, and exit status 1."""
     try:
-        status = asyncio.run(work)
+        require_server()
+        status = asyncio.run(work())
     except Invalid as wrong:
         _fail(*wrong.problems, "nothing was changed")
-    except (Stopped, Locked, LockLost, run.NoDeployment, run.WrongParameter) as wrong:
+    except (NoServer, Stopped, Locked, LockLost, run.NoDeployment, run.WrongParameter) as wrong:
         _fail(str(wrong))
     except httpx.HTTPStatusError as wrong:
         _fail(reason(wrong))
@@ -176,8 +201,12 @@ def _fail(*lines: str, status: int = 1) -> None:
     raise typer.Exit(status)
 
 
+async def _show_plan(actions: Sequence[Action]) -> None:
+    out.print(await as_text(actions))
+
+
 def _show(action: Action) -> None:
-    out.print(f"{action.verb} {action.kind} {action.name}", markup=False)
+    out.print(str(action), markup=False)
 
 
 def _log(record: Log) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -25,10 +26,13 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from deployments.observe import everything
+from deployments.lock import LockLost
+from deployments.pages import everything
 from deployments.plan import Action, Kind, Verb, changing
+from deployments.record import Record
+from infra.server import reason
 
 
 class Stopped(Exception):
@@ -41,16 +45,21 @@ class Stopped(Exception):
 
     def __init__(self, done: Sequence[Action], failed: Action, wrong: Exception) -> None:
         self.done, self.failed = list(done), failed
-        applied = "; ".join(f"{action.verb} {action.kind} {action.name}" for action in done) or "nothing"
-        super().__init__(
-            f"stopped at {failed.verb} {failed.kind} {failed.name}: {reason(wrong)}. "
-            f"Applied before it: {applied}. Run it again to finish."
-        )
+        applied = "; ".join(map(str, done)) or "nothing"
+        super().__init__(f"stopped at {failed}: {reason(wrong)}. Applied before it: {applied}. Run it again to finish.")
+
+
+class NotOurs(Exception):
+    """Since the plan was made, someone else has made an object of this name; it was not touched."""
+
+    def __init__(self) -> None:
+        super().__init__("someone else has just made one of this name; it was not touched")
 
 
 async def carry_out(
     client: PrefectClient,
     actions: Sequence[Action],
+    record: Record,
     *,
     before_each: Callable[[], None] = lambda: None,
     on_done: Callable[[Action], None] = lambda action: None,
@@ -60,6 +69,7 @@ async def carry_out(
     Args:
         client: the server's.
         actions: a whole plan; what is unchanged or kept in it is not touched, but others may refer to it.
+        record: what is ours on this server; kept up to date, so that it is right wherever this stops.
         before_each: may raise to stop before the next action.
         on_done: told each action after it is done.
 
@@ -74,24 +84,25 @@ async def carry_out(
     for action in changing(actions):
         try:
             before_each()
-            await server.carry_out(action)
+            await record.before(action)
+            record.after(action, await server.carry_out(action))
         except Exception as wrong:
+            if _refused(wrong):
+                record.refused(action)
+            if not isinstance(wrong, LockLost):  # then the record is another deploy's to write
+                with suppress(httpx.HTTPError):
+                    await record.write()
             raise Stopped(done, action, wrong) from wrong
         done.append(action)
         on_done(action)
     return done
 
 
-def reason(wrong: Exception) -> str:
-    """Why a call failed, on one line."""
+def _refused(wrong: Exception) -> bool:
+    """Whether the server has certainly not created what it was asked for; without an answer it may have."""
     if isinstance(wrong, httpx.HTTPStatusError):
-        try:
-            detail = wrong.response.json().get("detail", "")
-        except (ValueError, AttributeError):
-            detail = wrong.response.text
-        return f"the server answered {wrong.response.status_code}: {' '.join(str(detail).split())[:300]}"
-    first = (str(wrong).splitlines() or [""])[0]
-    return f"{type(wrong).__name__}: {first}" if first else type(wrong).__name__
+        return wrong.response.is_client_error
+    return isinstance(wrong, (NotOurs, ObjectAlreadyExists))
 
 
 class _Server:
@@ -105,7 +116,8 @@ class _Server:
         }
         self._prepare_blocks(actions)
 
-    async def carry_out(self, action: Action) -> None:
+    async def carry_out(self, action: Action) -> str:
+        """Carry out one action. Gives the object's id, empty for one that is gone."""
         calls = {
             Kind.POOL: self._pool,
             Kind.BLOCK: self._block,
@@ -115,62 +127,92 @@ class _Server:
             Kind.SCHEDULE: self._schedule,
         }
         try:
-            await calls[action.kind](action)
+            created = await calls[action.kind](action)
         except (ObjectNotFound, httpx.HTTPStatusError) as wrong:
             gone = isinstance(wrong, ObjectNotFound) or wrong.response.status_code == httpx.codes.NOT_FOUND
             if not (action.verb is Verb.DELETE and gone):
                 raise
+            created = None
+        return str(created or (action.found.id if action.found else ""))
 
-    async def _pool(self, action: Action) -> None:
+    # Each gives the id of what it created, and None where there is nothing new.
+
+    async def _pool(self, action: Action) -> UUID | None:
         fields = action.fields
         if action.verb is Verb.CREATE:
-            await self._client.create_work_pool(WorkPoolCreate(name=action.name, **fields))
-        else:
-            await self._client.update_work_pool(action.name, WorkPoolUpdate(**fields))
+            return (await self._client.create_work_pool(WorkPoolCreate(name=action.name, **fields))).id
+        # The API knows a pool by its name alone.
+        if str((await self._client.read_work_pool(action.name)).id) != action.found.id:
+            raise NotOurs
+        await self._client.update_work_pool(action.name, WorkPoolUpdate(**fields))
+        return None
 
-    async def _block(self, action: Action) -> None:
+    async def _block(self, action: Action) -> UUID:
         name = action.name.partition("/")[2]
-        await action.wanted.source.asave(name, overwrite=True, client=self._client)
+        if action.verb is Verb.CREATE and await self._block_exists(action):
+            raise NotOurs
+        # It is updated by the id that `_prepare_blocks` gave it.
+        return await action.wanted.source.asave(name, overwrite=action.verb is Verb.UPDATE, client=self._client)
 
-    async def _limit(self, action: Action) -> None:
+    async def _block_exists(self, action: Action) -> bool:
+        slug, _, name = action.name.partition("/")
+        try:
+            await self._client.read_block_document_by_name(name, slug, include_secrets=False)
+        except ObjectNotFound:
+            return False
+        return True
+
+    async def _limit(self, action: Action) -> UUID | None:
+        # By the id in place of the name, which the API takes as well.
         if action.verb is Verb.CREATE:
             limit = GlobalConcurrencyLimitCreate(name=action.name, **action.fields)
-            await self._client.create_global_concurrency_limit(limit)
-        elif action.verb is Verb.UPDATE:
+            return await self._client.create_global_concurrency_limit(limit)
+        if action.verb is Verb.UPDATE:
             limit = GlobalConcurrencyLimitUpdate(**action.fields)
-            await self._client.update_global_concurrency_limit(action.name, limit)
+            await self._client.update_global_concurrency_limit(action.found.id, limit)
         else:
-            await self._client.delete_global_concurrency_limit_by_name(action.name)
+            await self._client.delete_global_concurrency_limit_by_name(action.found.id)
+        return None
 
-    async def _automation(self, action: Action) -> None:
+    async def _automation(self, action: Action) -> UUID | None:
+        if action.verb is Verb.CREATE:
+            return await self._client.create_automation(AutomationCore(name=action.name, **action.fields))
         if action.verb is Verb.DELETE:
             await self._client.delete_automation(UUID(action.found.id))
-            return
-        if action.verb is Verb.CREATE:
-            await self._client.create_automation(AutomationCore(name=action.name, **action.fields))
-            return
+            return None
         # An automation is replaced whole, so what a person switched has to be said again.
         fields = {**action.wanted.fields, "enabled": action.found.fields["enabled"], **action.fields}
         automation = AutomationCore(name=action.name, **fields)
         await self._client.update_automation(UUID(action.found.id), automation)
+        return None
 
-    async def _deployment(self, action: Action) -> None:
+    async def _deployment(self, action: Action) -> UUID | None:
         if action.verb is Verb.DELETE:
             await self._delete_deployment(UUID(action.found.id))
-            return
+            return None
         fields = action.fields
         if "on_collision" in fields:
             strategy = fields.pop("on_collision")
             fields["concurrency_options"] = {"collision_strategy": strategy} if strategy else None
         if action.verb is Verb.CREATE:
             flow_name, _, name = action.name.partition("/")
+            if await self._deployment_exists(action.name):
+                raise NotOurs  # the API would update it
             created = await self._client.create_deployment(await self._flow_id(flow_name), name, **fields)
             self._deployment_ids[action.name] = str(created)
-            return
+            return created
         if "job_variables" in fields:
             # The server checks them against the template of the pool that is named in the same call.
             fields["work_pool_name"] = action.wanted.fields["work_pool_name"]
         await self._client.update_deployment(UUID(action.found.id), DeploymentUpdate(**fields))
+        return None
+
+    async def _deployment_exists(self, name: str) -> bool:
+        try:
+            await self._client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            return False
+        return True
 
     async def _flow_id(self, name: str) -> UUID:
         if name not in self._flow_ids:
@@ -192,7 +234,7 @@ class _Server:
         runs = await everything(self._client.read_flow_runs, flow_run_filter=scheduled)
         return [run for run in runs if run.run_count == 0]
 
-    async def _schedule(self, action: Action) -> None:
+    async def _schedule(self, action: Action) -> str | None:
         parent = action.wanted.parent if action.wanted else action.found.parent
         deployment = self._deployment_ids[parent]
         one = {"id": deployment, "schedule": action.found.id if action.found else ""}
@@ -204,12 +246,16 @@ class _Server:
         elif action.verb is Verb.CREATE:
             slug = action.name.partition("#")[2]
             created = DeploymentScheduleCreate(slug=slug, **action.fields)
-            await self._client.request("POST", "/deployments/{id}/schedules", path_params=one, json=[_json(created)])
+            body = [_json(created)]
+            response = await self._client.request("POST", "/deployments/{id}/schedules", path_params=one, json=body)
+            return response.json()[0]["id"]
         else:
-            update = DeploymentScheduleUpdate(**action.fields)
+            # The server empties the parameters of a schedule whenever an update has none.
+            update = DeploymentScheduleUpdate(**{"parameters": action.wanted.fields["parameters"], **action.fields})
             await self._client.request(
                 "PATCH", "/deployments/{id}/schedules/{schedule}", path_params=one, json=_json(update)
             )
+        return None
 
     def _prepare_blocks(self, actions: Sequence[Action]) -> None:
         """Tell each block its id on this server, so that a block that holds it refers to it and does not copy it."""

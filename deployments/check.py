@@ -64,18 +64,24 @@ def twice(wanted: Sequence[Wanted]) -> list[str]:
 
 async def problems_on(client: PrefectClient, wanted: Sequence[Wanted], found: Sequence[Found]) -> list[str]:
     """What is wrong with the declarations on this server: the pool's type, its template, the blocks referred to."""
-    pool = next(thing for thing in wanted if thing.kind is Kind.POOL)
+    deployments = [thing for thing in wanted if thing.kind is Kind.DEPLOYMENT]
+    problems = []
+    for pool in (thing for thing in wanted if thing.kind is Kind.POOL):
+        problems += _pool_problems(pool, deployments, found)
+    return problems + await _block_problems(client, wanted, deployments)
+
+
+def _pool_problems(pool: Wanted, deployments: Sequence[Wanted], found: Sequence[Found]) -> list[str]:
     problems = [
         f"{pool.script}: work pool {there.name} is of type {there.fields['type']} on the server, not "
         f"{pool.fields['type']}, and a pool's type cannot be changed: delete it there, or set TAXIWAY_WORK_POOL"
         for there in found
         if there.kind is Kind.POOL and there.fields["type"] != pool.fields["type"]
     ]
-    deployments = [thing for thing in wanted if thing.kind is Kind.DEPLOYMENT]
     template = _template_validator(pool.fields["base_job_template"])
     for deployment in deployments:
         problems += _template_problems(deployment, template)
-    return problems + await _block_problems(client, wanted, deployments)
+    return problems
 
 
 def references_in(value: Any) -> Iterator[BlockReference]:

@@ -31,7 +31,6 @@ from flows.trips.download import Patience, probe
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
 from infra.postgres import PostgresUnavailable
-from infra.preflight import EnvironmentUnusable, require_environment
 from infra.processes import NotHealthy
 from infra.settings import TLC_URL, settings
 from infra.stack import AlreadyUp, Stack
@@ -62,10 +61,8 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     started = time.monotonic()
     try:
-        # Prefect's own folder is in the stack's state here, not in the home.
-        require_environment({**os.environ, "PREFECT_HOME": "the stack's"})
         demo(demanded(service, year, months), source_url, keep=keep)
-    except (DemoFailed, EnvironmentUnusable, TaxiwayError, NotHealthy, PostgresUnavailable, AlreadyUp) as failure:
+    except (DemoFailed, TaxiwayError, NotHealthy, PostgresUnavailable, AlreadyUp) as failure:
         console.print(f"taxiway: {failure}", style="red", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from prefect.blocks.core import Block
@@ -11,9 +11,10 @@ from prefect.client.orchestration import PrefectClient, get_client
 from deployments.apply import carry_out
 from deployments.check import problems_of, problems_on, twice
 from deployments.declaration import DeploymentSpec
-from deployments.lock import Pace, deploy_lock
-from deployments.observe import observe
-from deployments.plan import Action, Found, Kind, Verb, Wanted, plan
+from deployments.lock import Lock, Pace, deploy_lock
+from deployments.observe import Observed, observe
+from deployments.plan import Action, Found, Kind, Verb, Wanted, conflicts, plan
+from deployments.record import key_of
 from deployments.scripts import Invalid, declared, reasons, with_cron
 from deployments.target import Target, target_of
 from deployments.wanted import (
@@ -37,14 +38,16 @@ class Deploy:
     Attributes:
         target: where it goes and which code it is.
         wanted: everything that is declared.
-        reset: take the code's word where a person has switched something.
+        reset: overwrite what a person has switched.
         prune: delete our objects that are not declared.
+        adopt: objects of someone else that become ours, as `kind/name`.
     """
 
     target: Target
     wanted: Sequence[Wanted]
     reset: bool = False
     prune: bool = True
+    adopt: Collection[str] = ()
 
 
 async def prepare(
@@ -55,6 +58,7 @@ async def prepare(
     cron: tuple[str, str] | None = None,
     reset: bool = False,
     prune: bool = True,
+    adopt: Collection[str] = (),
 ) -> Deploy:
     """Read the declarations, find the image, and check all of it.
 
@@ -65,6 +69,7 @@ async def prepare(
         cron: a deployment's full name and a cron rule, to be one of its schedules for this deploy.
         reset: see `Deploy`.
         prune: see `Deploy`.
+        adopt: see `Deploy`.
 
     Raises:
         Invalid: something is wrong with the declarations; every problem is a line.
@@ -84,9 +89,24 @@ async def prepare(
         *wanted_automations(declared_automations(config)),
         *(thing for spec in specs for thing in wanted_deployment(spec, target)),
     ]
-    if problems := twice(wanted):
+    if problems := twice(wanted) + unknown(adopt, wanted):
         raise Invalid(problems)
-    return Deploy(target, wanted, reset, prune)
+    return Deploy(target, wanted, reset, prune, adopt)
+
+
+def prepare_blocks(config: Settings | None = None, *, adopt: Collection[str] = ()) -> Deploy:
+    """The blocks that are code, and nothing else. Raises Invalid as `prepare` does."""
+    config = pinned(config or settings())
+    wanted = list(wanted_blocks(code_blocks(config)))
+    if problems := unknown(adopt, wanted):
+        raise Invalid(problems)
+    return Deploy(target_of(config), wanted, prune=False, adopt=adopt)
+
+
+def unknown(adopt: Collection[str], wanted: Sequence[Wanted]) -> list[str]:
+    """What is to be taken over and is not declared."""
+    keys = {key_of(thing.kind, thing.name) for thing in wanted}
+    return [f"command line: --adopt {key}: nothing of this name is declared" for key in adopt if key not in keys]
 
 
 def pinned(config: Settings) -> Settings:
@@ -108,17 +128,30 @@ def code_blocks(config: Settings) -> dict[str, Block]:
 
 async def planned(deploy: Deploy, client: PrefectClient) -> list[Action]:
     """What the deploy would do to the server as it is now. Raises Invalid where it cannot be done there."""
-    found = await observe(client, deploy.target, deploy.wanted)
-    if problems := await problems_on(client, deploy.wanted, found):
+    return (await _observed_and_planned(deploy, client))[1]
+
+
+async def _observed_and_planned(deploy: Deploy, client: PrefectClient) -> tuple[Observed, list[Action]]:
+    observed = await observe(client, deploy.target, deploy.wanted, deploy.adopt)
+    if problems := await problems_on(client, deploy.wanted, observed.found):
         raise Invalid(problems)
-    return plan(deploy.wanted, found, reset=deploy.reset, prune=deploy.prune)
+    return observed, plan(deploy.wanted, observed.found, reset=deploy.reset, prune=deploy.prune)
+
+
+def conflict_lines(actions: Sequence[Action]) -> list[str]:
+    """A line for each object of someone else that stands in the way: what it is, and what to do."""
+    return [
+        f"{action.kind} {action.name} was {action.note}: rename one of the two"
+        + ("" if action.found.owner else f", or take it over with --adopt '{key_of(action.kind, action.name)}'")
+        for action in conflicts(actions)
+    ]
 
 
 async def apply(
     deploy: Deploy,
     client: PrefectClient,
     *,
-    on_plan: Callable[[Sequence[Action]], None] = lambda actions: None,
+    on_plan: Callable[[Sequence[Action]], Awaitable[None]] | None = None,
     on_done: Callable[[Action], None] = lambda action: None,
     pace: Pace | None = None,
 ) -> list[Action]:
@@ -132,14 +165,29 @@ async def apply(
         pace: how long to wait for another deploy.
 
     Raises:
-        Invalid: it cannot be done on this server; nothing was changed.
+        Invalid: it cannot be done on this server, or something of someone else is in the way; nothing was changed.
         Locked: another deploy is at work; nothing was changed.
         Stopped: the server failed on the way; the message says what was applied. A second run finishes.
     """
     async with deploy_lock(client, deploy.target.tag, pace) as lock:
-        actions = await planned(deploy, client)
-        on_plan(actions)
-        return await carry_out(client, actions, before_each=lock.check, on_done=on_done)
+        observed, actions = await _observed_and_planned(deploy, client)
+        if on_plan:
+            await on_plan(actions)
+        if lines := conflict_lines(actions):
+            raise Invalid(lines)
+        return await _carried_out(client, observed, actions, lock, on_done)
+
+
+async def _carried_out(
+    client: PrefectClient, observed: Observed, actions: Sequence[Action], lock: Lock, on_done: Callable[[Action], None]
+) -> list[Action]:
+    record = observed.record
+    record.keep(observed.found)
+    record.take_in(actions)
+    done = await carry_out(client, actions, record, before_each=lock.check, on_done=on_done)
+    lock.check()
+    await record.write()
+    return done
 
 
 async def deploy(config: Settings | None = None) -> list[Action]:
@@ -160,14 +208,15 @@ async def destroy(
 ) -> list[Action]:
     """Delete every deployment, schedule, automation and concurrency limit that is ours, with the runs that wait.
 
-    The work pool and the blocks stay: they carry no tag, and others may use them. Gives what was done; raises Locked
-    or Stopped as `apply` does.
+    The work pool and the blocks stay: others may use them. Gives what was done; raises Locked or Stopped as `apply`
+    does.
     """
     async with deploy_lock(client, target.tag, pace) as lock:
-        actions = ours_gone(await observe(client, target, []))
-        return await carry_out(client, actions, before_each=lock.check, on_done=on_done)
+        observed = await observe(client, target, [])
+        return await _carried_out(client, observed, ours_gone(observed.found), lock, on_done)
 
 
 def ours_gone(found: Sequence[Found]) -> list[Action]:
-    """The deletion of all that is ours. Schedules go with their deployments."""
-    return [action for action in plan([], found) if action.verb is Verb.DELETE and action.kind is not Kind.SCHEDULE]
+    """The deletion of all that is ours, but the pool and the blocks. Schedules go with their deployments."""
+    stays = (Kind.SCHEDULE, Kind.POOL, Kind.BLOCK)
+    return [action for action in plan([], found) if action.verb is Verb.DELETE and action.kind not in stays]

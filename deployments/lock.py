@@ -25,7 +25,7 @@ CONFLICT, GONE = httpx.codes.CONFLICT, httpx.codes.NOT_FOUND
 
 
 class Locked(Exception):
-    """Another deploy is at work; the message says whose and since when. Nothing was changed."""
+    """Another deploy is at work, or the lock's name is taken; the message says by whom. Nothing was changed."""
 
 
 class LockLost(Exception):
@@ -118,6 +118,8 @@ async def _take(client: PrefectClient, name: str, pace: Pace) -> Lock:
         now = time.monotonic()
         if other is None:
             continue  # it has just let go
+        if not _is_lock(other.value):
+            raise Locked(f"the variable {name} is not a lock of ours; rename or delete it. Nothing was changed")
         if (other.id, other.value) != seen:
             alive = seen is not None
             seen, changed = (other.id, other.value), now
@@ -141,7 +143,10 @@ async def _create(client: PrefectClient, name: str, holder: dict[str, Any]) -> s
     return response.json()["id"]
 
 
-def _described(value: Any) -> str:
-    if isinstance(value, dict):
-        return f"{value.get('holder')} since {value.get('since')}"
-    return "the variable was set by hand"
+def _is_lock(value: Any) -> bool:
+    """Whether a deploy has written the value; one that a person made is never deleted."""
+    return isinstance(value, dict) and value.keys() == {"holder", "since", "beat"}
+
+
+def _described(value: dict[str, Any]) -> str:
+    return f"{value['holder']} since {value['since']}"

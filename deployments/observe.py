@@ -1,9 +1,16 @@
-"""What the server has of what can be declared, as `Found` objects: a handful of reads, all at once."""
+"""What the server has of what can be declared, as `Found` objects: a handful of reads, all at once.
+
+Ours is what our record on the server says, see `deployments/record.py`. Earlier versions kept no record. Where there is
+none, and a deployment has the tag and the description that they gave theirs, what they have made is ours: that
+deployment with its declared schedules, automations of the tag, and the limits, blocks and pool of the declared names,
+which each of their deploys has overwritten.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,12 +18,14 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectNotFound
 
+from deployments.pages import everything
 from deployments.plan import Found, Kind, Wanted
+from deployments.record import Record, key_of, read_record
 from deployments.schedules import canonical, describe
 from deployments.target import Target
-from deployments.wanted import TYPE_FIELD, automation_fields
+from deployments.wanted import CODE, TYPE_FIELD, automation_fields
 
-PAGE = 200  # the most that the server gives at once
+EARLIER_LIMITS = ("downloads",)  # that earlier versions made, after the tag
 # The fields of a deployment that the API calls as we do, and gives as they were set.
 SAME = (
     *("version", "description", "work_pool_name", "work_queue_name", "entrypoint", "path", "pull_steps"),
@@ -24,31 +33,86 @@ SAME = (
 )
 
 
-async def observe(client: PrefectClient, target: Target, wanted: Sequence[Wanted]) -> list[Found]:
-    """Read the pool, our blocks, limits and automations, and all deployments that are ours or share a name or the pool.
+@dataclass(frozen=True)
+class Observed:
+    """What the server has, and our record there that says what of it is ours."""
+
+    found: list[Found]
+    record: Record
+
+
+async def observe(
+    client: PrefectClient, target: Target, wanted: Sequence[Wanted], adopt: Collection[str] = ()
+) -> Observed:
+    """Read what is ours, what has a declared name, and the deployments on the pool.
+
+    Args:
+        client: the server's.
+        target: names the tag and the pool.
+        wanted: what is declared.
+        adopt: what of no other tag is ours from now on, as `kind/name`.
 
     Raises what the client raises: an unreachable server is an error, never an empty one.
     """
-    blocks = [thing.name for thing in wanted if thing.kind is Kind.BLOCK]
+    names = {(thing.kind, thing.name) for thing in wanted}
     # Alone: requests at once of a client that has no CSRF token yet each fetch one, which voids that of the others.
-    limits = await _limits(client, target)
+    record = await read_record(client, target.tag)
     parts = await asyncio.gather(
         _pool(client, target.pool),
-        _automations(client, target),
-        _deployments(client, target, {thing.name for thing in wanted if thing.kind is Kind.DEPLOYMENT}),
-        *(_block(client, name) for name in blocks),
+        _limits(client),
+        _automations(client),
+        _deployments(client),
+        *(_block(client, name) for kind, name in names if kind is Kind.BLOCK),
     )
-    return [found for part in (limits, *parts) for found in part]
+    everything_there = [found for part in parts for found in part]
+    earlier = not record.exists and any(_of_earlier_version(thing, target) for thing in everything_there)
+    marked = _earlier_marks(everything_there, names, target) if earlier else set()
+    found = []
+    for thing in everything_there:
+        key, owner = key_of(thing.kind, thing.name), record.others.get(thing.id, "")
+        ours = record.has(thing.kind, thing.name, thing.id) or (not owner and (thing.id in marked or key in adopt))
+        last = record.switch(thing.kind, thing.name) if ours else None
+        found.append(replace(thing, ours=ours, owner=owner, last=last))
+    return Observed(_relevant(found, names, target), record)
 
 
-async def everything(read: Callable[..., Awaitable[list[Any]]], **arguments: Any) -> list[Any]:
-    """All pages of a read that takes `limit` and `offset`."""
-    rows: list[Any] = []
-    while True:
-        page = await read(limit=PAGE, offset=len(rows), **arguments)
-        rows += page
-        if len(page) < PAGE:
-            return rows
+def _of_earlier_version(thing: Found, target: Target) -> bool:
+    """Whether a version that kept no record has made this deployment, under our tag."""
+    if thing.kind is not Kind.DEPLOYMENT:
+        return False
+    return target.tag in thing.fields["tags"] and CODE in (thing.fields["description"] or "")
+
+
+def _earlier_marks(found: Sequence[Found], names: Collection[tuple[Kind, str]], target: Target) -> set[str]:
+    """The ids of what a version that kept no record has made."""
+    deployments = {thing.name for thing in found if _of_earlier_version(thing, target)}
+    limits = {f"{target.prefix}{name}" for name in EARLIER_LIMITS}
+
+    def made(thing: Found) -> bool:
+        match thing.kind:
+            case Kind.DEPLOYMENT:
+                return thing.name in deployments
+            case Kind.SCHEDULE:
+                return thing.parent in deployments and (thing.kind, thing.name) in names
+            case Kind.AUTOMATION:
+                return target.tag in thing.fields["tags"]
+            case Kind.LIMIT:
+                return thing.name in limits
+            case _:
+                return (thing.kind, thing.name) in names
+
+    return {thing.id for thing in found if made(thing)}
+
+
+def _relevant(found: Sequence[Found], names: Collection[tuple[Kind, str]], target: Target) -> list[Found]:
+    """What a plan is about: ours, what has a declared name, and what others deployed on our pool."""
+
+    def alone(thing: Found) -> bool:
+        on_pool = thing.kind is Kind.DEPLOYMENT and thing.fields["work_pool_name"] == target.pool
+        return thing.ours or (thing.kind, thing.name) in names or on_pool
+
+    deployments = {thing.name for thing in found if thing.kind is Kind.DEPLOYMENT and alone(thing)}
+    return [thing for thing in found if alone(thing) or thing.parent in deployments]
 
 
 async def _pool(client: PrefectClient, name: str) -> list[Found]:
@@ -60,23 +124,21 @@ async def _pool(client: PrefectClient, name: str) -> list[Found]:
     return [Found(Kind.POOL, name, fields, str(pool.id), ours=False)]
 
 
-async def _limits(client: PrefectClient, target: Target) -> list[Found]:
+async def _limits(client: PrefectClient) -> list[Found]:
     return [
-        Found(Kind.LIMIT, limit.name, {"limit": limit.limit}, str(limit.id), ours=True)
+        Found(Kind.LIMIT, limit.name, {"limit": limit.limit}, str(limit.id), ours=False)
         for limit in await everything(client.read_global_concurrency_limits)
-        if limit.name.startswith(target.prefix)
     ]
 
 
-async def _automations(client: PrefectClient, target: Target) -> list[Found]:
+async def _automations(client: PrefectClient) -> list[Found]:
     return [
-        Found(Kind.AUTOMATION, automation.name, automation_fields(automation), str(automation.id), ours=True)
+        Found(Kind.AUTOMATION, automation.name, automation_fields(automation), str(automation.id), ours=False)
         for automation in await everything(client.read_automations)
-        if target.tag in automation.tags
     ]
 
 
-async def _deployments(client: PrefectClient, target: Target, names: set[str]) -> list[Found]:
+async def _deployments(client: PrefectClient) -> list[Found]:
     """Read as JSON: see `deployments/schedules.py`."""
     deployments, flows = await asyncio.gather(
         everything(partial(_rows, client, "/deployments/filter")), everything(partial(_rows, client, "/flows/filter"))
@@ -85,10 +147,8 @@ async def _deployments(client: PrefectClient, target: Target, names: set[str]) -
     found: list[Found] = []
     for deployment in deployments:
         name = f"{flow_names.get(deployment['flow_id'], deployment['flow_id'])}/{deployment['name']}"
-        ours = target.tag in deployment["tags"]
-        if ours or name in names or deployment["work_pool_name"] == target.pool:
-            found.append(Found(Kind.DEPLOYMENT, name, deployment_fields(deployment), deployment["id"], ours))
-            found += _schedules(deployment, name, target)
+        found.append(Found(Kind.DEPLOYMENT, name, deployment_fields(deployment), deployment["id"], ours=False))
+        found += _schedules(deployment, name)
     return found
 
 
@@ -107,7 +167,7 @@ def deployment_fields(deployment: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _schedules(deployment: Mapping[str, Any], name: str, target: Target) -> Iterator[Found]:
+def _schedules(deployment: Mapping[str, Any], name: str) -> Iterator[Found]:
     for schedule in deployment["schedules"]:
         slug = schedule["slug"]
         yield Found(
@@ -119,7 +179,7 @@ def _schedules(deployment: Mapping[str, Any], name: str, target: Target) -> Iter
                 "active": schedule["active"],
             },
             schedule["id"],
-            ours=bool(slug and slug.startswith(target.prefix)),
+            ours=False,
             parent=name,
             about=describe(schedule["schedule"]),
         )

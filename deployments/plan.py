@@ -31,11 +31,12 @@ class Verb(StrEnum):
     UNCHANGED = "unchanged"
     DELETE = "delete"
     KEPT = "kept"
+    CONFLICT = "conflict"
 
 
 CHANGING = frozenset({Verb.CREATE, Verb.UPDATE, Verb.DELETE})
 
-# The switch of each kind that is a person's once the object exists: the code's word counts at creation and on --reset.
+# The switch of each kind. What a person has switched since the last deploy stays, except on --reset.
 SWITCH = {Kind.AUTOMATION: "enabled", Kind.DEPLOYMENT: "paused", Kind.SCHEDULE: "active"}
 SWITCHED = {
     (Kind.AUTOMATION, False): "switched off by hand",
@@ -87,8 +88,10 @@ class Found:
 
     Attributes:
         id: the server's id of it.
-        ours: it carries our tag (or, where the server has no tags, our prefix). Nothing else is ever deleted.
+        ours: our deploys have made it, see `deployments/record.py`. Nothing else is ever changed or deleted.
         about: what it is, for a person, where its name does not say so.
+        last: how the last deploy left its switch; None where that is not known.
+        owner: the other tag whose deploys have made it; empty where it is ours or nobody's.
     """
 
     kind: Kind
@@ -98,6 +101,8 @@ class Found:
     ours: bool
     parent: str | None = None
     about: str = ""
+    last: bool | None = None
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,9 @@ class Action:
     wanted: Wanted | None = None
     found: Found | None = None
 
+    def __str__(self) -> str:
+        return f"{self.verb} {self.kind} {self.name}"
+
     @property
     def fields(self) -> dict[str, Any]:
         """The values to set: all of them for a create, the ones that differ for an update."""
@@ -132,23 +140,35 @@ class Action:
         return {change.path[0]: self.wanted.fields[change.path[0]] for change in self.changes}
 
 
-def plan(wanted: Sequence[Wanted], found: Sequence[Found], *, reset: bool = False, prune: bool = True) -> list[Action]:
+def plan(
+    wanted: Sequence[Wanted],
+    found: Sequence[Found],
+    *,
+    reset: bool = False,
+    prune: bool = True,
+) -> list[Action]:
     """What to do so that the server has what is wanted.
+
+    An object of a declared name that is not ours is a conflict, unless it is already as declared: then it is used as it
+    is. A plan with a conflict is not to be carried out.
 
     Args:
         wanted: what the code declares; names are unique in their kind.
         found: what the server has.
-        reset: take the code's word where a person has paused something or switched it off or on.
+        reset: overwrite what a person has paused, or switched off or on.
         prune: delete our objects that are not wanted. Without it only schedules of wanted deployments are deleted.
 
     Returns:
         The actions, in the order in which they can be carried out: creates and updates first, what is depended on
         before what depends, deletions last and the other way round.
     """
-    there = {(thing.kind, thing.name): thing for thing in found}
+    # Of several automations of one name, which the server allows, ours is the one that is meant.
+    there = {(thing.kind, thing.name): thing for thing in sorted(found, key=lambda thing: thing.ours)}
     actions: list[Action] = []
     for thing in sorted(wanted, key=lambda thing: list(Kind).index(thing.kind)):
-        actions += _for_wanted(thing, there.get((thing.kind, thing.name)), reset=reset)
+        parent = there.get((Kind.DEPLOYMENT, thing.parent or ""))
+        if parent is None or parent.ours:  # nothing is added to a deployment of someone else
+            actions += _for_wanted(thing, there.get((thing.kind, thing.name)), reset=reset)
     declared = {(thing.kind, thing.name) for thing in wanted}
     others = [thing for thing in found if (thing.kind, thing.name) not in declared]
     actions += _for_others(others, declared, prune=prune)
@@ -160,24 +180,40 @@ def changing(actions: Sequence[Action]) -> list[Action]:
     return [action for action in actions if action.verb in CHANGING]
 
 
+def conflicts(actions: Sequence[Action]) -> list[Action]:
+    """The actions that stand for an object of someone else under a declared name."""
+    return [action for action in actions if action.verb is Verb.CONFLICT]
+
+
 def _for_wanted(wanted: Wanted, found: Found | None, *, reset: bool) -> Iterator[Action]:
     if found is None:
         yield Action(Verb.CREATE, wanted.kind, wanted.name, wanted=wanted)
         return
-    switch = SWITCH.get(wanted.kind)
-    by_hand = switch in wanted.fields and found.fields.get(switch) != wanted.fields[switch]
-    left_alone = {switch} if by_hand and not reset else set()
+    left_alone = {SWITCH[wanted.kind]} if found.ours and not reset and _switched_by_hand(wanted, found) else set()
     changes = tuple(
         change
         for name, new in wanted.fields.items()
         if name not in left_alone
         for change in _differences(found.fields.get(name, ABSENT), new, (name,), secret=name in wanted.secrets)
     )
+    if not found.ours and (changes or wanted.kind is Kind.DEPLOYMENT):
+        note = f"made by deploys under the tag {found.owner}" if found.owner else "not made by our deploys"
+        yield Action(Verb.CONFLICT, wanted.kind, wanted.name, note=note, wanted=wanted, found=found)
+        return
     verb = Verb.UPDATE if changes else Verb.UNCHANGED
     yield Action(verb, wanted.kind, wanted.name, changes, wanted=wanted, found=found)
-    if left_alone:
+    for switch in left_alone:
         note = SWITCHED[wanted.kind, found.fields[switch]]
         yield Action(Verb.KEPT, wanted.kind, wanted.name, note=note, wanted=wanted, found=found)
+
+
+def _switched_by_hand(wanted: Wanted, found: Found) -> bool:
+    """Whether a person has switched it since the last deploy; where nobody knows how that left it, as declared now."""
+    switch = SWITCH.get(wanted.kind)
+    if switch not in wanted.fields:
+        return False
+    last = wanted.fields[switch] if found.last is None else found.last
+    return found.fields.get(switch) not in (last, wanted.fields[switch])
 
 
 def _for_others(others: Sequence[Found], declared: set[tuple[Kind, str]], *, prune: bool) -> Iterator[Action]:

@@ -18,6 +18,7 @@ SIGN = {
     Verb.DELETE: "[red]- delete[/]",
     Verb.UNCHANGED: "[dim]  unchanged[/]",
     Verb.KEPT: "[cyan]  kept[/]",
+    Verb.CONFLICT: "[red]! conflict[/]",
 }
 SECRET = "(secret)"
 WIDTH = 60
@@ -33,7 +34,7 @@ def summary(actions: Sequence[Action]) -> str:
     """One line: how many of each."""
     counts = Counter(action.verb for action in actions)
     parts = ", ".join(f"{counts[verb]} {verb}" for verb in Verb if counts[verb])
-    if not changing(actions):
+    if not changing(actions) and not counts[Verb.CONFLICT]:
         return f"No change: the server has what the code declares ({parts})."
     return f"Plan: {parts}."
 

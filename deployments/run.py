@@ -16,7 +16,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
 
-from deployments.observe import everything
+from deployments.pages import everything
 from flows.trips.catalog import months_of, require_public
 from infra.settings import settings
 

@@ -26,6 +26,8 @@ from infra.work_pool import Pool
 NO_ID = UUID(int=0)
 # The field under which the plan shows that a block's type has changed; no block can have a field of this name.
 TYPE_FIELD = "(type)"
+# In every deployment's description, before the revision.
+CODE = "\n\nCode: revision "
 
 
 class NotAFlow(ValueError):
@@ -83,7 +85,7 @@ def wanted_deployment(spec: DeploymentSpec, target: Target) -> Iterator[Wanted]:
 
 
 def wanted_schedule(spec: ScheduleSpec, deployment: str, target: Target, script: str) -> Wanted:
-    """A schedule of a deployment; our tag stands before its slug, which tells it from one added by hand."""
+    """A schedule of a deployment; our tag stands before its slug."""
     slug = f"{target.prefix}{spec.slug}"
     fields = {
         "schedule": as_fields(spec.schedule),
@@ -96,7 +98,7 @@ def wanted_schedule(spec: ScheduleSpec, deployment: str, target: Target, script:
 def described(spec: DeploymentSpec, target: Target) -> str:
     """The description, and under it which code a run of this deployment runs."""
     image = f", image {target.image}" if target.image else ""
-    return f"{inspect.cleandoc(spec.description)}\n\nCode: revision {target.version}{image}."
+    return f"{inspect.cleandoc(spec.description)}{CODE}{target.version}{image}."
 
 
 def job_variables(spec: DeploymentSpec, target: Target) -> dict[str, Any]:

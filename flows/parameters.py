@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from flows.errors import TaxiwayError
 from flows.trips.catalog import PUBLIC_URL, months_of, require_public
 from flows.trips.month import Service
+from infra.server import ends_in_one_line, require_server
 from infra.settings import settings
 
 __all__ = [
@@ -91,11 +92,9 @@ def command(flow: Flow[..., Any]) -> None:
             typer.echo(f"taxiway: {one_line(wrong)}", err=True)
             raise typer.Exit(2) from None
         logging.disable(logging.NOTSET)
-        try:
+        with ends_in_one_line(RuntimeError):  # as Prefect calls a server that goes away
+            require_server()
             state = asyncio.run(flow(**parameters, return_state=True))
-        except Exception as failure:  # of the engine, that is of the server: a flow's own end is a state
-            typer.echo(f"taxiway: {flow.name}: {' '.join(str(failure).split()) or type(failure).__name__}", err=True)
-            raise typer.Exit(1) from None
         typer.echo(f"taxiway: {flow.name}: {state.name}{f': {state.message}' if state.message else ''}")
         raise typer.Exit(0 if state.is_completed() else 1)
 

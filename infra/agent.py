@@ -44,7 +44,7 @@ from prefect.utilities.asyncutils import run_sync_in_worker_thread
 from prefect_docker.worker import DockerWorker, DockerWorkerJobConfiguration, DockerWorkerResult
 
 import docker
-from infra.preflight import EnvironmentUnusable, require_environment
+from infra.server import ends_in_one_line, require_server
 from infra.settings import Settings, settings
 from infra.work_pool import declared_pool
 
@@ -334,11 +334,10 @@ def say(line: str) -> None:
 
 def main() -> Any:
     """Run the agent with the limit in RUNS_AT_ONCE; the exit status is 1 with one line if it cannot start."""
-    try:
-        require_environment()
-        asyncio.run(run(settings(), limit_of(os.environ.get("RUNS_AT_ONCE", ""))))
-    except (AgentFailed, EnvironmentUnusable) as wrong:
-        return f"taxiway: {wrong}"
+    with ends_in_one_line(AgentFailed):
+        limit = limit_of(os.environ.get("RUNS_AT_ONCE", ""))
+        require_server()
+        asyncio.run(run(settings(), limit))
     return 0
 
 

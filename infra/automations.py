@@ -10,9 +10,11 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 
 from infra.settings import Settings, settings
 
-# A run's heartbeat comes every 30 s where PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 is in the run's environment; three of
-# them and a little slack have to fail before the run is given up.
-SILENCE = timedelta(seconds=95)
+# Our runs send a heartbeat every 30 s, by Prefect's default it would be every 180 s. Two of the slower ones and some
+# slack have to fail before a run is given up: a run that merely has the default is not, nor one whose container is
+# frozen, or whose server is down, for six minutes. After a longer outage of the server a live run can be: when a server
+# starts, it judges the time it was down before it takes the next heartbeats, and Prefect 3.8.8 has no setting for that.
+SILENCE = timedelta(seconds=390)
 HEARTBEAT = "prefect.flow-run.heartbeat"
 # After these a run has no process, or none yet, and owes no heartbeat.
 NO_PROCESS = ("Completed", "Failed", "Crashed", "Cancelled", "Scheduled", "Rescheduled", "AwaitingRetry", "Suspended")
@@ -25,7 +27,7 @@ def declared_automations(config: Settings | None = None) -> list[AutomationCore]
 
 
 def give_up_silent_runs(tag: str, silence: timedelta = SILENCE) -> AutomationCore:
-    """Crashed for a run that fell silent.
+    """Crashed for a run with our tag that fell silent; a run has the tags of its deployment.
 
     When run and worker are killed together nobody reports the end of the run: it would stay Running, and hold its
     concurrency slot, for ever.
@@ -38,6 +40,7 @@ def give_up_silent_runs(tag: str, silence: timedelta = SILENCE) -> AutomationCor
             after={HEARTBEAT},
             expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in NO_PROCESS)},
             match={"prefect.resource.id": ["prefect.flow-run.*"]},
+            match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,

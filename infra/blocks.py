@@ -1,13 +1,9 @@
-"""The blocks that are code: saved by `make blocks`, read by the flows, editable in the UI.
+"""The blocks that are code: saved by `make blocks` and `make deploy`, read by the flows, editable in the UI.
 
 The names are in `infra/settings.py`; what they hold comes from the environment or `.env`.
 """
 
 from __future__ import annotations
-
-import asyncio
-import sys
-from typing import Any
 
 from google.auth.exceptions import DefaultCredentialsError
 from prefect.blocks.core import Block
@@ -93,24 +89,3 @@ def store_blocks(config: Settings) -> dict[str, Block]:
         config.credentials_block: credentials,
         config.bucket_block: bucket_block(config, credentials),
     }
-
-
-async def save_blocks(blocks: dict[str, Block]) -> dict[str, Any]:
-    """Register the types and save the blocks, over what was there. Gives each block's document id by its name."""
-    return {name: await block.save(name, overwrite=True) for name, block in blocks.items()}
-
-
-def main() -> None:
-    """`make blocks`. What is missing is one line."""
-    from infra.environment import NoEnvironment
-    from infra.image import DockerFailed, ImageUnavailable
-
-    try:
-        saved = asyncio.run(save_blocks(declared_blocks()))
-    except (BlocksUnavailable, DockerFailed, ImageUnavailable, NoEnvironment) as missing:
-        sys.exit(f"taxiway: {missing}")
-    print(f"taxiway: {len(saved)} blocks saved: {', '.join(saved)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -24,7 +24,6 @@ from infra.environment import (
     without_compose,
 )
 from infra.image import ImageUnavailable, build, local_image
-from infra.preflight import EnvironmentUnusable, require_environment
 from infra.settings import ROOT, settings
 
 SECRETS = (
@@ -240,7 +239,6 @@ def confirmed(question: str) -> bool:
 
 def main(command: str) -> None:
     """`up`, `down` or `destroy`."""
-    require_environment()
     if command == "up":
         up()
         print("taxiway: the stack is up; users and passwords are in .env")
@@ -251,7 +249,10 @@ def main(command: str) -> None:
     if command == "destroy":
         require_our_containers()
         require_our_volumes()
-        if not confirmed(f"Remove stack {name} with all trips, objects, tables and runs that it holds?"):
+        engine = docker("info", "--format={{.Name}}")
+        if not confirmed(
+            f"Remove stack {name} on Docker engine {engine} with all trips, objects, tables and runs that it holds?"
+        ):
             sys.exit("taxiway: nothing was removed")
     down(volumes=command == "destroy")
     print(
@@ -264,5 +265,5 @@ def main(command: str) -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except (DockerFailed, EnvironmentUnusable, ImageUnavailable, NoEnvironment, NotOurs, NotUp) as wrong:
+    except (DockerFailed, ImageUnavailable, NoEnvironment, NotOurs, NotUp) as wrong:
         sys.exit(f"taxiway: {wrong}")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -98,8 +99,12 @@ def without_compose(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def name_of_checkout(root: Path = ROOT) -> str:
-    """The Compose project name that `make env` gives to a checkout: of its folder, the same each time."""
-    return f"taxiway-{hashlib.sha256(os.fsencode(root)).hexdigest()[:6]}"
+    """The Compose project name that `make env` gives to a checkout: of its folder and its machine, the same each time.
+
+    Another machine's checkout has another name also on an engine that both use.
+    """
+    where = socket.gethostname().encode() + b":" + os.fsencode(root)
+    return f"taxiway-{hashlib.sha256(where).hexdigest()[:6]}"
 
 
 def project(values: Mapping[str, str]) -> str:

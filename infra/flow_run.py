@@ -18,6 +18,8 @@ from prefect.runner._control_channel import ControlChannel
 from prefect.runner._hook_runner import HookRunner
 from prefect.runner._starter_engine import EngineCommandStarter
 
+from infra.server import ends_in_one_line, require_server
+
 
 class EngineStarter(EngineCommandStarter):
     """Starts the flow's engine, in the place of Prefect's starter with a workspace.
@@ -37,7 +39,9 @@ class EngineStarter(EngineCommandStarter):
 def main() -> None:
     """Execute the flow run that PREFECT__FLOW_RUN_ID names; the exit status is Prefect's."""
     flow_run.WorkspaceResolvingEngineCommandStarter = EngineStarter
-    anyio.run(flow_run.execute)
+    with ends_in_one_line():
+        require_server()
+        anyio.run(flow_run.execute)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from google.api_core.exceptions import Conflict
+from google.api_core.exceptions import Conflict, GoogleAPIError
+from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from prefect_gcp import GcpCredentials
+from requests import RequestException
 
-from infra.blocks import credentials_block
+from infra.blocks import BlocksUnavailable, credentials_block
+from infra.server import ends_in_one_line
 from infra.settings import Settings, settings
 
 
@@ -30,5 +33,6 @@ def ensure_resources(config: Settings, credentials: GcpCredentials) -> list[str]
 
 
 if __name__ == "__main__":
-    created = ensure_resources(settings(), credentials_block(settings()))
+    with ends_in_one_line(BlocksUnavailable, GoogleAPIError, GoogleAuthError, RequestException):
+        created = ensure_resources(settings(), credentials_block(settings()))
     print(f"taxiway: {', '.join(created)} made" if created else "taxiway: bucket and dataset are there")

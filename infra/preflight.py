@@ -1,4 +1,4 @@
-"""What of the environment would break an HTTP client or a folder later: checked once, when an entry point starts.
+"""What of the environment would break an HTTP client or a folder later: checked once, before anything else is imported.
 
 Pure functions of the environment. Nothing here imports a library that reads it.
 """
@@ -23,7 +23,7 @@ class EnvironmentUnusable(RuntimeError):
     """A variable of the environment has a value that nothing can work with; the message names it."""
 
 
-def require_environment(environment: Mapping[str, str] = os.environ) -> None:
+def require_environment(environment: Mapping[str, str]) -> None:
     """Return if the environment can be used. Raises EnvironmentUnusable, naming each variable that cannot."""
     if wrong := problems(environment):
         raise EnvironmentUnusable("; ".join(wrong))

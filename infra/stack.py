@@ -27,6 +27,14 @@ FOREIGN = ("PREFECT_", "TAXIWAY_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY
 FOREIGN += ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
 
 SERVER_START_SECONDS = 180.0
+# As docker-compose.yml has them, which says why.
+SERVER_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "90",
+    "PYTHONTZPATH": "",
+}
 
 
 class AlreadyUp(RuntimeError):
@@ -211,14 +219,8 @@ class Stack:
                 # A `.env` of the Compose stack in this folder names another one.
                 "PREFECT_API_URL": f"{address}/api",
                 "PREFECT_SERVER_UI_API_URL": f"{address}/api",
-                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-                "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-                # As in docker-compose.yml, which says why.
-                "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-                "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "90",
-                # Timezones from the tzdata package: see pyproject.toml.
-                "PYTHONTZPATH": "",
                 "DO_NOT_TRACK": "1",
+                **SERVER_SETTINGS,
             }
         )
         command = [

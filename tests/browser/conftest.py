@@ -101,7 +101,11 @@ def page(browser: Browser, screenshots: Path) -> Iterator[Page]:
     context = browser.new_context(viewport=SCREEN)
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
-    yield page
+    with (screenshots / "page.log").open("w", buffering=1) as log:
+        page.on("requestfailed", lambda request: log.write(f"{request.failure}: {request.method} {request.url}\n"))
+        page.on("pageerror", lambda error: log.write(f"{error}\n"))
+        page.on("crash", lambda _: log.write("the page crashed\n"))
+        yield page
     page.screenshot(path=screenshots / "at-the-end.png")
     context.close()
 

@@ -40,7 +40,7 @@ class Declared:
         """What the server has of it, the same for the same state: with neither ids nor the place's own name. And what
         is left to do."""
         prepared = await self.prepared()
-        found = await observe(client, prepared.target, prepared.wanted)
+        found = (await observe(client, prepared.target, prepared.wanted)).found
         rows = sorted(json.dumps([thing.kind, thing.name, thing.fields], sort_keys=True) for thing in found)
         return "\n".join(rows).replace(self.config.tag, "TAG"), changing(plan(prepared.wanted, found))
 

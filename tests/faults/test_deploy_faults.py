@@ -119,11 +119,12 @@ def test_what_was_applied_before_the_fault_is_said(on_server):
     on_server(work)
 
 
-def test_a_run_that_falls_silent_is_crashed_and_one_that_waits_is_not(on_server):
-    """The automation with ten seconds in place of 95, on runs whose heartbeats the test sends itself."""
+def test_of_our_runs_one_that_falls_silent_is_crashed_and_nobody_elses(on_server):
+    """The automation with ten seconds in place of its own; the test sends the heartbeats, as the engine does."""
     from prefect.client.schemas.objects import StateType
     from prefect.events import Event
     from prefect.events.clients import get_events_client
+    from prefect.events.related import tags_as_related_resources
     from prefect.states import AwaitingRetry, Running
 
     from infra.automations import give_up_silent_runs
@@ -131,21 +132,63 @@ def test_a_run_that_falls_silent_is_crashed_and_one_that_waits_is_not(on_server)
 
     async def work(get_client):
         async with get_client() as client, get_events_client() as events:
-            automation = await client.create_automation(give_up_silent_runs(own_name(), timedelta(seconds=10)))
-            silent, waits = [await client.create_flow_run(stub_month) for _ in range(2)]
-            for run in (silent, waits):
-                await client.set_flow_run_state(run.id, Running(), force=True)
+
+            async def heartbeat(run) -> None:
                 resource = {"prefect.resource.id": f"prefect.flow-run.{run.id}", "prefect.resource.name": run.name}
-                await events.emit(Event(event="prefect.flow-run.heartbeat", resource=resource))
-            await client.set_flow_run_state(waits.id, AwaitingRetry(), force=True)
+                related = tags_as_related_resources(set(run.tags))
+                await events.emit(Event(event="prefect.flow-run.heartbeat", resource=resource, related=related))
+
+            own = own_name()
+            automation = await client.create_automation(give_up_silent_runs(own, timedelta(seconds=10)))
+            tags = {"theirs": [], "of another tag": [f"{own}-dev"], "waits": [own], "live": [own], "silent": [own]}
+            runs = {name: await client.create_flow_run(stub_month, tags=given) for name, given in tags.items()}
+            for run in runs.values():  # the silent one last: it is the last to be crashed
+                await client.set_flow_run_state(run.id, Running(), force=True)
+                await heartbeat(run)
+            await client.set_flow_run_state(runs["waits"].id, AwaitingRetry(), force=True)
             try:
-                async with asyncio.timeout(60):
-                    while (await client.read_flow_run(silent.id)).state.type is not StateType.CRASHED:
+                async with asyncio.timeout(90):
+                    while (await client.read_flow_run(runs["silent"].id)).state.type is not StateType.CRASHED:
+                        await heartbeat(runs["live"])
                         await asyncio.sleep(0.5)
-                assert "No heartbeat for 10 s" in (await client.read_flow_run(silent.id)).state.message
                 await asyncio.sleep(3)
-                assert (await client.read_flow_run(waits.id)).state.name == "AwaitingRetry"
+                states = {name: (await client.read_flow_run(run.id)).state for name, run in runs.items()}
+                assert "No heartbeat for 10 s" in states.pop("silent").message
+                assert {name: state.name for name, state in states.items()} == {
+                    "theirs": "Running",
+                    "of another tag": "Running",
+                    "live": "Running",
+                    "waits": "AwaitingRetry",
+                }
             finally:
                 await client.delete_automation(automation)
+
+
+def test_a_run_of_our_deployment_sends_its_tag_with_its_heartbeats(on_server):
+    """What the automation goes by: a run has its deployment's tags, and so have its heartbeats."""
+    from prefect.flow_engine import run_flow
+
+    from tests.deploy_stubs import stub_month
+    from tests.faults.deploy_places import first
+
+    async def work(get_client):
+        async with get_client() as client:
+            declared = first(own_name())
+            await declared.apply(client)
+            deployment = await client.read_deployment_by_name(f"stub_month/{declared.specs[0].name}")
+            run = await client.create_flow_run_from_deployment(deployment.id)
+            assert declared.config.tag in run.tags
+            await run_flow(stub_month, flow_run=run)
+            wanted = {
+                "event": {"name": ["prefect.flow-run.heartbeat"]},
+                "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+                "related": {"id": [f"prefect.tag.{declared.config.tag}"]},
+            }
+            async with asyncio.timeout(30):  # events arrive a little later
+                while not (await client.request("POST", "/events/filter", json={"filter": wanted})).json()["events"]:
+                    await asyncio.sleep(0.2)
+            await declared.removed(client)
+
+    on_server(work)
 
     on_server(work)

@@ -1,128 +1,17 @@
 """Deploying to a real server: what is created, what is found again, what a person did and keeps, what goes."""
 
+# ruff: noqa: F401, F811 - the imports are fixtures, which tests name as their arguments
+
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import json
-import subprocess
-import sys
 import time
-import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
-from infra.settings import ROOT, Settings
-
-
-@dataclass
-class Place:
-    """A tag, a pool and specs of one test's own on the shared server."""
-
-    config: Settings
-    specs: list
-    blocks: dict = field(default_factory=dict)
-
-    async def prepared(self, **options):
-        from deployments import deploy
-
-        return await deploy.prepare(self.config, specs=self.specs, blocks=self.blocks, **options)
-
-    async def plan(self, client, **options):
-        from deployments import deploy
-
-        return await deploy.planned(await self.prepared(**options), client)
-
-    async def apply(self, client, **options):
-        from deployments import deploy
-
-        return await deploy.apply(await self.prepared(**options), client)
-
-    @property
-    def name(self) -> str:
-        return f"stub_month/{self.specs[0].name}"
-
-    def schedule(self, slug: str) -> str:
-        return f"{self.name}#{self.config.tag}-{slug}"
-
-
-@pytest.fixture
-def place(stack):
-    """A place with one deployment that has the three kinds of schedules, and one block with a secret."""
-    from prefect.blocks.system import Secret
-    from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
-
-    from deployments.declaration import DeploymentSpec, ScheduleSpec
-
-    own = f"t{uuid.uuid4().hex[:8]}"
-    anchor = dt.datetime(2026, 1, 1, 7, 30, tzinfo=dt.UTC)
-    rule = "DTSTART:20260105T060000\nRRULE:FREQ=WEEKLY;BYDAY=MO"
-    spec = DeploymentSpec(
-        flow="tests/deploy_stubs.py:stub_month",
-        name=own,
-        description="A month of the test's.",
-        script="deployments/of_the_test.py",
-        parameters={"service": "green"},
-        concurrency_limit=2,
-        schedules=(
-            ScheduleSpec(slug="monthly", schedule=CronSchedule(cron="0 5 1 * *", timezone="UTC")),
-            ScheduleSpec(slug="weekly", schedule=RRuleSchedule(rrule=rule, timezone="America/New_York")),
-            ScheduleSpec(
-                slug="check",
-                schedule=IntervalSchedule(interval=dt.timedelta(hours=12), anchor_date=anchor, timezone="UTC"),
-                parameters={"month": 2},
-            ),
-        ),
-    )
-    config = Settings(_env_file=None, tag=own, work_pool=own, work_pool_type="process", revision="rev1")
-    return Place(config, [spec], {own: Secret(value="hush")})
-
-
-@pytest.fixture
-def on_server(stack):
-    """Run a test's coroutine with a client of the server."""
-
-    def run(work):
-        from prefect.client.orchestration import get_client
-
-        async def with_client():
-            async with get_client() as client:
-                return await work(client)
-
-        return asyncio.run(with_client())
-
-    return run
-
-
-@pytest.fixture
-def command(stack, place, monkeypatch):
-    """Run the command line on the place's own tag and pool. Gives its result: exit_code, stdout, stderr."""
-    from typer.testing import CliRunner
-
-    from infra.settings import settings
-
-    monkeypatch.setenv("TAXIWAY_TAG", place.config.tag)
-    monkeypatch.setenv("TAXIWAY_WORK_POOL", place.config.work_pool)
-    settings.cache_clear()
-
-    def run(*arguments):
-        from deployments.__main__ import app
-
-        return CliRunner().invoke(app, arguments)
-
-    yield run
-    settings.cache_clear()
-
-
-def told(actions) -> set[tuple[str, str]]:
-    return {(str(action.verb), action.name) for action in actions}
-
-
-def changes(actions) -> set[tuple[str, str]]:
-    from deployments.plan import changing
-
-    return told(changing(actions))
+from tests.integration.deploy_fixtures import changes, on_server, place, told
 
 
 def test_what_is_deployed_is_what_is_found_again(place, on_server):
@@ -221,30 +110,6 @@ def test_what_a_person_did_in_the_ui_stays_and_reset_takes_the_codes_word(place,
         assert (await client.read_automation(silent.id)).enabled
 
     on_server(work)
-
-
-def test_a_schedule_added_after_the_deploy_is_kept_by_the_next(place, on_server, command):
-    async def work(client):
-        await place.apply(client)
-
-    on_server(work)
-    added = command("schedule", place.name, "*/5 * * * *")
-    assert added.exit_code == 0, added.stderr
-    assert "cron '*/5 * * * *' UTC; next: 20" in added.stdout
-    refused = command("schedule", place.name, "0 */5 * * * *")
-    assert refused.exit_code == 1
-    assert "a cron rule has five fields, this one has 6" in refused.stderr
-
-    async def again(client):
-        place.config = place.config.model_copy(update={"revision": "rev2"})
-        kept = [action for action in await place.plan(client) if action.verb == "kept"]
-        assert [action.note for action in kept] == ["added by hand: cron '*/5 * * * *' UTC"]
-        await place.apply(client)
-        deployment = await client.read_deployment_by_name(place.name)
-        assert sum(one.slug is None for one in deployment.schedules) == 1
-        assert len(deployment.schedules) == 4
-
-    on_server(again)
 
 
 def test_cron_given_at_deploy_is_a_schedule_until_the_next_deploy_without_it(place, on_server):
@@ -423,101 +288,3 @@ def test_plan_of_an_unchanged_tree_over_a_hundred_deployments_is_empty(place, on
         print(f"plan over 100 deployments: {', '.join(f'{took:.2f}' for took in times)} s")
 
     on_server(work)
-
-
-def test_plain_prefect_deploy_from_the_root_works_and_is_left_alone(place, on_server):
-    async def pool_first(client):
-        await place.apply(client)
-
-    on_server(pool_first)
-    prefect = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "flows/backfill.py:etl_parent_flow"]
-    options = ["-n", place.config.tag, "--cron", "*/1 * * * *", "--timezone", "UTC", "--pool", place.config.work_pool]
-    deployed = subprocess.run([*prefect, *options], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-
-    async def work(client):
-        name = f"etl_parent_flow/{place.config.tag}"
-        assert ("kept", name) in told(await place.plan(client))
-        assert await place.apply(client) == []
-        deployment = await client.read_deployment_by_name(name)
-        assert deployment.entrypoint == "flows/backfill.py:etl_parent_flow"
-        assert [one.schedule.cron for one in deployment.schedules] == ["*/1 * * * *"]
-        await client.delete_deployment(deployment.id)
-
-    on_server(work)
-
-
-def test_the_command_line_says_what_it_would_do_and_exits_as_asked(command, place):
-    before = command("plan", "--json", "--detailed-exitcode")
-    assert before.exit_code == 2, before.stderr
-    creates = {row["name"] for row in json.loads(before.stdout)["actions"] if row["action"] == "create"}
-    assert {"etl_web_to_gcs/process", "etl_gcs_to_bq/process", "etl_web_to_postgres/process"} <= creates
-    assert command("plan").exit_code == 0  # changes or not, unless asked
-    applied = command("apply")
-    assert applied.exit_code == 0, applied.stderr
-    assert "create deployment etl_parent_flow/process" in applied.stdout
-    after = command("plan", "--detailed-exitcode")
-    assert after.exit_code == 0, after.stdout
-    assert "No change" in after.stdout
-    gone = command("destroy")
-    assert gone.exit_code == 0, gone.stderr
-    assert "the work pool and the blocks stay" in gone.stdout
-
-
-def test_one_script_applies_its_own_and_deletes_nothing_else(command, on_server, place, tmp_path):
-    assert command("apply").exit_code == 0
-    place.specs[0] = replace(place.specs[0], name="another")
-
-    async def another(client):
-        await place.apply(client, prune=False)
-
-    on_server(another)
-    script = ROOT / "deployments/web_to_gcs.py"
-    applied = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert applied.returncode == 0, applied.stderr
-    assert "delete" not in applied.stdout
-    everything = command("plan")
-    assert "- delete deployment stub_month/another" in everything.stdout
-    assert command("destroy").exit_code == 0
-
-
-def test_run_shows_the_logs_and_exits_with_the_result(command, on_server, place):
-    from prefect.states import Completed, Failed
-
-    async def work(client):
-        await place.apply(client)
-
-    on_server(work)
-    unknown = command("run", "stub_month/no-such")
-    assert unknown.exit_code == 1
-    assert "the server has no deployment stub_month/no-such" in unknown.stderr
-    refused = command("run", place.name, "-p", "MONTH=13")
-    assert refused.exit_code == 1
-    assert "13 is greater than the maximum of 12" in refused.stderr
-
-    async def one(end, expected):
-        """A run that the test itself ends, in place of a worker."""
-        from prefect.client.orchestration import get_client
-
-        from deployments.run import follow, parameters_of, start
-
-        async with get_client() as client:
-            run = await start(client, place.name, parameters_of(["MONTH=3"]))
-            assert run.parameters["month"] == 3
-            shown = []
-            following = asyncio.create_task(
-                follow(client, run.id, lambda record: shown.append(record.message), poll=0.05)
-            )
-            await client.create_logs([log_of(run.id, "first"), log_of(run.id, "second")])
-            await client.set_flow_run_state(run.id, end, force=True)
-            assert (await following).state.name == expected
-            assert shown == ["first", "second"]
-
-    def log_of(run_id, message):
-        from prefect.client.schemas.actions import LogCreate
-
-        now = dt.datetime.now(dt.UTC)
-        return LogCreate(name="test", level=20, message=message, timestamp=now, flow_run_id=run_id)
-
-    asyncio.run(one(Completed(), "Completed"))
-    asyncio.run(one(Failed(), "Failed"))

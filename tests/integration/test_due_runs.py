@@ -294,9 +294,8 @@ def test_what_is_missing_is_one_line(deployed, source, monkeypatch):
     command = [sys.executable, "-m", "flows.web_to_gcs", "--service", "green"]
     process = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=nowhere, check=False)
     assert process.returncode == 1
-    assert process.stderr.strip().splitlines() == [
-        "taxiway: etl_web_to_gcs: Failed to reach API at http://127.0.0.1:9/api/"
-    ]
+    (line,) = process.stderr.strip().splitlines()
+    assert line.startswith("taxiway: no answer from http://127.0.0.1:9/api")
 
 
 @contextmanager

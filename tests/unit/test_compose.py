@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from infra import compose
+from infra.settings import ROOT
+from infra.stack import SERVER_SETTINGS
 
 
 @pytest.fixture
@@ -65,6 +68,13 @@ def test_why_postgres_refuses_is_said_where_its_log_says_it(stack, logged, said)
 )
 def test_a_taken_port_is_named_by_its_setting(said, named):
     assert compose.taken_port(said, {"PREFECT_PORT": "4300"}) == named
+
+
+def test_the_embedded_server_and_the_one_in_compose_are_set_alike():
+    """In what a server that is killed must not lose, and in how long it waits for who does not answer."""
+    file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    in_compose = file["services"]["prefect"]["environment"]
+    assert {name: in_compose[name] for name in SERVER_SETTINGS} == SERVER_SETTINGS
 
 
 def test_a_silent_one_is_named_as_well(stack):

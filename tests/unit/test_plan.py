@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -106,10 +107,28 @@ def test_without_prune_other_deployments_stay_but_a_dropped_schedule_of_a_declar
     assert verbs(changing(plan([deployment()], found, prune=False))) == [("delete", "flow/one#t-old")]
 
 
-def test_a_foreign_deployment_of_a_declared_name_is_taken_over_by_an_update_that_shows_the_tag():
-    found = on_server(deployment(tags=["t"]), ours=False, tags=[])
-    (action,) = plan([deployment(tags=["t"])], [found])
-    assert action.changes == (Change(("tags",), [], ["t"]),)
+def test_what_someone_else_made_under_a_declared_name_is_a_conflict_and_nothing_is_added_to_it():
+    wanted = [deployment(), schedule()]
+    theirs = replace(on_server(deployment()), ours=False, owner="t-dev")
+    (action,) = plan(wanted, [theirs])
+    assert (action.verb, action.note) == (Verb.CONFLICT, "made by deploys under the tag t-dev")
+    assert changing([action]) == []
+
+
+def test_what_is_there_as_declared_and_is_not_ours_is_used_as_it_is():
+    pool = Wanted(Kind.POOL, "taxi", {"type": "process"})
+    assert verbs(plan([pool], [on_server(pool, ours=False)])) == [("unchanged", "taxi")]
+    assert verbs(plan([pool], [on_server(pool, ours=False, type="docker")])) == [("conflict", "taxi")]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_switch_that_the_code_changes_is_changed_and_not_taken_for_a_persons(before):
+    found = replace(on_server(schedule(), active=before), last=before)
+    parent = on_server(deployment())
+    (changed,) = changing(plan([deployment(), schedule(active=not before)], [parent, found]))
+    assert changed.fields == {"active": not before}
+    by_hand = replace(found, last=not before)
+    assert changing(plan([deployment(), schedule(active=not before)], [parent, by_hand])) == []
 
 
 # Any declarations, any server
@@ -153,13 +172,17 @@ def declarations(draw):
 
 @st.composite
 def servers(draw):
+    """Each with how the last deploy left its switch, or not known."""
     found = {}
     for kind, name, parent in draw(st.lists(identities(), max_size=6)):
         if parent:
             there = Found(Kind.DEPLOYMENT, parent, draw(fields_of(Kind.DEPLOYMENT)), "id", draw(st.booleans()))
             found.setdefault((Kind.DEPLOYMENT, parent), there)
         extra = {"z": draw(values)}
-        found[kind, name] = Found(kind, name, draw(fields_of(kind)) | extra, "id", draw(st.booleans()), parent)
+        last = draw(st.none() | st.booleans())
+        found[kind, name] = Found(
+            kind, name, draw(fields_of(kind)) | extra, "id", draw(st.booleans()), parent, last=last
+        )
     return list(found.values())
 
 
@@ -177,6 +200,10 @@ def carried_out(found: list[Found], actions: list[Action]) -> list[Found]:
             there[key] = Found(*key, action.fields, "new id", ours=True, parent=action.wanted.parent)
         else:
             there[key] = replace(there[key], fields={**there[key].fields, **action.fields})
+    for action in actions:  # as the record has it then
+        key = (action.kind, action.name)
+        if key in there and action.wanted and there[key].ours and action.kind in SWITCH:
+            there[key] = replace(there[key], last=action.wanted.fields[SWITCH[action.kind]])
     return list(there.values())
 
 
@@ -187,9 +214,12 @@ def test_after_the_plan_is_carried_out_there_is_nothing_left_to_do(wanted, found
 
 
 @given(declarations(), servers(), st.booleans(), st.booleans())
-def test_nothing_without_our_tag_is_ever_in_a_delete(wanted, found, reset, prune):
-    for action in plan(wanted, found, reset=reset, prune=prune):
-        assert action.verb is not Verb.DELETE or action.found.ours
+def test_nothing_that_is_not_ours_is_ever_changed(wanted, found, reset, prune):
+    foreign = {(thing.kind, thing.name) for thing in found if not thing.ours}
+    for action in changing(plan(wanted, found, reset=reset, prune=prune)):
+        assert (action.kind, action.name) not in foreign
+        parent = action.wanted and action.wanted.parent
+        assert (Kind.DEPLOYMENT, parent) not in foreign
 
 
 @settings(max_examples=50)
@@ -201,7 +231,7 @@ def test_what_a_person_switched_is_never_among_the_changes(wanted, found):
         for thing in wanted
         if (thing.kind, thing.name) == (there.kind, there.name)
         and thing.kind in SWITCH
-        and thing.fields[SWITCH[thing.kind]] != there.fields[SWITCH[thing.kind]]
+        and there.fields[SWITCH[thing.kind]] not in (thing.fields[SWITCH[thing.kind]], there.last)
     }
     for action in plan(wanted, found):
         if (action.kind, action.name) in switched and action.verb is Verb.UPDATE:
@@ -213,7 +243,8 @@ def test_what_a_person_switched_is_never_among_the_changes(wanted, found):
 def test_every_declared_object_is_in_the_plan_and_nothing_is_in_it_twice(wanted, found):
     named = [(action.kind, action.name) for action in plan(wanted, found) if action.verb is not Verb.KEPT]
     assert len(set(named)) == len(named)
-    assert {(thing.kind, thing.name) for thing in wanted} <= set(named)
+    foreign = {thing.name for thing in found if thing.kind is Kind.DEPLOYMENT and not thing.ours}
+    assert {(thing.kind, thing.name) for thing in wanted if thing.parent not in foreign} <= set(named)
 
 
 @settings(max_examples=50)

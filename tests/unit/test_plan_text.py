@@ -18,7 +18,7 @@ WANTED = [
     Wanted(Kind.SCHEDULE, "f/d#t-monthly", {"schedule": MONTHLY, "active": True}, parent="f/d"),
 ]
 FOUND = [
-    Found(Kind.BLOCK, "secret/s", {"value": "psst", "user": "old"}, "1", ours=False),
+    Found(Kind.BLOCK, "secret/s", {"value": "psst", "user": "old"}, "1", ours=True),
     Found(Kind.DEPLOYMENT, "f/d", {"version": "a", "paused": True, "tags": ["[red]"]}, "2", ours=True),
     Found(Kind.DEPLOYMENT, "f/gone", {}, "3", ours=True),
     Found(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import certifi
 import httpx
 import pytest
 
 from infra.preflight import EnvironmentUnusable, problems, reach_loopback_directly, require_environment
+from infra.settings import ROOT
 
 
 @pytest.mark.parametrize(
@@ -81,6 +86,32 @@ def test_loopback_goes_past_a_proxy_and_httpx_reads_every_entry(monkeypatch, nam
     for variable in ("HTTP_PROXY", "NO_PROXY", "no_proxy"):
         monkeypatch.setenv(variable, environment[variable])
     httpx.Client().close()
+
+
+ENTRIES = (
+    *("flows.web_to_postgres", "flows.web_to_gcs", "flows.gcs_to_bigquery", "flows.backfill", "flows.trips.inspect"),
+    *("deployments", "deployments.demo"),
+    *(
+        "infra.agent",
+        "infra.blocks",
+        "infra.compose",
+        "infra.environment",
+        "infra.google",
+        "infra.image",
+        "infra.stack",
+    ),
+)
+
+
+@pytest.mark.parametrize("module", ENTRIES)
+def test_every_entry_point_says_it_in_one_line(module):
+    env = os.environ | {"SSL_CERT_FILE": "/nowhere/ca.pem"}
+    done = subprocess.run(
+        [sys.executable, "-m", module], env=env, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("taxiway: SSL_CERT_FILE=/nowhere/ca.pem: ") and done.stdout == ""
 
 
 def test_without_a_proxy_the_environment_stays_as_it_is():

@@ -1,0 +1,141 @@
+"""Every command ends in one line where there is no Prefect server to work with, and none starts one of its own."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from infra.processes import free_port
+from infra.server import NoServer, require_server
+from infra.settings import ROOT
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+
+# What a command is given so that it begins its work, where nothing would not do. A new one is tried with nothing.
+GIVEN = {
+    "deployments": ["plan"],
+    "infra.compose": ["up"],
+    "infra.image": ["push"],
+    "infra.stack": ["neither up nor down"],
+    "infra.emulators": ["storage"],
+    "deployments.demo": ["--service", "purple"],
+    "flows.trips.inspect": ["no-such-file"],
+    "flows.trips.generate": ["green", "2021-13"],
+}
+# Those that have nothing to do with a Prefect server.
+WITHOUT = {name for name in GIVEN if name != "deployments"} | {"infra.google"}
+# It writes the `.env` of this checkout, whatever it is given.
+NOT_TRIED = {"infra.environment"}
+
+
+def commands() -> list[str]:
+    """Every module that can be run: `python -m NAME`."""
+    found = []
+    for path in sorted(file for folder in ("deployments", "flows", "infra") for file in (ROOT / folder).rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if path.name == "__main__.py" or any(map(_runs, ast.parse(path.read_text()).body)):
+            found.append(".".join(parts[:-1] if parts[-1] == "__main__" else parts))
+    return found
+
+
+def _runs(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.If) and "__main__" in ast.unparse(statement.test)
+
+
+@contextmanager
+def nothing():
+    yield None
+
+
+@contextmanager
+def refused():
+    yield f"http://127.0.0.1:{free_port()}/api"
+
+
+@contextmanager
+def answering(status: int, body: str):
+    """A server that answers everything with this."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_POST = do_GET
+
+        def log_message(self, *_) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/api"
+    finally:
+        server.shutdown()
+
+
+HTML = "<!doctype html><title>Some other page</title>"
+SERVERS = {
+    "none": (nothing, "no Prefect server is named: `make up`"),
+    "refused": (refused, "no answer from http://127.0.0.1:"),
+    "a page": (partial(answering, 200, HTML), "is not the API of a Prefect server"),
+    "a page not found": (partial(answering, 404, HTML), "is not the API of a Prefect server, it answered 404"),
+    "another login": (partial(answering, 401, '{"exception_message": "Unauthorized"}'), "refuses the login"),
+    "forbidden": (partial(answering, 403, '{"detail": "Missing CSRF token"}'), "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"),
+}
+
+
+def settings_of(url, folder):
+    return temporary_settings({PREFECT_API_URL: url, PREFECT_HOME: folder / "prefect"})
+
+
+@pytest.fixture
+def away(monkeypatch, tmp_path):
+    """No Docker engine, and an empty home."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TAXIWAY_WORK_POOL_TYPE", "process")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_what_is_wrong_with_a_server_is_one_line(server, tmp_path):
+    opened, line = SERVERS[server]
+    with opened() as url, settings_of(url, tmp_path), pytest.raises(NoServer) as raised:
+        require_server()
+    assert line in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("server", ["none", "refused", "a page"])
+@pytest.mark.parametrize("name", [name for name in commands() if name not in NOT_TRIED])
+def test_a_command_without_a_prefect_server_ends_in_one_line(name, server, away, monkeypatch, capsys, tmp_path):
+    opened, line = SERVERS[server]
+    monkeypatch.setattr("sys.argv", [name, *GIVEN.get(name, [])])
+    with opened() as url, settings_of(url, tmp_path), pytest.raises(SystemExit) as ended:
+        runpy.run_module(name, run_name="__main__")
+    said = capsys.readouterr().err
+    said += ended.value.code if isinstance(ended.value.code, str) else ""
+    assert "Traceback" not in said
+    assert not list(tmp_path.rglob("*.db")), "it started a server of its own"
+    if name not in WITHOUT:
+        assert ended.value.code
+        assert said.strip().startswith("taxiway: ")
+        assert len(said.strip().splitlines()) == 1
+        assert line in said
+
+
+def test_every_make_target_runs_one_of_these_commands():
+    run = set(re.findall(r"\$\(RUN\) (\S+)", (ROOT / "Makefile").read_text()))
+    outside = {name for name in run if name == "pytest" or name.startswith("tests.")}
+    assert run - outside <= set(commands())
