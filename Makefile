@@ -27,9 +27,9 @@ FILE ?=
 DEPLOYMENT ?=
 CRON ?=
 ARGS ?=
-LIMIT ?=
+RUNS_AT_ONCE ?=
 # What `make run` hands on to the run as parameters, where they are given.
-PARAMETERS := SERVICE YEAR MONTH MONTHS SOURCE_URL PIPELINE EACH_MONTH CONCURRENCY FORCE LIMIT
+PARAMETERS := SERVICE YEAR MONTH MONTHS SOURCE_URL PIPELINE EACH_MONTH CONCURRENCY FORCE LIMIT DRY_RUN
 
 # What runs is the Python of .venv: settings of other Pythons would break it, those of other folders for pip as well.
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER
@@ -105,7 +105,7 @@ schedule: setup ## Add a schedule by hand, which deploy keeps: DEPLOYMENT=, CRON
 	@$(RUN) deployments schedule $(if $(and $(DEPLOYMENT),$(CRON)),'$(DEPLOYMENT)' '$(CRON)',$(error usage: make schedule DEPLOYMENT=flow/deployment CRON='0 5 1 * *')) $(ARGS)
 
 .PHONY: run
-run: setup ## Run a deployment and wait: DEPLOYMENT=etl_parent_flow/docker MONTHS=1,2,3 ...
+run: setup ## Run a deployment and wait: DEPLOYMENT=etl_parent_flow/docker MONTHS=1-3 ...
 	@$(RUN) deployments run $(if $(DEPLOYMENT),'$(DEPLOYMENT)',$(error usage: make run DEPLOYMENT=flow/deployment MONTHS=1,2,3)) \
 		$(foreach name,$(PARAMETERS),$(if $(filter command,$(origin $(name))),-p '$(shell tr A-Z a-z <<<$(name))=$($(name))'))
 
@@ -118,8 +118,8 @@ destroy-deployments: setup ## Delete all deployments that are ours
 	@$(RUN) deployments destroy
 
 .PHONY: agent
-agent: setup ## Run the worker of the pool in the foreground: LIMIT=
-	@LIMIT='$(LIMIT)' $(RUN) infra.agent
+agent: setup ## Run the worker of the pool in the foreground: RUNS_AT_ONCE=
+	@RUNS_AT_ONCE='$(RUNS_AT_ONCE)' $(RUN) infra.agent
 
 .PHONY: test
 test: setup ## Unit and integration tests

@@ -113,7 +113,9 @@ def destroy() -> None:
 @app.command("run")
 def run_one(
     deployment: Annotated[str, typer.Argument(help="flow/deployment, or a flow for its deployment on our pool")],
-    param: Annotated[list[str] | None, typer.Option("--param", "-p", help="NAME=VALUE; VALUE as JSON or 1,2,3")] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", "-p", help="NAME=VALUE; VALUE as JSON, 1,2,3 or 1-3")
+    ] = None,
 ) -> None:
     """Run a deployment, show its logs as they come, and exit with its result: 0 only for Completed."""
 
@@ -181,7 +183,7 @@ def _exit_with(work: Callable[[], Coroutine[Any, Any, int]]) -> None:
         status = asyncio.run(work())
     except Invalid as wrong:
         _fail(*wrong.problems, "nothing was changed")
-    except (NoServer, Stopped, Locked, LockLost, run.NoDeployment) as wrong:
+    except (NoServer, Stopped, Locked, LockLost, run.NoDeployment, run.WrongParameter) as wrong:
         _fail(str(wrong))
     except httpx.HTTPStatusError as wrong:
         _fail(reason(wrong))

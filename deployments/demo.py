@@ -25,8 +25,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from deployments.report import Loaded, cells
-from flows.errors import Refused
-from flows.trips.catalog import months_of, published_rows, source_url
+from flows.errors import Forbidden, TaxiwayError
+from flows.trips.catalog import months_of, published_rows, require_public, source_url
 from flows.trips.download import Patience, probe
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
@@ -62,7 +62,7 @@ def main(
     started = time.monotonic()
     try:
         demo(demanded(service, year, months), source_url, keep=keep)
-    except (DemoFailed, Refused, NotHealthy, PostgresUnavailable, AlreadyUp) as failure:
+    except (DemoFailed, TaxiwayError, NotHealthy, PostgresUnavailable, AlreadyUp) as failure:
         console.print(f"taxiway: {failure}", style="red", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -108,14 +108,27 @@ def demo(months: list[Month], template: str, *, keep: bool) -> None:
 
 @contextmanager
 def reachable_source(template: str, months: list[Month], state: Path) -> Iterator[str]:
-    """The URL template to load from: the given one, else TLC's, else one of generated months served on loopback."""
+    """The URL template to load from: the given one, else TLC's, else one of generated months served on loopback.
+
+    An empty one is that of the setting, which may hold a password: the runs read it themselves.
+    """
     if template:
+        try:
+            require_public(template)
+        except ValueError as wrong:
+            raise DemoFailed(f"SOURCE_URL {wrong}") from None
         yield template
+        return
+    if "source_url" in settings().model_fields_set:
+        yield ""
         return
     try:
         probe(source_url(TLC_URL, months[0]), patience=BRIEFLY)
-    except Refused as refused:
-        console.print(f"TLC's address cannot be reached ({refused.reason}): using generated months", soft_wrap=True)
+    except Forbidden:  # the address works: the runs say what it refuses
+        yield TLC_URL
+        return
+    except TaxiwayError as failure:
+        console.print(f"TLC's address cannot be reached ({failure.reason}): using generated months", soft_wrap=True)
     else:
         yield TLC_URL
         return

@@ -44,7 +44,7 @@ def start(pipeline: Pipeline, months: Sequence[Month], source: str) -> UUID:
         "year": months[0].year,
         "service": str(months[0].service),
         "pipeline": str(pipeline),
-        "source_url": source,
+        "source_url": source or None,
         # The demo shows the work: a second demo on the same state loads anew.
         "force": True,
     }

@@ -17,6 +17,7 @@ from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
 
 from deployments.pages import everything
+from flows.trips.catalog import months_of, require_public
 from infra.settings import settings
 
 # Log records are sent in batches by several processes, so one may come after a younger one.
@@ -28,16 +29,19 @@ class NoDeployment(LookupError):
     """The server has no deployment of that name."""
 
 
-async def start(client: PrefectClient, deployment: str, parameters: Mapping[str, Any]) -> FlowRun:
-    """Create a run of the deployment called `flow/deployment`.
+class WrongParameter(ValueError):
+    """A value that no run is started with; the message names its parameter, and never shows an address in it."""
 
-    A single value for a parameter that is a list becomes a list of one. Raises NoDeployment, or HTTPStatusError where
-    the API refuses the parameters.
+
+async def start(client: PrefectClient, deployment: str, parameters: Mapping[str, Any]) -> FlowRun:
+    """Create a run of the deployment called `flow/deployment`; texts among the parameters are read by its schema.
+
+    Raises NoDeployment, WrongParameter, or HTTPStatusError where the API refuses the parameters.
     """
     found = await find(client, deployment)
     properties = (found.parameter_openapi_schema or {}).get("properties", {})
     given = {
-        name: [value] if is_list(properties.get(name, {})) and not isinstance(value, list) else value
+        name: value_of(name, value, properties.get(name, {})) if isinstance(value, str) else value
         for name, value in parameters.items()
     }
     return await client.create_flow_run_from_deployment(found.id, parameters=given)
@@ -50,11 +54,6 @@ async def find(client: PrefectClient, deployment: str) -> DeploymentResponse:
         return await client.read_deployment_by_name(name)
     except (ObjectNotFound, ValueError):
         raise NoDeployment(f"the server has no deployment {name}; a name is flow/deployment") from None
-
-
-def is_list(schema: Mapping[str, Any]) -> bool:
-    """Whether a parameter of this JSON schema takes a list."""
-    return any(branch.get("type") == "array" for branch in (schema, *schema.get("anyOf", ())))
 
 
 async def follow(client: PrefectClient, run_id: UUID, on_log: Callable[[Log], None], *, poll: float = 1.0) -> FlowRun:
@@ -76,18 +75,35 @@ async def follow(client: PrefectClient, run_id: UUID, on_log: Callable[[Log], No
         await asyncio.sleep(poll)
 
 
-def parameters_of(pairs: Iterable[str]) -> dict[str, Any]:
+def parameters_of(pairs: Iterable[str]) -> dict[str, str]:
     """NAME=VALUE from the command line as parameters; a name may be in capitals, as in a Makefile."""
     split = (pair.partition("=") for pair in pairs)
-    return {name.strip().lower(): value_of(text) for name, _, text in split}
+    return {name.strip().lower(): text for name, _, text in split}
 
 
-def value_of(text: str) -> Any:
-    """A parameter's value from the command line: JSON where it is JSON, else a list where it has commas, else text."""
+def value_of(name: str, text: str, schema: Mapping[str, Any]) -> Any:
+    """A parameter's value from the command line, by its JSON schema: 1,2 or 1-3 for a list, 01 for a number, 1 for yes.
+
+    A text that does not fit stays as it is, for the API to refuse. Raises WrongParameter.
+    """
+    kinds = {branch.get("type") for branch in (schema, *schema.get("anyOf", ()))}
     try:
-        return json.loads(text)
+        if name == "source_url":
+            return require_public(text)
+        if "array" in kinds and not text.startswith("["):
+            return months_of(text)
+    except ValueError as wrong:
+        raise WrongParameter(f"{name}: {wrong}") from None
+    if "boolean" in kinds and text in {"0", "1"}:
+        return text == "1"
+    return text if "string" in kinds else _number_or_json(text)
+
+
+def _number_or_json(text: str) -> Any:
+    try:
+        return int(text) if text.isdecimal() else json.loads(text)
     except ValueError:
-        return [value_of(part) for part in text.split(",")] if "," in text else text
+        return text
 
 
 async def _records(client: PrefectClient, run_id: UUID, since: dt.datetime) -> list[Log]:

@@ -10,8 +10,9 @@ from prefect import Flow, State, flow
 from prefect.deployments import arun_deployment
 
 from flows.gcs_to_bigquery import etl_gcs_to_bq
-from flows.month_load import ending
-from flows.parameters import Concurrency, Months, Service, Year, command
+from flows.load_months import ending
+from flows.month_load import MonthEnd
+from flows.parameters import Concurrency, Months, Service, SourceUrl, Year, command
 from flows.trips.month import Month
 from flows.web_to_gcs import etl_web_to_gcs
 from flows.web_to_postgres import etl_web_to_postgres
@@ -48,7 +49,7 @@ async def etl_parent_flow(
     year: Year = 2021,
     service: Service = Service.GREEN,
     pipeline: Pipeline = Pipeline.WEB_TO_GCS,
-    source_url: str = DEFAULTS.source_url,
+    source_url: SourceUrl | None = None,
     each_month: EachMonth = EachMonth.SUBFLOW,
     concurrency: Concurrency = 2,
     force: bool = False,
@@ -60,7 +61,8 @@ async def etl_parent_flow(
         year: The year in the files' names.
         service: Whose trips.
         pipeline: What to run for each month.
-        source_url: Where from, if it is from the web: a URL template with {service}, {year}, {month:02}.
+        source_url: Where from, if it is from the web: a URL template with {service}, {year}, {month:02}. None: the
+            setting TAXIWAY_SOURCE_URL, which may hold a password.
         each_month: Run a month inside this run, or as a run of the pipeline's own deployment: a container of its own.
         concurrency: How many months at once.
         force: Load even where the ledger says that the source has not changed.
@@ -77,7 +79,11 @@ async def etl_parent_flow(
             run = await arun_deployment(f"{pipeline}/{DEFAULTS.work_pool_type}", parameters={"month": month, **shared})
             return run.state
 
-    return ending([Month(service, year, month) for month in months], await asyncio.gather(*map(one, months)))
+    states = await asyncio.gather(*map(one, months))
+    numbered = zip(months, states, strict=True)
+    return ending(
+        [MonthEnd(Month(service, year, month), state.is_completed(), str(state.message)) for month, state in numbered]
+    )
 
 
 if __name__ == "__main__":

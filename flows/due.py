@@ -1,57 +1,114 @@
-"""Which months are due: published at the source, and not in the ledger or changed since.
+"""Which months are due, and why: new at the source, changed there, or loaded under another contract.
 
 This is what a schedule needs. TLC publishes about two months late and on no fixed day, so a scheduled run is told no
-month: it asks.
+month: it asks. What was seen of a source is in the ledger, so that a month which was refused, or kept out by a check,
+waits until its source or the contract changes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field
+from enum import StrEnum
 
+from flows.download_slot import download_slot
+from flows.errors import TaxiwayError
+from flows.offers import Offer, Slot, offers_in_bucket, offers_on_the_web
 from flows.stores.ledger import LedgerEntry
-from flows.trips.catalog import months_until, source_url
-from flows.trips.download import probe
+from flows.trips.catalog import months_until
 from flows.trips.month import Month, Service
 
 # Without a year, this many months back from now are asked for.
 WINDOW = 12
 
+Ledger = Mapping[Month, Sequence[LedgerEntry]]
 
-@dataclass(frozen=True, order=True)
-class Offer:
-    """A month that a source has, and what it says of its version; None where it does not say."""
+
+class Reason(StrEnum):
+    """Why a month is loaded, in the order in which they are taken."""
+
+    ASKED = "asked for"
+    NEW = "new"
+    SOURCE = "source changed"
+    CONTRACT = "contract changed"
+
+
+@dataclass(frozen=True)
+class Due:
+    """A month to load; `offer` is what its source said, if it was asked."""
 
     month: Month
-    modified: dt.datetime | None = None
-    bytes: int | None = None
+    reason: Reason
+    offer: Offer | None = None
+
+    def __str__(self) -> str:
+        return f"{self.month} ({self.reason})"
 
 
-def due(
-    offers: Iterable[Offer], ledger: Mapping[Month, LedgerEntry], limit: int, contract_version: str | None = None
-) -> list[Month]:
-    """The oldest `limit` months of the offers that are new or have changed since the ledger's row of them."""
-    return [offer.month for offer in sorted(offers) if is_due(offer, ledger.get(offer.month), contract_version)][:limit]
+@dataclass(frozen=True)
+class Found:
+    """What is to be done.
 
-
-def is_due(offer: Offer, entry: LedgerEntry | None, contract_version: str | None = None) -> bool:
-    """Whether the month is not in the ledger, was read under another contract, or another file is offered now.
-
-    `contract_version` is that of the service and the store now; None stands for any version.
-    A blocked month counts as read: its checks would block it again, until the source publishes it anew.
+    Attributes:
+        due: months to load, the most urgent first.
+        failures: months that the source could not be asked for, and why.
+        waiting: the entries of months that are refused or blocked until their source changes.
     """
-    if entry is None or contract_version not in (None, entry.contract_version):
-        return True
-    resized = offer.bytes is not None and offer.bytes != entry.bytes
-    return resized or (offer.modified is not None and offer.modified > entry.started)
+
+    due: list[Due]
+    failures: Mapping[Month, TaxiwayError] = field(default_factory=dict)
+    waiting: list[LedgerEntry] = field(default_factory=list)
 
 
-def latest(entries: Iterable[LedgerEntry]) -> dict[Month, LedgerEntry]:
-    """Each month's last row: a month may have one that is loaded and, beside it, one that is blocked."""
-    return {entry.of_month: entry for entry in sorted(entries, key=lambda entry: entry.finished)}
+def due(offers: Iterable[Offer], ledger: Ledger, contract: str) -> list[Due]:
+    """The offers that are new, changed, or known under another contract alone: in the order of Reason, oldest first."""
+    reasons = ((offer, reason_of(offer, ledger.get(offer.month, ()), contract)) for offer in offers)
+    return in_order(Due(offer.month, reason, offer) for offer, reason in reasons if reason)
+
+
+def in_order(found: Iterable[Due]) -> list[Due]:
+    """By reason, then the oldest month first."""
+    return sorted(found, key=lambda one: (list(Reason).index(one.reason), one.month))
+
+
+def reason_of(offer: Offer, entries: Sequence[LedgerEntry], contract: str) -> Reason | None:
+    """Why the offered month is due; None if an entry of it is about this version and this contract, whatever it says.
+
+    A month that a check blocks, or a source that is refused, would be so again.
+    """
+    seen = [entry for entry in entries if offer.is_of(entry)]
+    if any(entry.contract_version == contract for entry in seen):
+        return None
+    if seen:
+        return Reason.CONTRACT
+    return Reason.SOURCE if entries else Reason.NEW
+
+
+def waiting(offers: Iterable[Offer], ledger: Ledger, contract: str) -> list[LedgerEntry]:
+    """The entries of the months that are offered, not due and not loaded from what is offered."""
+    found = []
+    for offer in offers:
+        seen = [e for e in ledger.get(offer.month, ()) if e.contract_version == contract and offer.is_of(e)]
+        if seen and all(entry.status != "loaded" for entry in seen):
+            found.append(max(seen, key=lambda entry: entry.finished))
+    return found
+
+
+def outdated(ledger: Ledger, contract: str) -> set[Month]:
+    """The months that no entry knows under this contract."""
+    return {month for month, entries in ledger.items() if all(entry.contract_version != contract for entry in entries)}
+
+
+def by_month(entries: Iterable[LedgerEntry], service: Service) -> Ledger:
+    """The entries of each month of the service."""
+    ledger: dict[Month, list[LedgerEntry]] = defaultdict(list)
+    for entry in entries:
+        if entry.service == service:
+            ledger[entry.of_month].append(entry)
+    return ledger
 
 
 def candidates(service: Service, year: int | None) -> list[Month]:
@@ -60,84 +117,53 @@ def candidates(service: Service, year: int | None) -> list[Month]:
     return begun[-WINDOW:] if year is None else [month for month in begun if month.year == year]
 
 
-async def months_from_web(
+async def due_on_the_web(
     entries: Callable[[], Iterable[LedgerEntry]],
     template: str,
     service: Service,
     year: int | None,
-    month: int | None,
-    limit: int,
-) -> list[Month]:
-    """The one month that was asked for; without one, what the web has and the store's ledger lacks.
+    contract: str,
+    slot: Slot = download_slot,
+) -> Found:
+    """What the web has and the store's ledger lacks.
+
+    Without a year, months of the ledger that are outside the window are due under a changed contract, too: whether the
+    web still has them shows when they are loaded.
 
     Raises:
-        Refused: the web cannot be asked.
-        StoreFailed: the ledger cannot be read.
-        ValueError: one line: a month without its year, a wrong template.
+        TaxiwayError: the web cannot be asked, or the ledger not be read.
+        ValueError: one line: a wrong template.
     """
-    if month is not None:
-        return [asked_for(service, year, month)]
-    offers = await offers_on_the_web(candidates(service, year), template)
-    return due(offers, latest(await asyncio.to_thread(entries)), limit)
+    ledger = by_month(await asyncio.to_thread(entries), service)
+    months = candidates(service, year)
+    loaded = [month for month, known in ledger.items() if any(entry.status != "refused" for entry in known)]
+    asked = await offers_on_the_web(months, template, loaded, slot)
+    others = outdated(ledger, contract).difference(months) if year is None else ()
+    found = [*due(asked.offers, ledger, contract), *(Due(month, Reason.CONTRACT) for month in others)]
+    return Found(in_order(found), asked.failures, waiting(asked.offers, ledger, contract))
 
 
-async def months_from_bucket(
+async def due_in_bucket(
     entries: Callable[[], Iterable[LedgerEntry]],
     bucket_entries: Callable[[], Iterable[LedgerEntry]],
     service: Service,
     year: int | None,
-    month: int | None,
-    limit: int,
-) -> list[Month]:
-    """The one month that was asked for; without one, what the bucket has and the store's ledger lacks.
+    contract: str,
+) -> Found:
+    """What the bucket has and the store's ledger lacks; without a year, all months that either the window or the ledger
+    has.
 
     Raises:
-        StoreFailed: a ledger cannot be read.
-        ValueError: a month without its year.
+        TaxiwayError: a ledger cannot be read.
     """
-    if month is not None:
-        return [asked_for(service, year, month)]
-    offers = offers_in_bucket(await asyncio.to_thread(bucket_entries), candidates(service, year))
-    return due(offers, latest(await asyncio.to_thread(entries)), limit)
+    ledger = by_month(await asyncio.to_thread(entries), service)
+    months = [*candidates(service, year), *(ledger if year is None else ())]
+    offers = offers_in_bucket(await asyncio.to_thread(bucket_entries), months)
+    return Found(due(offers, ledger, contract), waiting=waiting(offers, ledger, contract))
 
 
-def asked_for(service: Service, year: int | None, month: int) -> Month:
+async def asked_for(service: Service, year: int | None, month: int) -> Found:
     """The month by its numbers. Raises ValueError if the year is missing."""
     if year is None:
         raise ValueError(f"month {month} of which year? Give both, or neither")
-    return Month(service, year, month)
-
-
-async def offers_on_the_web(months: Sequence[Month], template: str) -> list[Offer]:
-    """Ask the web for each month, several at once. Months that are not published (403, 404) are left out.
-
-    Raises:
-        Refused: the server cannot be asked.
-        ValueError: the template is wrong.
-    """
-    places = asyncio.Semaphore(4)
-
-    async def one(month: Month) -> Offer | None:
-        async with places:
-            found = await asyncio.to_thread(probe, source_url(template, month))
-        return found and Offer(month, modified_at(found.last_modified), found.bytes)
-
-    return [offer for offer in await asyncio.gather(*map(one, months)) if offer]
-
-
-def offers_in_bucket(entries: Iterable[LedgerEntry], months: Sequence[Month]) -> list[Offer]:
-    """The months that the bucket's ledger has, as offers to the warehouse."""
-    return [
-        Offer(entry.of_month, entry.finished)
-        for entry in entries
-        if entry.status == "loaded" and entry.of_month in months
-    ]
-
-
-def modified_at(http_date: str | None) -> dt.datetime | None:
-    """An HTTP date as a UTC datetime; None for what is not one."""
-    try:
-        found = parsedate_to_datetime(http_date) if http_date else None
-    except ValueError:
-        return None
-    return found and found.replace(tzinfo=found.tzinfo or dt.UTC)
+    return Found([Due(Month(service, year, month), Reason.ASKED)])

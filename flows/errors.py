@@ -3,7 +3,8 @@
     TaxiwayError              what failed and why, in one line
     |-- TerminalError         another try would fail in the same way
     |   |-- Refused           a source that is not loaded: what is wrong with it
-    |   |   `-- NotPublished  the source's server does not have this month
+    |   |   |-- NotPublished  the source's server does not have this month
+    |   |   `-- Forbidden     the source's server answers 403, which may mean either
     |   `-- StoreFailed       a store that refuses what it was asked to do
     `-- TransientError        may go away by itself
         |-- SourceUnavailable a source that cannot be read now: no connection, a full disk
@@ -42,6 +43,13 @@ class Refused(TerminalError):
 
 class NotPublished(Refused):
     """The source's server does not have this month: TLC publishes about two months late."""
+
+
+class Forbidden(Refused):
+    """The source's server still answers 403 after several tries.
+
+    S3 and CloudFront (where TLC's files are) answer so for a file that is not there, and to clients that they refuse.
+    """
 
 
 class SourceUnavailable(TransientError):

@@ -10,13 +10,16 @@ from prefect import State, flow
 from prefect.runtime import flow_run
 from prefect_gcp import GcpCredentials, GcsBucket
 
-from flows.due import months_from_bucket
-from flows.month_load import bucket_store, load_months, month_task
-from flows.parameters import Limit, MonthNumber, Service, Year, command, run_name
+from flows.blocks import load_block
+from flows.due import asked_for, due_in_bucket
+from flows.load_months import load_months
+from flows.month_load import bucket_store, month_task
+from flows.parameters import Limit, MonthNumber, Service, Year, command, failing_in_one_line, run_name
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LoadSource
 from flows.stores.warehouse import WarehouseStore
 from flows.trips.month import Month
+from flows.trips.version import contract_version
 from infra.settings import settings
 
 DEFAULTS = settings()
@@ -33,6 +36,7 @@ async def extract_from_gcs(bucket: BucketStore, month: Month, directory: Path) -
 
 
 @flow(name="etl_gcs_to_bq", flow_run_name=run_name, persist_result=False)
+@failing_in_one_line
 async def etl_gcs_to_bq(
     service: Service = Service.GREEN,
     year: Year | None = None,
@@ -42,6 +46,7 @@ async def etl_gcs_to_bq(
     dataset: str = DEFAULTS.dataset,
     limit: Limit = 3,
     force: bool = False,
+    dry_run: bool = False,
 ) -> State:
     """Load a month from the bucket into the warehouse; skip it if the object has not changed since.
 
@@ -54,14 +59,21 @@ async def etl_gcs_to_bq(
         bucket_block: The GcsBucket block to load from.
         credentials_block: The GcpCredentials block of the warehouse.
         dataset: The dataset to load into.
-        limit: Without a month: how many of those that are due, the oldest first.
+        limit: Without a month: how many of those that are due, new ones first.
         force: Load even where the ledger says that the object has not changed.
+        dry_run: Only list which months are due, and why.
     """
-    bucket = bucket_store(await GcsBucket.aload(bucket_block))
-    credentials = await GcpCredentials.aload(credentials_block)
+    bucket = bucket_store(await load_block(GcsBucket, bucket_block))
+    credentials = await load_block(GcpCredentials, credentials_block)
     warehouse = WarehouseStore(credentials.get_bigquery_client(), dataset)
-    months = months_from_bucket(warehouse.entries, bucket.entries, service, year, month, limit)
-    return await load_months("warehouse", warehouse, months, partial(extract_from_gcs, bucket), force=force)
+    contract = contract_version(service, "warehouse")
+    found = (
+        due_in_bucket(warehouse.entries, bucket.entries, service, year, contract)
+        if month is None
+        else asked_for(service, year, month)
+    )
+    bring = partial(extract_from_gcs, bucket)
+    return await load_months("warehouse", warehouse, found, bring, limit=limit, force=force, dry_run=dry_run)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""How every pipeline loads a month: bring its file, skip it if unchanged, clean it into a store, tell what it became.
+"""How every pipeline loads a month: bring its file, skip it if it is known, clean it into a store, report on it.
 
-The pipelines name the source and the store; retries, the spool, the ledger's question and the run's report are here.
+The pipelines name the source and the store; retries, the spool and the ledger's question are here.
 """
 
 from __future__ import annotations
@@ -8,22 +8,24 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
-from prefect.concurrency.asyncio import concurrency
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
 from prefect_gcp import GcsBucket
 
-from flows.errors import Refused, StoreFailed
+from flows.download_slot import download_slot
+from flows.due import Due, Reason
+from flows.errors import NotPublished, Refused, TaxiwayError, TransientError
+from flows.offers import modified_at
 from flows.stores.bucket import BucketStore
-from flows.stores.ledger import LedgerEntry, LoadSource, unchanged
+from flows.stores.ledger import LedgerEntry, LoadSource, Status, unchanged
 from flows.trips.catalog import source_url
 from flows.trips.clean import Cleaning
 from flows.trips.download import fetch
@@ -38,8 +40,11 @@ RETRIES = [2, 10, 60]
 class Store(Protocol):
     """What a month is loaded into."""
 
-    def entry(self, month: Month) -> LedgerEntry | None:
-        """The ledger's row of the month."""
+    def entry(self, month: Month, status: Status = "loaded") -> LedgerEntry | None:
+        """The ledger's entry of the month and status."""
+
+    def record(self, entry: LedgerEntry) -> None:
+        """Write the entry without touching any row of data."""
 
     def replace(self, cleaning: Cleaning, source: LoadSource, *, work_dir: Path) -> LedgerEntry:
         """Put the month in the place of what was there, whole or not at all."""
@@ -56,14 +61,8 @@ Bring = Callable[[Month, Path], Awaitable[tuple[Path, LoadSource]]]
 
 
 async def worth_a_retry(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Whether another try can help: not where a source was refused, which it would be again."""
-    try:
-        await state.aresult()
-    except Refused:
-        return False
-    except Exception:
-        return True
-    return False
+    """Whether another try can help: after a transient error alone."""
+    return isinstance(await state.aresult(raise_on_failure=False), TransientError)
 
 
 # A replaced month may be replaced again, so every one of these tasks may be tried again.
@@ -76,25 +75,32 @@ month_task = partial(
 )
 
 
-@month_task(task_run_name="fetch {month}")
+# A download tries again by itself, and goes on where it ended: a task that tries again would begin anew.
+@task(task_run_name="fetch {month}", persist_result=False)
 async def fetch_month(month: Month, template: str, directory: Path) -> tuple[Path, LoadSource]:
     """Download the month's file into the directory. Gives its path, and the source as the ledger records it.
 
     Raises:
         NotPublished: the source does not have the month.
-        Refused: the template is wrong, what came is not a data file, or the server cannot be reached.
+        Refused: the template is wrong, or the source cannot be asked for.
+        SourceUnavailable: the source cannot be read now.
     """
     started = dt.datetime.now(dt.UTC)
     try:
         url = source_url(template, month)
     except ValueError as wrong:
-        raise Refused(template, str(wrong)) from None
-    # TLC's server answers 403 to who asks too often: the limit holds over all runs, and is created by the deploy.
-    async with concurrency(settings().downloads_limit):
+        raise Refused(str(month), str(wrong)) from None
+    async with download_slot():
         spooled = await asyncio.to_thread(fetch, url, directory)
     get_run_logger().info("%s: %s, %.1f MB", month, spooled.url, spooled.bytes / 1e6)
     return spooled.path, LoadSource(
-        spooled.url, f"sha256:{spooled.sha256}", spooled.bytes, flow_run_id=flow_run.get_id(), started=started
+        spooled.url,
+        f"sha256:{spooled.sha256}",
+        spooled.bytes,
+        flow_run_id=flow_run.get_id(),
+        started=started,
+        etag=spooled.etag,
+        modified=modified_at(spooled.last_modified),
     )
 
 
@@ -111,62 +117,132 @@ async def load_file(store: Store, rules: str, month: Month, file: Path, source: 
     return await asyncio.to_thread(store.replace, cleaning, source, work_dir=file.parent)
 
 
-async def load_months(
-    name: str, store: Store, due: Awaitable[Sequence[Month]], bring: Bring, *, force: bool
-) -> State[Any]:
-    """Load months into a store, one after the other, each unless the ledger says that it holds that very file already.
+@dataclass(frozen=True)
+class MonthEnd:
+    """What became of a month, in one line.
+
+    Attributes:
+        month: the month.
+        completed: whether it is as it should be.
+        message: what became of it, or why it failed.
+        loaded: whether it was loaded now.
+        transient: whether it failed for a reason that may go away by itself.
+    """
+
+    month: Month
+    completed: bool
+    message: str
+    loaded: bool = False
+    transient: bool = False
+
+    def __str__(self) -> str:
+        start = f"{self.month}: "
+        return self.message if self.message.startswith(start) else start + self.message
+
+
+async def load_month(name: str, store: Store, due: Due, bring: Bring, *, force: bool) -> MonthEnd:
+    """Bring a month and load it, unless the ledger knows that very file already. Nothing is raised.
 
     Args:
         name: the store's name in the table of rules: `postgres`, `bucket` or `warehouse`.
         store: where to.
-        due: which, in the end.
+        due: which month.
         bring: puts a month's source file in a directory.
-        force: load it even if it has not changed.
-
-    Returns:
-        The run's end: Completed or Failed, with one line that says what became of each month.
+        force: load it even if the ledger knows it.
     """
-    try:
-        months = await due
-    except (Refused, StoreFailed, ValueError) as failure:
-        return Failed(message=str(failure))
-    if not months:
-        return Completed(message="nothing new: every published month that was asked for is loaded")
-    return ending(months, [await load_month(name, store, month, bring, force=force) for month in months])
-
-
-async def load_month(name: str, store: Store, month: Month, bring: Bring, *, force: bool) -> State[Any]:
-    """Load one month as `load_months` does."""
+    month = due.month
     try:
         with tempfile.TemporaryDirectory(dir=settings().spool_dir, prefix="taxiway-") as directory:
-            file, source = await bring(month, Path(directory))
-            entry = await asyncio.to_thread(store.entry, month)
-            if entry and not force and unchanged(entry, source, contract_version(month.service, name)):
-                return Completed(message=f"unchanged since {entry.finished:%F %T} UTC, skipped")
-            entry = await load_file(store, name, month, file, source)
-    except (Refused, StoreFailed) as failure:
-        return Failed(message=str(failure))
-    await report(name, entry)
-    if entry.status == "blocked":
-        blocking = [check["name"] for check in entry.checks if check["action"] == "block" and not check["passed"]]
-        return Failed(message=f"kept aside by {', '.join(blocking)}; what was there before stays")
+            file, source = await _brought(name, store, due, bring, Path(directory))
+            known = None if force else await asyncio.to_thread(_known, name, store, month, source)
+            if known:
+                return await _seen_again(store, known, source, due)
+            try:
+                entry = await load_file(store, name, month, file, _as_offered(source, due))
+            except Refused as refused:
+                await asyncio.to_thread(store.record, _refusal(name, month, source, refused))
+                raise
+        await report(name, entry)
+        if entry.status == "blocked":
+            return MonthEnd(month, False, f"{_kept_aside(entry)}; what was there before stays")
+    except TaxiwayError as failure:
+        return MonthEnd(month, False, str(failure), transient=isinstance(failure, TransientError))
+    except Exception as fault:
+        get_run_logger().exception("%s: an unexpected error", month)
+        return MonthEnd(month, False, " ".join(f"unexpected {type(fault).__name__}: {fault}".split())[:500])
     counts = f"{entry.rows_read} rows read, {entry.rows_loaded} loaded, {entry.rows_rejected} rejected"
-    return Completed(message=counts)
+    again = f" ({due.reason})" if due.reason in (Reason.SOURCE, Reason.CONTRACT) else ""
+    return MonthEnd(month, True, counts + again, loaded=True)
 
 
-def ending(months: Sequence[Month], states: Sequence[State[Any]]) -> State[Any]:
-    """The end of the whole from the ends of its months: one line that names every month that failed, and why."""
-    ends = [(state.is_completed(), named(month, state.message)) for month, state in zip(months, states, strict=True)]
-    failed = [message for completed, message in ends if not completed]
-    if not failed:
-        return Completed(message="; ".join(message for _, message in ends))
-    of_many = f"{len(failed)} of {len(months)} months failed: " if len(months) > 1 else ""
-    return Failed(message=of_many + "; ".join(failed))
+async def _brought(name: str, store: Store, due: Due, bring: Bring, directory: Path) -> tuple[Path, LoadSource]:
+    """The month's file and its source. One that the contract alone made due, and that is gone, is noted as refused."""
+    try:
+        return await bring(due.month, directory)
+    except NotPublished as missing:
+        # Of the ledger, and no longer at the source: without a note it would be due for ever.
+        if due.reason is Reason.CONTRACT:
+            source = LoadSource(missing.subject, "", 0, flow_run_id=flow_run.get_id())
+            await asyncio.to_thread(store.record, _refusal(name, due.month, source, missing))
+        raise
 
 
-def named(month: Month, message: str | None) -> str:
-    """The message of a month's end, the month first, once."""
-    return str(message) if str(message).startswith(f"{month}: ") else f"{month}: {message}"
+def _as_offered(source: LoadSource, due: Due) -> LoadSource:
+    """The source under the version that was offered, with which the next run compares.
+
+    Not for a refused one: what was offered is good, perhaps, and what came is a page of a proxy on the way.
+    """
+    return replace(source, etag=due.offer.etag, modified=due.offer.modified) if due.offer else source
+
+
+def _known(name: str, store: Store, month: Month, source: LoadSource) -> LedgerEntry | None:
+    """The entry that says what became of these bytes under this contract; None if there is none."""
+    contract = contract_version(month.service, name)
+    entries = (store.entry(month, status) for status in get_args(Status))
+    return next((entry for entry in entries if unchanged(entry, source, contract)), None)
+
+
+async def _seen_again(store: Store, entry: LedgerEntry, source: LoadSource, due: Due) -> MonthEnd:
+    """Note that the source has another version of the same bytes: the month ends as it did before."""
+    seen = source if entry.status == "refused" else _as_offered(source, due)
+    again = replace(entry, source_etag=seen.etag, source_modified=seen.modified)
+    if again != entry:
+        await asyncio.to_thread(store.record, again)
+    since = f"unchanged since {entry.finished:%F %T} UTC, skipped"
+    if entry.status == "loaded":
+        return MonthEnd(entry.of_month, True, since)
+    why = _kept_aside(entry) if entry.status == "blocked" else str(entry.message)
+    return MonthEnd(entry.of_month, False, f"{why}; {since}")
+
+
+def _refusal(name: str, month: Month, source: LoadSource, refused: Refused) -> LedgerEntry:
+    """The entry of a source that is not loaded."""
+    return LedgerEntry(
+        service=str(month.service),
+        month=month.label,
+        status="refused",
+        source=source.url,
+        checksum=source.checksum,
+        bytes=source.bytes,
+        rows_read=0,
+        rows_loaded=0,
+        rows_rejected=0,
+        reasons={},
+        contract_version=contract_version(month.service, name),
+        checks=[],
+        started=source.started,
+        finished=dt.datetime.now(dt.UTC),
+        flow_run_id=source.flow_run_id,
+        load_id=source.load_id,
+        source_etag=source.etag,
+        source_modified=source.modified,
+        message=str(refused),
+    )
+
+
+def _kept_aside(entry: LedgerEntry) -> str:
+    blocking = [check["name"] for check in entry.checks if check["action"] == "block" and not check["passed"]]
+    return f"kept aside by {', '.join(blocking)}"
 
 
 async def report(name: str, entry: LedgerEntry) -> None:

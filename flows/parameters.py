@@ -3,27 +3,71 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import typer
-from prefect import Flow
+from prefect import Flow, State
 from prefect.exceptions import ParameterTypeError
 from prefect.runtime import flow_run
-from pydantic import Field
+from prefect.states import Failed
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from flows.errors import TaxiwayError
+from flows.trips.catalog import PUBLIC_URL, months_of, require_public
 from flows.trips.month import Service
 from infra.server import ends_in_one_line, require_server
+from infra.settings import settings
 
-__all__ = ["Concurrency", "Limit", "MonthNumber", "Months", "Service", "Year", "command", "run_name"]
+__all__ = [
+    "Concurrency",
+    "Limit",
+    "MonthNumber",
+    "Months",
+    "Service",
+    "SourceUrl",
+    "Year",
+    "command",
+    "failing_in_one_line",
+    "run_name",
+    "template",
+]
 
 # What a parameter means stands in its flow's docstring, from where Prefect's form in the UI takes it as well.
 Year = Annotated[int, Field(ge=2009, le=2100)]
 MonthNumber = Annotated[int, Field(ge=1, le=12)]
-Months = Annotated[list[MonthNumber], Field(min_length=1)]
+Months = Annotated[
+    list[MonthNumber],
+    Field(min_length=1),
+    BeforeValidator(lambda given: months_of(given) if isinstance(given, str) else given),
+]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Concurrency = Annotated[int, Field(ge=1, le=32)]
+
+
+# Parameters are stored and shown: an address with a password or a token in it is a setting, which is not.
+SourceUrl = Annotated[str, AfterValidator(require_public), WithJsonSchema({"type": "string", "pattern": PUBLIC_URL})]
+
+
+def template(source_url: str | None) -> str:
+    """The URL template that a run loads from: its parameter's, or the setting's, which may hold a password."""
+    return source_url or settings().source_url.get_secret_value()
+
+
+def failing_in_one_line(work: Callable[..., Awaitable[State]]) -> Callable[..., Awaitable[State]]:
+    """The flow's function with an end for what it raises on purpose: Failed, with the error's line and no traceback."""
+
+    @functools.wraps(work)
+    async def run(*args: Any, **parameters: Any) -> State:
+        try:
+            return await work(*args, **parameters)
+        except TaxiwayError as failure:
+            return Failed(message=str(failure))
+
+    return run
 
 
 def run_name() -> str:
@@ -40,7 +84,7 @@ def command(flow: Flow[..., Any]) -> None:
     """
 
     def run(**given: str | None) -> None:
-        parameters = {name: _value(flow, name, text) for name, text in given.items() if text is not None}
+        parameters = {name: text for name, text in given.items() if text is not None}
         logging.disable(logging.ERROR)  # Prefect logs what we say in one line
         try:
             flow.validate_parameters(parameters)
@@ -48,9 +92,9 @@ def command(flow: Flow[..., Any]) -> None:
             typer.echo(f"taxiway: {one_line(wrong)}", err=True)
             raise typer.Exit(2) from None
         logging.disable(logging.NOTSET)
-        with ends_in_one_line():
+        with ends_in_one_line(RuntimeError):  # as Prefect calls a server that goes away
             require_server()
-        state = asyncio.run(flow(**parameters, return_state=True))
+            state = asyncio.run(flow(**parameters, return_state=True))
         typer.echo(f"taxiway: {flow.name}: {state.name}{f': {state.message}' if state.message else ''}")
         raise typer.Exit(0 if state.is_completed() else 1)
 
@@ -74,7 +118,3 @@ def _option(flow: Flow[..., Any], parameter: inspect.Parameter) -> inspect.Param
 
 def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _value(flow: Flow[..., Any], name: str, text: str) -> str | list[str]:
-    return text.split(",") if flow.parameters.properties[name].get("type") == "array" else text

@@ -10,8 +10,9 @@ from prefect.states import Completed, Failed
 from prefect_gcp import GcpCredentials, GcsBucket
 from prefect_sqlalchemy import SqlAlchemyConnector
 
+from flows.blocks import load_block
 from flows.month_load import bucket_store
-from flows.parameters import command
+from flows.parameters import command, failing_in_one_line
 from flows.stores.postgres import PostgresStore
 from flows.stores.verify import verify
 from flows.stores.warehouse import WarehouseStore
@@ -23,6 +24,7 @@ DEFAULTS = settings()
 
 
 @flow(name="verify_stores", persist_result=False)
+@failing_in_one_line
 async def verify_stores(
     postgres_block: str = DEFAULTS.postgres_block,
     bucket_block: str = DEFAULTS.bucket_block,
@@ -37,10 +39,10 @@ async def verify_stores(
         credentials_block: The GcpCredentials block of the warehouse.
         dataset: The warehouse's dataset.
     """
-    credentials = await GcpCredentials.aload(credentials_block)
+    credentials = await load_block(GcpCredentials, credentials_block)
     stores = {
-        "postgres": PostgresStore(libpq_uri(await SqlAlchemyConnector.aload(postgres_block))),
-        "bucket": bucket_store(await GcsBucket.aload(bucket_block)),
+        "postgres": PostgresStore(libpq_uri(await load_block(SqlAlchemyConnector, postgres_block))),
+        "bucket": bucket_store(await load_block(GcsBucket, bucket_block)),
         "warehouse": WarehouseStore(credentials.get_bigquery_client(), dataset),
     }
     verified = await asyncio.to_thread(verify, stores, published_rows)

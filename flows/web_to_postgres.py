@@ -5,11 +5,24 @@ from __future__ import annotations
 from prefect import State, flow
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
 
-from flows.due import months_from_web
+from flows.blocks import load_block
+from flows.due import asked_for, due_on_the_web
 from flows.errors import StoreFailed
-from flows.month_load import fetcher, load_months
-from flows.parameters import Limit, MonthNumber, Service, Year, command, run_name
+from flows.load_months import load_months
+from flows.month_load import fetcher
+from flows.parameters import (
+    Limit,
+    MonthNumber,
+    Service,
+    SourceUrl,
+    Year,
+    command,
+    failing_in_one_line,
+    run_name,
+    template,
+)
 from flows.stores.postgres import PostgresStore
+from flows.trips.version import contract_version
 from infra.postgres_url import connect_options, parts_of, postgres_url
 from infra.settings import settings
 
@@ -17,31 +30,41 @@ DEFAULTS = settings()
 
 
 @flow(name="etl_web_to_postgres", flow_run_name=run_name, persist_result=False)
+@failing_in_one_line
 async def etl_web_to_postgres(
     service: Service = Service.GREEN,
     year: Year | None = None,
     month: MonthNumber | None = None,
-    source_url: str = DEFAULTS.source_url,
+    source_url: SourceUrl | None = None,
     postgres_block: str = DEFAULTS.postgres_block,
     limit: Limit = 3,
     force: bool = False,
+    dry_run: bool = False,
 ) -> State:
     """Load a month from the web into Postgres, in place of what was there; skip it if its source is unchanged.
 
-    Without a month: those of the year (without a year, of the last twelve months) that are published and not loaded.
+    Without a month: those of the year (without a year, of the last twelve months) that are published and not loaded,
+    and, after a change of columns, rules or checks, those that were loaded before it.
 
     Args:
         service: Whose trips.
         year: The year in the file's name.
         month: The month in the file's name, 1 to 12; none: those that are due.
-        source_url: Where from: a URL template with {service}, {year}, {month:02}; https, http or file.
+        source_url: Where from: a URL template with {service}, {year}, {month:02}; https, http or file. None: the
+            setting TAXIWAY_SOURCE_URL, which may hold a password.
         postgres_block: The SqlAlchemyConnector block to load into.
-        limit: Without a month: how many of those that are due, the oldest first.
+        limit: Without a month: how many of those that are due, new ones first.
         force: Load even where the ledger says that the source has not changed.
+        dry_run: Only list which months are due, and why.
     """
-    store = PostgresStore(libpq_uri(await SqlAlchemyConnector.aload(postgres_block)))
-    months = months_from_web(store.entries, source_url, service, year, month, limit)
-    return await load_months("postgres", store, months, fetcher(source_url), force=force)
+    store = PostgresStore(libpq_uri(await load_block(SqlAlchemyConnector, postgres_block)))
+    source, contract = template(source_url), contract_version(service, "postgres")
+    found = (
+        due_on_the_web(store.entries, source, service, year, contract)
+        if month is None
+        else asked_for(service, year, month)
+    )
+    return await load_months("postgres", store, found, fetcher(source), limit=limit, force=force, dry_run=dry_run)
 
 
 def libpq_uri(connector: SqlAlchemyConnector) -> str:

@@ -144,7 +144,7 @@ class Agent(DockerWorker):
                 began.append(flow_run)
                 self._watched.add(flow_run.id)
                 if self._limiter:
-                    with suppress(anyio.WouldBlock):  # a smaller LIMIT than before
+                    with suppress(anyio.WouldBlock):  # a smaller RUNS_AT_ONCE than before
                         self._limiter.acquire_on_behalf_of_nowait(flow_run.id)
                 self._runs_task_group.start_soon(self._watch_to_the_end, flow_run, container)
             elif flow_run.state.is_pending():
@@ -332,11 +332,11 @@ def only_one(name: str, pool: str) -> Iterator[None]:
 
 
 def limit_of(text: str) -> int | None:
-    """The LIMIT that was given; None for none. Raises AgentFailed unless it is a whole number from 1."""
+    """The RUNS_AT_ONCE that was given; None for none. Raises AgentFailed unless it is a whole number from 1."""
     if not text:
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise AgentFailed(f"LIMIT={text} is not a number of runs, 1 or more")
+        raise AgentFailed(f"RUNS_AT_ONCE={text} is not a number of runs, 1 or more")
     return int(text)
 
 
@@ -346,9 +346,9 @@ def say(line: str) -> None:
 
 
 def main() -> Any:
-    """Run the agent with the limit in LIMIT; the exit status is 1 with one line if it cannot start."""
+    """Run the agent with the limit in RUNS_AT_ONCE; the exit status is 1 with one line if it cannot start."""
     with ends_in_one_line(AgentFailed):
-        limit = limit_of(os.environ.get("LIMIT", ""))
+        limit = limit_of(os.environ.get("RUNS_AT_ONCE", ""))
         require_server()
         asyncio.run(run(settings(), limit))
     return 0

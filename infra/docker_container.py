@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, get_current_settings
 from prefect.types import SecretDict
 from prefect_docker import DockerRegistryCredentials
 from prefect_docker.types import VolumeStr
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from infra.environment import BIGQUERY, PREFECT_API, STORAGE, emulated, network, read_environment
 from infra.image import deployed_image
@@ -28,7 +28,7 @@ PullPolicy = Literal["IfNotPresent", "Always", "IfPossible", "Never"]
 # What the containers run, see there.
 COMMAND = "python -m infra.flow_run"
 
-# The flows' own settings that a container is given if they are set here: names and addresses, no secret and no path.
+# The flows' own settings that a container is given if they are set here: names and addresses, and no path.
 HANDED_ON = (
     "source_url",
     "tag",
@@ -146,19 +146,25 @@ def declared_container(
         # Without heartbeats nothing can tell a run whose container and agent died together from one that is at work.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }
+    if ui := get_current_settings().ui_url:
+        env["PREFECT_UI_URL"] = ui  # what opens the link in a run's log is a person's browser, and no container
     if emulated(values):
         env |= {"STORAGE_EMULATOR_HOST": STORAGE, "BIGQUERY_EMULATOR_HOST": BIGQUERY, "NO_GCE_CHECK": "true"}
-    given = {name: getattr(config, name) for name in HANDED_ON if name in config.model_fields_set}
+    given = {name: _plain(getattr(config, name)) for name in HANDED_ON if name in config.model_fields_set}
     return DockerContainer(
         image=image,
         registry_credentials=registry,
-        env=SecretDict(env | {f"TAXIWAY_{name.upper()}": str(value) for name, value in given.items()}),
+        env=SecretDict(env | {f"TAXIWAY_{name.upper()}": value for name, value in given.items()}),
         networks=[network(values)],
         # Where a run downloads to: on disk, not in memory, and gone with the container.
         volumes=["/tmp"],
         command=COMMAND,
         container_create_kwargs={"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]},
     )
+
+
+def _plain(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def api_seen_from_containers(url: str) -> str:

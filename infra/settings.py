@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     )
 
     # Source
-    source_url: str = Field(TLC_URL, description="URL template with {service}, {year}, {month:02}")
+    source_url: SecretStr = Field(SecretStr(TLC_URL), description="URL template with {service}, {year}, {month:02}")
 
     # Stores
     postgres_url: SecretStr | None = Field(None, description="postgresql://user:password@host:port/database for trips")

@@ -170,14 +170,11 @@ def may_record(entry: LedgerEntry, stored: LedgerEntry | None) -> bool:
 
 
 def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str | None = None) -> bool:
-    """Whether a month can be skipped: it is loaded, from the same content, under the same contract.
+    """Whether the entry is about the same content, under the same contract: to load it again would change nothing.
 
     Pass the version that `flows.trips.version` gives for the service and the store; None stands for any version.
-    The address does not matter (a mirror of the same bytes is the same source). A blocked month is never skipped.
+    The address does not matter (a mirror of the same bytes is the same source).
     """
     return (
-        entry is not None
-        and entry.status == "loaded"
-        and entry.checksum == source.checksum
-        and contract_version in (None, entry.contract_version)
+        entry is not None and entry.checksum == source.checksum and contract_version in (None, entry.contract_version)
     )

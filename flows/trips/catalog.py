@@ -27,6 +27,9 @@ FIRST_MONTH = {
 """The first month that TLC published, per service."""
 
 SCHEMES = ("https", "http", "file")
+HIDDEN = "://..."
+# As JSON Schema knows it: an address without user, password, query or fragment (see `require_public`).
+PUBLIC_URL = r"^[A-Za-z]+://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]]*)(:[0-9]+(/[^?#@]*)?|(/[^?#]*)?)$"
 _FIELDS = {"service", "year", "month"}
 
 
@@ -44,8 +47,10 @@ def source_url(template: str, month: Month) -> str:
     _require_fields(template)
     try:
         url = template.format(service=month.service.value, year=month.year, month=month.month)
-    except ValueError as error:
-        raise ValueError(f"source URL {public(template)!r}: {error}") from None
+    except ValueError:
+        raise ValueError(
+            f"source URL {public(template)!r} has a format that no whole number has; see {{month:02}}"
+        ) from None
     _require_address(url)
     return url
 
@@ -59,9 +64,9 @@ def _require_fields(template: str) -> None:
     for field, nested, conversion in parts:
         # A field inside a format ({month:{year}}), an attribute or a conversion has no use here, only surprises.
         if field not in _FIELDS or conversion or "{" in (nested or ""):
-            raise ValueError(
-                f"source URL {shown!r}: unknown field {{{field}}}; known are {{service}} {{year}} {{month:02}}"
-            )
+            # A password may have braces in it, too.
+            named = f" {{{field}}}" if f"{{{field}" in shown else ""
+            raise ValueError(f"source URL {shown!r}: unknown field{named}; known are {{service}} {{year}} {{month:02}}")
     for needed in ("year", "month"):
         if needed not in {field for field, _, _ in parts}:
             raise ValueError(f"source URL {shown!r} has no {{{needed}}}: every month would be the same file")
@@ -74,8 +79,9 @@ def _require_address(url: str) -> None:
         parts = urlsplit(url)
         host = parts.hostname
         _ = parts.port  # urlsplit looks at the port only when it is asked for
-    except ValueError as error:
-        raise ValueError(f"source URL {public(url)!r}: {error}") from None
+    except ValueError:
+        # What Python says of it quotes the part that it cannot read, which may be a piece of a password.
+        raise ValueError(f"source URL {public(url)!r} has an invalid host or port") from None
     if parts.scheme not in SCHEMES:
         raise ValueError(f"source URL {public(url)!r}: the scheme must be one of {', '.join(SCHEMES)}")
     if parts.scheme == "file":
@@ -83,16 +89,37 @@ def _require_address(url: str) -> None:
             raise ValueError(f"source URL {public(url)!r}: a file URL needs an absolute path, as in file:///data/...")
     elif not host:
         raise ValueError(f"source URL {public(url)!r} names no host")
+    if public(url).endswith(HIDDEN):
+        raise ValueError(f"source URL {public(url)!r}: of a password or path write / ? # @ as %2F %3F %23 %40")
 
 
 def public(url: str) -> str:
-    """The URL as it may stand in a message or a ledger: without user, password, query and fragment."""
+    """The URL as it may stand in a message or a ledger: without user, password, query and fragment.
+
+    Where it cannot be told for sure what is a password, nothing but the scheme is left.
+    """
+    scheme = url.partition("://")[0]
+    hidden = f"{scheme if scheme in SCHEMES else '...'}{HIDDEN}"
     try:
         parts = urlsplit(url)
+        _ = parts.port
     except ValueError:
-        # Too broken to take apart, so nothing in it can be told from a password.
-        return url.partition("://")[0] + "://..."
+        return hidden
+    # A password with / ? # in it ends the host early and leaves its own rest, and an @, in what follows.
+    rest = parts.path + parts.query + parts.fragment
+    doubtful = ":" in parts.netloc or "@" in parts.netloc or (not parts.netloc and parts.scheme != "file")
+    if "@" in rest and doubtful:
+        return hidden
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def require_public(template: str) -> str:
+    """The template, if it may be shown and stored. Raises ValueError, which does not repeat it, otherwise."""
+    if public(template).casefold() != template.casefold():
+        raise ValueError(
+            "has a user, password or query, which everyone could read here; set TAXIWAY_SOURCE_URL instead of this"
+        )
+    return template
 
 
 def months_of(text: str) -> list[int]:

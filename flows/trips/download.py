@@ -1,17 +1,25 @@
 """Brings one source file to local disk, whole or not at all: https, http and file URLs.
 
-Bodies are kept as the server sent them (nothing is decoded on the way), so that the checksum is the file's own.
+What counts is what the bytes are, never a name or a header: servers unzip a `.csv.gz` on the way, zip a parquet file,
+or declare as Content-Encoding what is the file's own. A body is kept as it was sent, but a gzip around a file that is
+compressed itself comes off, so that the checksum is the file's own.
 """
 
 from __future__ import annotations
 
 import email.utils
+import errno
+import gzip
 import hashlib
 import re
 import shutil
 import stat
 import tempfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from io import FileIO
 from os import stat_result
 from pathlib import Path
 from typing import BinaryIO
@@ -20,16 +28,20 @@ from urllib.request import url2pathname
 
 import httpx
 
-from flows.errors import NotPublished, Refused
+from flows.errors import NotPublished, Refused, SourceUnavailable
 from flows.trips.catalog import public
 from flows.trips.http_source import HttpSource
 from flows.trips.patience import Deadline, Passing, Patience, persist
-from flows.trips.sniff import refuse_unless_data
+from flows.trips.sniff import is_wrapped
 
 SPARE_DISK = 64 << 20
 """Bytes that a download leaves free on the spool's disk, for what is made from it."""
 
 _READ = 1 << 20
+# Content encodings that are kept; what is sent in another one, unasked, is decoded on the way.
+_KEPT = {"", "identity", "gzip", "x-gzip"}
+# What the spool's disk says that no other attempt changes.
+_TERMINAL = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -41,7 +53,7 @@ class Published:
         url: the source, without user, password and query.
         etag: as the server gave it; for a file URL made of modification time and size.
         last_modified: an HTTP date.
-        bytes: the size.
+        bytes: the size, if it is the file's own and not that of a body encoded for the way.
     """
 
     url: str
@@ -65,39 +77,39 @@ class Spooled:
 def fetch(url: str, spool: Path, *, patience: Patience | None = None) -> Spooled:
     """Download `url` into the directory `spool`, which is made if need be; a file of the same name there is replaced.
 
-    Failures that pass (no connection, time-out, a cut-off body, 5xx, 429) are retried; where the server offers ranges
-    and names its version, a cut-off body goes on where it ended.
+    Failures that may pass (no connection, time-out, a cut-off body, 5xx, 429, 403, a full disk) are retried; where the
+    server offers ranges and names its version, a cut-off body goes on where it ended.
 
     Raises:
-        NotPublished: the server does not have it (403, 404, 410), or there is no such file.
-        Refused: everything else, in one line: what failed last when patience ended, a full disk, a body that is no data
-            file. The spool then holds nothing new.
+        NotPublished: the server does not have it (404, 410), or there is no such file.
+        Forbidden: the server still answers 403 when patience ends.
+        SourceUnavailable: what else failed last when patience ended.
+        Refused: everything else, in one line. The spool then holds nothing new.
     """
     name = unquote(urlsplit(url).path).rpartition("/")[2]
     if not name or name in {".", ".."} or "\0" in name:
         raise Refused(public(url), "the URL names no file")
     try:
         spool.mkdir(parents=True, exist_ok=True)
-        # A directory of its own for the part: two downloads of one file never share it, and it keeps the name that
-        # says what the file claims to be.
+        # A directory of its own for the part: two downloads of one file never share it.
         with tempfile.TemporaryDirectory(dir=spool, prefix=f"{name[:100]}.", suffix=".part") as parts:
             part = Path(parts, name)
-            body = _copied(url, part) if _is_file(url) else _downloaded(url, part, patience or Patience())
-            refuse_unless_data(part, public(url))
+            received = _received(url, part, patience or Patience())
+            body = _unwrapped(part, public(url)) or received
             part.replace(spool / name)
     except OSError as error:
-        raise Refused(public(url), f"could not be brought to {spool}: {error.strerror or error}") from None
-    version = body.version
+        raise _of_disk(error, public(url), f"could not be brought to {spool}") from None
+    version = received.version
     return Spooled(spool / name, version.url, body.bytes, body.sha256, version.etag, version.last_modified)
 
 
 def probe(url: str, *, patience: Patience | None = None) -> Published | None:
-    """What the source says of its version, without downloading it; None where it is not published.
+    """What the source says of its version, without downloading it; None where it is not published (404, 410).
 
-    Asks by HEAD, and by GET for the first byte where a server does not take HEAD.
+    HEAD is a hint: whatever else than success it is answered with, a GET for the first byte decides.
 
     Raises:
-        Refused: one line, when the source cannot be asked.
+        Forbidden, SourceUnavailable, Refused: one line, when the source cannot be asked.
     """
     try:
         if _is_file(url):
@@ -109,11 +121,16 @@ def probe(url: str, *, patience: Patience | None = None) -> Published | None:
 
 
 class _Body:
-    """A body as far as it has been received: written to a file, counted and hashed."""
+    """A body as far as it has been received: written to a file, counted and hashed.
 
-    def __init__(self, file: BinaryIO) -> None:
+    `length` is what was promised, in the bytes that are counted; None if nothing was. `mislabelled` is a body that is
+    not in the content encoding that its server declares.
+    """
+
+    def __init__(self, file: BinaryIO | FileIO) -> None:
         self._file = file
         self.furthest = 0
+        self.mislabelled = False
         self.restart()
 
     def restart(self) -> None:
@@ -122,23 +139,38 @@ class _Body:
         self._file.truncate()
         self._digest = hashlib.sha256()
         self.bytes = 0
+        self.length: int | None = None
+        self.encoding = ""
         self.version = Published("", None, None, None)
 
     def add(self, chunk: bytes) -> None:
-        self._file.write(chunk)
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[self._file.write(rest) :]
         self._digest.update(chunk)
         self.bytes += len(chunk)
         self.furthest = max(self.furthest, self.bytes)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the bytes are kept as they come."""
+        return self.encoding in _KEPT or self.mislabelled
 
     @property
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
 
-def _downloaded(url: str, part: Path, patience: Patience) -> _Body:
-    with HttpSource(url, patience) as source, part.open("wb") as file:
+def _received(url: str, part: Path, patience: Patience) -> _Body:
+    # Without a buffer, which would keep what a full disk did not take, a body can begin anew.
+    with part.open("wb", buffering=0) as file:
         body = _Body(file)
-        persist(lambda deadline: _receive(source, body, part, deadline), source.shown, patience, lambda: body.furthest)
+        if _is_file(url):
+            persist(lambda deadline: _copy(url, body, part, deadline), public(url), patience)
+            return body
+        with HttpSource(url, patience) as source:
+            receive = partial(_receive, source, body, part)
+            persist(receive, source.shown, patience, lambda: body.furthest)
         return body
 
 
@@ -149,22 +181,38 @@ def _receive(source: HttpSource, body: _Body, part: Path, deadline: Deadline) ->
             _require_rest(response, body)
         else:
             body.restart()
-            body.version = _version(source.shown, response)
-        _require_disk(source.shown, part, body)
-        for chunk in response.iter_raw():
+            body.encoding, body.version = _encoding(response), _version(source.shown, response)
+            body.length = _length(response) if body.kept else None
+        _require_disk(part, body)
+        try:
+            _write(response.iter_raw() if body.kept else response.iter_bytes(), source.shown, body, deadline)
+        except httpx.DecodingError:
+            body.mislabelled = True
+            raise
+    if body.length not in (None, body.bytes):
+        raise Passing(f"the body ended after {body.bytes:,} of {body.length:,} bytes")
+
+
+def _write(chunks: Iterator[bytes], shown: str, body: _Body, deadline: Deadline) -> None:
+    """Add the chunks to the body. Raises Passing where the disk fails, SourceUnavailable when time is up."""
+    try:
+        for chunk in chunks:
             body.add(chunk)
             if deadline.left < 0:
-                raise Refused(source.shown, f"not finished within {deadline.seconds:.0f} s ({body.bytes:,} bytes came)")
-    expected = body.version.bytes
-    if expected is not None and body.bytes != expected:
-        raise Passing(f"the body ended after {body.bytes:,} of {expected:,} bytes")
+                late = f"not finished within {deadline.seconds:.0f} s ({body.bytes:,} bytes came)"
+                raise SourceUnavailable(shown, late)
+    except OSError as error:
+        body.restart()
+        raise Passing(f"failed on disk: {error.strerror or error}") from None
 
 
 def _resuming(body: _Body) -> dict[str, str]:
     """The headers that ask for the rest of a body, if and only if it is still the same version."""
     etag, last_modified = body.version.etag, body.version.last_modified
     validator = etag if etag and not etag.startswith("W/") else last_modified
-    return {"Range": f"bytes={body.bytes}-", "If-Range": validator} if body.bytes and validator else {}
+    # What was decoded on the way is not at the byte that the server would go on from.
+    possible = body.bytes and validator and body.kept
+    return {"Range": f"bytes={body.bytes}-", "If-Range": validator} if possible else {}
 
 
 def _require_rest(response: httpx.Response, body: _Body) -> None:
@@ -172,58 +220,82 @@ def _require_rest(response: httpx.Response, body: _Body) -> None:
     said = response.headers.get("Content-Range", "")
     match = _CONTENT_RANGE.fullmatch(said.strip())
     total = None if not match or match[2] == "*" else int(match[2])
-    if not match or int(match[1]) != body.bytes or (total and body.version.bytes and total != body.version.bytes):
+    other = total and body.length and total != body.length
+    if not match or int(match[1]) != body.bytes or other or _encoding(response) != body.encoding:
         at = body.bytes
         body.restart()
         raise Passing(f"the server went on at {said!r} where byte {at:,} was asked for")
 
 
-def _require_disk(shown: str, part: Path, body: _Body) -> None:
+def _require_disk(part: Path, body: _Body) -> None:
     free = shutil.disk_usage(part.parent).free
-    missing = (body.version.bytes or 0) - body.bytes
+    missing = (body.length or 0) - body.bytes
     if missing + SPARE_DISK > free:
-        raise Refused(shown, f"needs {(missing + SPARE_DISK) >> 20:,} MB of disk and {free >> 20:,} MB are free")
+        raise Passing(f"needs {(missing + SPARE_DISK) >> 20:,} MB of disk and {free >> 20:,} MB are free")
+
+
+def _unwrapped(part: Path, shown: str) -> _Body | None:
+    """Take off the gzip around a file that is compressed itself; None where there is none.
+
+    Raises:
+        Refused: it is damaged, or ends too early.
+    """
+    if not is_wrapped(part):
+        return None
+    inner = part.with_name(f"{part.name}.inner")
+    try:
+        with gzip.open(part) as source, inner.open("wb") as file:
+            body = _Body(file)
+            for chunk in iter(partial(source.read, _READ), b""):
+                body.add(chunk)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Refused(shown, f"is a damaged gzip file: {error}") from None
+    inner.replace(part)
+    return body
 
 
 def _asked(source: HttpSource, deadline: Deadline) -> Published:
     try:
         with source.answer("HEAD", deadline) as response:
             return _version(source.shown, response)
-    except NotPublished:
-        raise
-    except Refused:
-        # Some servers take no HEAD (405, 501), or sign their URLs for GET alone (400).
+    except (Refused, Passing):
+        # Servers take no HEAD, sign their URLs for GET alone, or answer HEAD with any error at all.
         with source.answer("GET", deadline, {"Range": "bytes=0-0"}) as response:
             return _version(source.shown, response)
 
 
 def _version(shown: str, response: httpx.Response) -> Published:
-    size = response.headers.get("Content-Length", "")
+    plain = _encoding(response) in {"", "identity"}
+    etag, last_modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
+    return Published(shown, etag, last_modified, _length(response) if plain else None)
+
+
+def _length(response: httpx.Response) -> int | None:
+    """The length of the whole body, as it is sent. Some servers answer HEAD with a length of 0: that is not known."""
+    said = response.headers.get("Content-Length", "")
     if response.status_code == 206:
-        size = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return Published(
-        shown,
-        response.headers.get("ETag"),
-        response.headers.get("Last-Modified"),
-        int(size) if size.isdecimal() else None,
-    )
+        said = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return (int(said) if said.isdecimal() else 0) or None
+
+
+def _encoding(response: httpx.Response) -> str:
+    return response.headers.get("Content-Encoding", "").strip().lower()
 
 
 def _is_file(url: str) -> bool:
     return urlsplit(url).scheme == "file"
 
 
-def _copied(url: str, part: Path) -> _Body:
+def _copy(url: str, body: _Body, part: Path, deadline: Deadline) -> None:
+    """One attempt at the file of a file URL."""
     before = _stat(url)
-    with Path(_path_of(url)).open("rb") as source, part.open("wb") as file:
-        body = _Body(file)
-        body.version = _file_version(url, before)
-        _require_disk(public(url), part, body)
-        while chunk := source.read(_READ):
-            body.add(chunk)
+    body.restart()
+    body.version, body.length = _file_version(url, before), before.st_size
+    _require_disk(part, body)
+    with Path(_path_of(url)).open("rb") as source:
+        _write(iter(partial(source.read, _READ), b""), public(url), body, deadline)
     if body.bytes != before.st_size or _file_version(url, _stat(url)) != body.version:
-        raise Refused(public(url), "the file changed while it was read")
-    return body
+        raise Passing("the file changed while it was read")
 
 
 def _path_of(url: str) -> str:
@@ -235,11 +307,19 @@ def _stat(url: str) -> stat_result:
         found = Path(_path_of(url)).stat()
     except (FileNotFoundError, NotADirectoryError):
         raise NotPublished(public(url), "there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise Refused(public(url), f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise _of_disk(error, public(url), "cannot be read") from None
+    except ValueError as error:
+        raise Refused(public(url), f"cannot be read: {error}") from None
     if not stat.S_ISREG(found.st_mode):
         raise Refused(public(url), "is not a plain file")
     return found
+
+
+def _of_disk(error: OSError, shown: str, what: str) -> Refused | SourceUnavailable:
+    """An error of a disk as one of ours: terminal where no other attempt can end differently."""
+    kind = Refused if error.errno in _TERMINAL else SourceUnavailable
+    return kind(shown, f"{what}: {error.strerror or error}")
 
 
 def _file_version(url: str, found: stat_result) -> Published:

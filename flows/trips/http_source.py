@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import email.utils
 import ipaddress
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -13,12 +14,26 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from flows.errors import NotPublished, Refused
+from flows.errors import Forbidden, NotPublished, Refused, SourceUnavailable
 from flows.trips.catalog import public
 from flows.trips.patience import Deadline, Passing, Patience
 
-MISSING = {403, 404, 410}
-PASSING = {408, 425, 429, 500, 502, 503, 504}
+MISSING = {404, 410}
+# 403 among them: CloudFront answers so to who asks too often.
+PASSING = {403, 408, 425, 429, 500, 502, 503, 504}
+
+
+class PublicUrls(logging.Filter):
+    """Takes user, password and query out of the URLs that httpx logs: it logs every request, redirects too."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; keep it."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(public(str(part)) if isinstance(part, httpx.URL) else part for part in record.args)
+        return True
+
+
+logging.getLogger("httpx").addFilter(PublicUrls())
 
 
 class HttpSource:
@@ -42,8 +57,8 @@ class HttpSource:
         """The answer to one request, its body unread; what goes wrong while it is read is translated as well.
 
         Raises:
-            Passing: no connection, time-out, a cut-off body, an answer that asks to come back later.
-            NotPublished: 403, 404, 410.
+            Passing: no connection, time-out, a cut-off body, 403, an answer that asks to come back later.
+            NotPublished: 404, 410.
             Refused: any other answer than 200 and 206, or a URL that cannot be asked.
         """
         left = max(deadline.left, 0.001)
@@ -54,22 +69,26 @@ class HttpSource:
             ) as response:
                 self._require_success(response)
                 yield response
-        except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
+        except (httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
             raise Refused(self.shown, _line(error)) from None
+        except httpx.InvalidURL:
+            raise Refused(self.shown, "is not a URL that can be asked") from None
         except httpx.TimeoutException as error:
             raise Passing(f"no answer in time ({type(error).__name__})") from None
         except httpx.RequestError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise Refused(self.shown, _line(error)) from None
+            if isinstance(error.__context__, httpx.InvalidURL):
+                raise Refused(self.shown, "redirects to what is not a URL") from None
             raise Passing(_line(error)) from None
 
     def _require_success(self, response: httpx.Response) -> None:
         said = f"the server answered {response.status_code} {response.reason_phrase}".rstrip()
         asked = _retry_after(response.headers.get("Retry-After"))
-        if response.status_code in PASSING or (response.status_code == 403 and asked):
-            raise Passing(said, asked)
+        if response.status_code in PASSING:
+            raise Passing(said, asked, Forbidden if response.status_code == 403 else SourceUnavailable)
         if response.status_code in MISSING:
-            raise NotPublished(self.shown, f"{said}: not published, or not for us")
+            raise NotPublished(self.shown, f"{said}: not published")
         if response.status_code not in (200, 206):
             raise Refused(self.shown, said)
 

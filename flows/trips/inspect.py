@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.errors import Refused
+from flows.errors import Refused, TaxiwayError
+from flows.trips.catalog import public
 from flows.trips.clean import Cleaning, open_raw
 from flows.trips.download import fetch
 from flows.trips.layouts import service_of
@@ -57,23 +58,28 @@ def inspect(source: str, service: Service | None = None) -> Inspection:
     Without `service` the file's name tells it, else its columns.
     """
     found = Inspection(service=service)
+    shown = _shown(source)
     with tempfile.TemporaryDirectory(prefix="taxiway-inspect-") as work:
         try:
             path = fetch(source, Path(work, "spool")).path if "://" in source else _local(source)
-            month = _month(path, source, service)
+            month = _month(path, shown, service)
             found.service = month.service
-            cleaning = Cleaning(path, month, [], Path(work, "rejected.parquet"), subject=source)
+            cleaning = Cleaning(path, month, [], Path(work, "rejected.parquet"), subject=shown)
             counts = cleaning.counts
             found.layout = counts.layout
             found.missing_columns, found.extra_columns = counts.missing_columns, counts.extra_columns
             for _ in cleaning.reader():
                 pass
-        except Refused as refused:
+        except TaxiwayError as refused:
             found.refused = " ".join(str(refused).split())
             return found
     found.rows_read, found.rows_clean, found.rows_rejected = counts.rows_read, counts.rows_clean, counts.rows_rejected
     found.reasons = dict(counts.reasons.most_common())
     return found
+
+
+def _shown(source: str) -> str:
+    return public(source) if "://" in source else source
 
 
 def _local(source: str) -> Path:
@@ -99,7 +105,7 @@ def _month(path: Path, source: str, service: Service | None) -> Month:
 
 def _table(source: str, found: Inspection) -> Table:
     """The same for a person."""
-    table = Table(title=Text(Path(source).name), title_justify="left", show_header=False)
+    table = Table(title=Text(Path(_shown(source)).name), title_justify="left", show_header=False)
     for name, value in asdict(found).items():
         shown = f"{value:,}" if isinstance(value, int) else value
         if isinstance(value, dict):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from flows.errors import Refused
+from flows.errors import SourceUnavailable, TaxiwayError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -47,10 +47,11 @@ class Passing(Exception):
     Attributes:
         reason: what happened, in one line.
         asked: how long the server asked to be left alone, in seconds.
+        error: what is raised if it does not pass.
     """
 
-    def __init__(self, reason: str, asked: float = 0.0) -> None:
-        self.reason, self.asked = reason, asked
+    def __init__(self, reason: str, asked: float = 0.0, error: type[TaxiwayError] = SourceUnavailable) -> None:
+        self.reason, self.asked, self.error = reason, asked, error
         super().__init__(reason)
 
 
@@ -78,7 +79,8 @@ def persist(
         progress: a figure that grows whenever a try got further than all before; failures in a row count from there.
 
     Raises:
-        Refused: patience has ended; the reason is that of the last try. Whatever else `attempt` raises passes through.
+        SourceUnavailable, or the error that the last Passing names: patience has ended; the reason is that of the last
+            try. Whatever else `attempt` raises passes through.
     """
     deadline = Deadline(patience.total)
     failures = tries = 0
@@ -92,8 +94,9 @@ def persist(
             furthest = max(furthest, progress())
             wait = max(patience.wait_after(failures), failure.asked)
             if failures >= patience.attempts:
-                raise Refused(subject, f"{failure.reason} (gave up after {tries} attempts)") from None
+                raise failure.error(subject, f"{failure.reason} (gave up after {tries} attempts)") from None
             if wait >= deadline.left:
-                raise Refused(subject, f"{failure.reason} (no time left for another attempt in {wait:.0f} s)") from None
+                left = f"no time left for another attempt in {wait:.0f} s"
+                raise failure.error(subject, f"{failure.reason} ({left})") from None
             log.warning("%s: %s; trying again in %.1f s", subject, failure.reason, wait)
             time.sleep(wait)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import zlib
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from flows.errors import Refused
 
@@ -44,24 +44,27 @@ CONFLICT_REASON = "holds merge-conflict markers"
 def refuse_unless_data(path: Path, subject: str) -> FileKind:
     """The kind of the file at `path`, from its bytes; `subject` is the URL or path that an error names.
 
-    Reads at most the first 64 KiB and the last 4 bytes, so that a gzip cut off later is only found when it is read.
+    Names do not count: servers unzip a `.csv.gz` on the way, or send a `.csv` zipped. Reads at most the first 64 KiB
+    and the last 4 bytes, so that a gzip cut off later is only found when it is read.
 
     Raises:
         Refused: an empty file, an HTML, XML or JSON page, a Git LFS or git-annex pointer, merge-conflict markers, a
-            cut-off parquet, damaged gzip, another binary format, or a kind other than the one its name promises.
+            cut-off parquet, damaged gzip, or another binary format.
     """
     head, tail, size = _ends(path)
     reason = _not_data(head, tail, size)
     if reason:
         raise Refused(subject, reason)
-    kind = _kind(head)
-    promised = _promised(subject) or _promised(str(path))
-    if promised and promised is not kind:
-        raise Refused(subject, f"is named .{promised} but is {_A[kind]}: wrong magic number {head[:4]!r}")
-    return kind
+    return _kind(head)
 
 
-_A = {FileKind.CSV: "plain text", FileKind.CSV_GZ: "gzip", FileKind.PARQUET: "parquet"}
+def is_wrapped(path: Path) -> bool:
+    """Whether the file is a gzip of a data file that is compressed itself: gzip or parquet."""
+    try:
+        with gzip.open(path) as file:
+            return file.read(4).startswith((GZIP_MAGIC, PARQUET_MAGIC))
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def _ends(path: Path) -> tuple[bytes, bytes, int]:
@@ -76,14 +79,6 @@ def _kind(head: bytes) -> FileKind:
     if head.startswith(PARQUET_MAGIC):
         return FileKind.PARQUET
     return FileKind.CSV_GZ if head.startswith(GZIP_MAGIC) else FileKind.CSV
-
-
-def _promised(name: str) -> FileKind | None:
-    """The kind that a file's name or URL promises by its ending, or None."""
-    path = urlsplit(name).path.lower()
-    if path.endswith(".gz"):
-        return FileKind.CSV_GZ
-    return next((kind for kind in (FileKind.PARQUET, FileKind.CSV) if path.endswith(f".{kind}")), None)
 
 
 def _not_data(head: bytes, tail: bytes, size: int) -> str | None:

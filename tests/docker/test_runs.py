@@ -36,7 +36,7 @@ def agent(deployed, log):
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://secret-of-the-server",
         "PREFECT_SERVER_API_AUTH_STRING": "admin:secret-of-the-server",
     }
-    with deployed.agent(log, LIMIT="3", **server_only) as agent:
+    with deployed.agent(log, RUNS_AT_ONCE="3", **server_only) as agent:
         yield agent
 
 
@@ -194,7 +194,10 @@ def test_a_second_agent_on_this_machine_refuses(deployed, agent):
 
 
 def test_the_agent_takes_no_more_than_its_limit_says_and_only_numbers(deployed):
-    assert deployed.refusal("infra.agent", LIMIT="many") == "taxiway: LIMIT=many is not a number of runs, 1 or more"
+    assert (
+        deployed.refusal("infra.agent", RUNS_AT_ONCE="many")
+        == "taxiway: RUNS_AT_ONCE=many is not a number of runs, 1 or more"
+    )
 
 
 def test_the_agent_says_in_a_line_why_it_cannot_start(deployed, agent, tmp_path):

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from flows.trips.catalog import FIRST_MONTH, months_of, months_until, public, published_rows, source_url
+from flows.trips.catalog import FIRST_MONTH, months_of, months_until, public, published_rows, require_public, source_url
 from flows.trips.month import Month, Service
 from infra.settings import TLC_URL
 
@@ -47,7 +47,7 @@ def test_every_kind_of_address_is_taken(template):
         ("/data/{year}-{month:02}.parquet", "the scheme must be"),
         ("https:///{year}-{month:02}.parquet", "names no host"),
         ("https://host:port/{year}-{month:02}.parquet", "port"),
-        ("https://[host/{year}-{month:02}.parquet", "Invalid"),
+        ("https://[host/{year}-{month:02}.parquet", "invalid host or port"),
         ("file://data/{year}-{month:02}.parquet", "absolute path"),
         ("https://host/{year}-{month:02} .parquet", "space"),
         ("https://host/{year}-{month:02}\n.parquet", "space or a control character"),
@@ -61,13 +61,44 @@ def test_a_wrong_template_is_refused_in_one_line(template, says):
     assert "\n" not in str(refusal.value)
 
 
-def test_no_message_shows_a_password_or_a_token():
-    with pytest.raises(ValueError, match="unknown field") as refusal:
-        source_url("https://me:hunter2@host/{day}?token=s3cret", GREEN)
-    assert "hunter2" not in str(refusal.value)
-    assert "s3cret" not in str(refusal.value)
+SECRET = "hunter2"
+END = "@host/{year}-{month:02}.parquet"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        f"https://me:{SECRET}@host/{{day}}-{{year}}-{{month:02}}",
+        f"https://me:{SECRET}@host/{{year}}?token={SECRET}",
+        f"https://me:{{{SECRET}}}{END}",
+        f"https://me:{{month:{SECRET}}}{END}",
+        f"https://me:a/{SECRET}{END}",
+        f"https://me:1/{SECRET}{END}",
+        f"https://me:a?{SECRET}{END}",
+        f"https://me:1#{SECRET}{END}",
+        f"https://me:a@b/{SECRET}{END}",
+        f"https://me:[{SECRET}{END}",
+        f"https://me:{SECRET} {END}",
+        f"https://me:{SECRET}@host:{SECRET}/{{year}}-{{month:02}}.parquet",
+        f"https:/me:{SECRET}{END}",
+        f"https//me:{SECRET}{END}",
+        f"htp://me:{SECRET}{END}",
+        f"me:{SECRET}{END}",
+    ],
+)
+def test_no_message_shows_a_password_or_a_token(template):
+    with pytest.raises(ValueError, match=r"^source URL ") as refusal:
+        source_url(template, GREEN)
+    with pytest.raises(ValueError, match="TAXIWAY_SOURCE_URL") as not_public:
+        require_public(template)
+    assert SECRET not in str(refusal.value) + str(not_public.value) + public(template)
+
+
+def test_what_may_be_shown_of_a_url():
     assert public("https://me:hunter2@host:81/a?b=c#d") == "https://host:81/a"
     assert public("https://me:hunter2@[host/a") == "https://..."
+    for whole in (TLC_URL, "file:///data/me@home/{service}-{year}.csv", "https://cdn.host/gh/a/b@1.0/{year}-{month}"):
+        assert public(whole) == require_public(whole) == whole
 
 
 @pytest.mark.parametrize(

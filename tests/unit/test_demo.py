@@ -10,10 +10,12 @@ import urllib.request
 import pandas as pd
 import pytest
 
-from deployments.demo import DemoFailed, demanded, served
+from deployments import demo
+from deployments.demo import DemoFailed, demanded, reachable_source, served
 from deployments.report import Loaded, Profile, write_page, write_summary
 from flows.stores.ledger import LedgerEntry
 from flows.trips.month import Month, Service
+from infra.settings import Settings
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -75,3 +77,14 @@ def test_generated_months_are_served_over_http(tmp_path):
     (tmp_path / "month.parquet").write_bytes(b"PAR1")
     with served(tmp_path) as address:
         assert urllib.request.urlopen(f"{address}/month.parquet").read() == b"PAR1"
+
+
+def test_an_address_with_a_password_comes_from_the_setting_alone(tmp_path, monkeypatch):
+    """It would become a run's parameter, which everyone can read."""
+    address = "https://me:hunter2@host/{year}-{month:02}.parquet"
+    with pytest.raises(DemoFailed, match="set TAXIWAY_SOURCE_URL") as refusal, reachable_source(address, [], tmp_path):
+        pass
+    assert "hunter2" not in str(refusal.value)
+    monkeypatch.setattr(demo, "settings", lambda: Settings(_env_file=None, source_url=address))
+    with reachable_source("", [], tmp_path) as source:
+        assert source == ""

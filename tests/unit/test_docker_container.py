@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_docker.worker import DockerWorkerJobConfiguration
 from pydantic import ValidationError
 
@@ -101,3 +102,14 @@ def test_what_cannot_be_is_refused(fields, said):
 def test_an_unsaved_block_cannot_be_referred_to():
     with pytest.raises(ValueError, match="save it first"):
         _ = DockerContainer(image=IMAGE).job_variables
+
+
+def test_a_source_with_a_password_is_handed_on_as_a_secret():
+    """And the link in a run's log is one that a person's browser can open."""
+    address = "https://me:hunter2@host/{year}-{month:02}.parquet"
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:4300/api"}):
+        block = declared_container(IMAGE, Settings(_env_file=None, source_url=address))
+    env = block.env.get_secret_value()
+    assert env["TAXIWAY_SOURCE_URL"] == address
+    assert env["PREFECT_UI_URL"] == "http://127.0.0.1:4300"
+    assert "hunter2" not in repr(block) + str(block.model_dump())

@@ -2,59 +2,103 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.due import Offer, asked_for, candidates, due, latest, modified_at, offers_in_bucket
+from flows import due as due_module
+from flows import offers
+from flows.due import Reason, asked_for, by_month, candidates, due, due_in_bucket, due_on_the_web, waiting
+from flows.errors import Forbidden, NotPublished, SourceUnavailable
+from flows.offers import Offer, modified_at, offers_in_bucket
 from flows.stores.ledger import LedgerEntry
 from flows.trips.month import Month, Service
+from flows.trips.patience import Patience
+from tests.http_server import status, whole
 
+NOW = "now"
+BEFORE = "before"
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+LATER = NOON + dt.timedelta(hours=1)
 MONTHS = [Month(Service.GREEN, 2025, number) for number in range(1, 13)]
+MONTH = MONTHS[0]
+# Two of green 2023-01 to 12, which TLC's published counts know.
+KNOWN = [Month(Service.GREEN, 2023, number) for number in range(1, 13)]
 
 
-def entry(month, *, status="loaded", size=100, started=NOON, contract="1") -> LedgerEntry:
-    return LedgerEntry(
-        service=str(month.service), month=month.label, status=status, source="https://a.example/x", checksum="sha256:0",
-        bytes=size, rows_read=1, rows_loaded=1, rows_rejected=0, reasons={}, contract_version=contract, checks=[],
-        started=started, finished=started + dt.timedelta(minutes=1),
-    )  # fmt: skip
+def entry(month=MONTH, *, status="loaded", contract=NOW, at=NOON, **fields) -> LedgerEntry:
+    rows = 0 if status == "refused" else 1
+    values = {
+        "service": str(month.service), "month": month.label, "status": status, "source": "https://a.example/x",
+        "checksum": "sha256:0", "bytes": 100, "rows_read": rows, "rows_loaded": rows, "rows_rejected": 0, "reasons": {},
+        "contract_version": contract, "checks": [], "started": at, "finished": at + dt.timedelta(minutes=1),
+        "load_id": "a", "source_etag": "e1", "source_modified": NOON,
+    }  # fmt: skip
+    return LedgerEntry(**(values | fields))
 
 
-def offer(month: Month, *, size=100, modified=NOON - dt.timedelta(days=9)) -> Offer:
-    return Offer(month, modified, size)
+def offer(month=MONTH, **fields) -> Offer:
+    return Offer(**({"month": month, "modified": NOON, "bytes": 100, "etag": "e1"} | fields))
+
+
+NEVER = {"source_etag": None, "source_modified": None}
+REFUSED = entry(status="refused", source_etag="e2", source_modified=LATER, at=LATER)
 
 
 @pytest.mark.parametrize(
     ("offered", "known", "expected"),
     [
-        (offer(MONTHS[0]), None, True),
-        (offer(MONTHS[0]), entry(MONTHS[0]), False),
-        (offer(MONTHS[0], size=101), entry(MONTHS[0]), True),
-        (offer(MONTHS[0], modified=NOON + dt.timedelta(seconds=1)), entry(MONTHS[0]), True),
-        (offer(MONTHS[0], size=None, modified=None), entry(MONTHS[0]), False),
-        (offer(MONTHS[0]), entry(MONTHS[0], status="blocked"), False),
-        (offer(MONTHS[0]), entry(MONTHS[0], contract="0"), True),
+        (offer(), [], Reason.NEW),
+        (offer(), [entry()], None),
+        (offer(etag="e2"), [entry()], Reason.SOURCE),
+        (offer(modified=LATER), [entry()], None),
+        (offer(etag=None, modified=LATER), [entry()], Reason.SOURCE),
+        (offer(etag=None), [entry()], None),
+        (offer(etag=None, modified=None), [entry(**NEVER)], None),
+        (offer(etag=None, modified=None, bytes=101), [entry(**NEVER)], Reason.SOURCE),
+        (offer(modified=LATER), [entry(**NEVER)], Reason.SOURCE),
+        (offer(), [entry(**NEVER)], None),
+        (offer(etag=None, modified=None, bytes=None), [entry(**NEVER)], None),
+        (offer(), [entry(contract=BEFORE)], Reason.CONTRACT),
+        (offer(etag="e2"), [entry(contract=BEFORE)], Reason.SOURCE),
+        (offer(), [entry(status="blocked")], None),
+        (offer(), [entry(status="refused")], None),
+        (offer(), [entry(status="refused", contract=BEFORE)], Reason.CONTRACT),
+        (offer(etag="e2"), [entry(), REFUSED], None),
+        (offer(), [entry(), REFUSED], None),
+        (offer(etag="e3"), [entry(), REFUSED], Reason.SOURCE),
+        (offer(), [entry(contract=BEFORE), entry(status="refused")], None),
     ],
-    ids=["new", "known", "another size", "published anew", "says nothing", "blocked", "older contract"],
-)
-def test_due(offered, known, expected):
-    ledger = {MONTHS[0]: known} if known else {}
-    assert due([offered], ledger, 3, "1") == ([MONTHS[0]] if expected else [])
+    ids=[
+        "new", "loaded", "another etag", "the etag counts first", "published anew", "the same date", "says no version",
+        "another size", "later than an entry without a version", "an entry without a version", "says nothing",
+        "another contract", "another contract and source", "blocked", "refused", "refused under another contract",
+        "refused after a load", "as loaded, after a refusal", "changed after a refusal", "refused under this contract",
+    ],
+)  # fmt: skip
+def test_why_a_month_is_due(offered, known, expected):
+    assert [found.reason for found in due([offered], {MONTH: known}, NOW)] == ([expected] if expected else [])
 
 
-@given(st.sets(st.sampled_from(MONTHS)), st.sets(st.sampled_from(MONTHS)), st.integers(1, 12))
-def test_the_oldest_missing_months_first_up_to_the_limit(offered, known, limit):
-    found = due(map(offer, offered), {month: entry(month) for month in known}, limit, "1")
-    assert found == sorted(offered - known)[:limit]
+@given(st.lists(st.tuples(st.sampled_from(MONTHS), st.sampled_from(["new", "changed", "old", "loaded"])), max_size=12))
+def test_new_months_come_first_then_changed_ones_then_those_of_another_contract(drawn):
+    kinds = dict(drawn)
+    known = {"changed": {"source_etag": "e0"}, "old": {"contract": BEFORE}, "loaded": {}}
+    ledger = {month: [entry(month, **known[kind])] for month, kind in kinds.items() if kind != "new"}
+    found = [one.month for one in due(map(offer, kinds), ledger, NOW)]
+    of = {kind: sorted(month for month in kinds if kinds[month] == kind) for kind in ("new", "changed", "old")}
+    assert found == [*of["new"], *of["changed"], *of["old"]]
 
 
-def test_the_last_row_of_a_month_counts():
-    first, second = entry(MONTHS[0]), entry(MONTHS[0], status="blocked", started=NOON + dt.timedelta(days=1))
-    assert latest([second, first]) == {MONTHS[0]: second}
+def test_what_waits_for_its_source_is_told():
+    blocked, refused = entry(MONTHS[1], status="blocked"), entry(MONTHS[2], status="refused")
+    ledger = by_month([entry(), blocked, refused, entry(MONTHS[3]), entry(MONTHS[3], status="refused")], Service.GREEN)
+    assert waiting(map(offer, MONTHS), ledger, NOW) == [blocked, refused]
 
 
 def test_candidates_are_the_year_or_the_last_twelve_months():
@@ -65,16 +109,103 @@ def test_candidates_are_the_year_or_the_last_twelve_months():
 
 
 def test_a_bucket_offers_what_it_has_loaded():
-    entries = [entry(MONTHS[0]), entry(MONTHS[1], status="blocked"), entry(Month(Service.YELLOW, 2025, 3))]
-    assert offers_in_bucket(entries, MONTHS) == [Offer(MONTHS[0], entries[0].finished)]
+    loaded = entry(load_id="load 7")
+    there = [loaded, entry(MONTHS[1], status="blocked"), entry(Month(Service.YELLOW, 2025, 3))]
+    assert offers_in_bucket(there, MONTHS) == [Offer(MONTH, loaded.finished, etag="load 7")]
+
+
+def test_a_month_of_the_bucket_is_due_again_wherever_it_is_in_time():
+    """A load of the bucket is a version of its own; what the ledger has outside the window counts as well."""
+    old = Month(Service.GREEN, 2019, 5)
+    ledger = [entry(old, source_etag="load 1")]
+    found = asyncio.run(due_in_bucket(lambda: ledger, lambda: [entry(old, load_id="load 2")], Service.GREEN, None, NOW))
+    assert [(one.month, one.reason) for one in found.due] == [(old, Reason.SOURCE)]
+    same = asyncio.run(due_in_bucket(lambda: ledger, lambda: [entry(old, load_id="load 1")], Service.GREEN, None, NOW))
+    assert same.due == []
 
 
 def test_a_month_needs_its_year():
-    assert asked_for(Service.GREEN, 2025, 1) == MONTHS[0]
+    found = asyncio.run(asked_for(Service.GREEN, 2025, 1))
+    assert [(one.month, one.reason) for one in found.due] == [(MONTH, Reason.ASKED)]
     with pytest.raises(ValueError, match="month 3 of which year"):
-        asked_for(Service.GREEN, None, 3)
+        asyncio.run(asked_for(Service.GREEN, None, 3))
 
 
 def test_dates_of_http():
     assert modified_at("Sun, 01 Mar 2026 12:00:00 GMT") == NOON
     assert modified_at("yesterday") is None and modified_at(None) is None
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    monkeypatch.setattr(offers, "PATIENCE", Patience(attempts=2, first_wait=0.01, connect=2, silence=2, total=5))
+
+
+@asynccontextmanager
+async def no_slot():
+    yield
+
+
+def found_on(server, answers, ledger=(), year=2023, slot=no_slot, otherwise=404):
+    """What is due of a server that answers for a month by its number, and for others with `otherwise`."""
+    for month in due_module.candidates(Service.GREEN, year):
+        server.url(f"/{month.label}", answers.get(month.month, status(otherwise)))
+    template = f"http://127.0.0.1:{server.server_port}/{{year}}-{{month:02}}"
+    return asyncio.run(due_on_the_web(lambda: ledger, template, Service.GREEN, year, NOW, slot))
+
+
+def test_what_the_web_has_is_due(server, hasty):
+    found = found_on(server, {1: whole(b"x", ETAG="e1"), 2: whole(b"x"), 3: status(200)}, [entry(KNOWN[0])])
+    assert [one.month for one in found.due] == KNOWN[1:3]
+    assert not found.failures
+
+
+@pytest.mark.parametrize(("code", "error"), [(403, Forbidden), (404, NotPublished), (503, SourceUnavailable)])
+def test_a_source_that_refuses_everybody_is_no_source_without_news(server, hasty, code, error):
+    with pytest.raises(error, match=f"/2023-01: .*{code if code != 404 else ''}.*; none of the 12 months asked for"):
+        found_on(server, {}, otherwise=code)
+
+
+def test_a_month_that_is_known_and_refused_is_named_and_hides_no_other(server, hasty):
+    found = found_on(server, {1: whole(b"x"), 2: status(403), 3: status(503), 5: status(401)})
+    assert [one.month for one in found.due] == KNOWN[:1]
+    assert {month.month: type(error).__name__ for month, error in found.failures.items()} == {
+        2: "Forbidden", 3: "SourceUnavailable", 5: "Refused",
+    }  # fmt: skip
+
+
+def test_the_newest_months_that_are_refused_are_not_published_yet(server, hasty):
+    """Nobody has seen a month of 2025 after May: 403 says nothing about it. Of one before, it does."""
+    found = found_on(server, {3: whole(b"x"), 4: status(404)}, [entry(MONTHS[4])], year=2025, otherwise=403)
+    assert [one.month for one in found.due] == [MONTHS[2]]
+    assert sorted(found.failures) == [MONTHS[0], MONTHS[1], MONTHS[4]]
+
+
+def test_every_question_is_asked_under_a_download_slot(server, hasty):
+    held = [0]
+
+    @asynccontextmanager
+    async def slot():
+        held.append(held[-1] + 1)
+        yield
+        held.append(held[-1] - 1)
+        if held[-1] == 0:
+            held.append(len(server.seen))
+
+    found_on(server, {1: whole(b"x")}, slot=slot)
+    # 12 months by HEAD, and 11 of them by GET as well, before the last slot is given back.
+    assert (max(held[:-1]), held[-2:]) == (offers.AT_ONCE, [0, 23])
+
+
+def test_months_of_another_contract_are_due_outside_the_window_too(server, hasty, monkeypatch):
+    """Without a year, whatever the ledger has; the others of the ledger and of other services are left alone."""
+    monkeypatch.setattr(due_module, "candidates", lambda service, year: KNOWN)
+    ledger = [
+        entry(MONTHS[0], contract=BEFORE), entry(MONTHS[1]), entry(KNOWN[0], contract=BEFORE),
+        replace(entry(MONTHS[2], contract=BEFORE), service="yellow"),
+        entry(MONTHS[3], contract=BEFORE), entry(MONTHS[3], status="refused"),
+    ]  # fmt: skip
+    found = found_on(server, {1: whole(b"x", ETAG="e1"), 2: whole(b"x")}, ledger, year=None)
+    assert list(map(str, found.due)) == [
+        "green 2023-02 (new)", "green 2023-01 (contract changed)", "green 2025-01 (contract changed)",
+    ]  # fmt: skip

@@ -75,10 +75,10 @@ def test_the_month():
         (ENTRY, "sha256:abc", "1", True),
         (ENTRY, "sha256:abd", "1", False),
         (ENTRY, "sha256:abc", "another", False),
-        (replace(ENTRY, status="blocked"), "sha256:abc", "1", False),
+        (replace(ENTRY, status="blocked"), "sha256:abc", "1", True),
         (None, "sha256:abc", "1", False),
     ],
 )
-def test_when_a_month_can_be_skipped(entry, checksum, version, skip):
+def test_when_a_source_is_unchanged(entry, checksum, version, skip):
     source = LoadSource("https://mirror.example.org/x.parquet", checksum, 1)
     assert unchanged(entry, source, version) is skip
