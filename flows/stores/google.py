@@ -32,6 +32,20 @@ BUSY_REASONS = {"backendError", "internalError", "rateLimitExceeded"}
 LEFT_OVER = dt.timedelta(days=1)
 
 
+# The slowest line that a month is sent over, in bytes a second.
+SLOWEST = 20_000
+
+
+def seconds_to_send(size: int) -> tuple[float, float]:
+    """The timeouts, to connect and to read, of a request whose body has that many bytes.
+
+    urllib3 sends a body under one of the two, as a whole: on a new connection the first one, on a used one the second
+    one of the request before. A timeout that fits an answer would end every upload over a slow line.
+    """
+    seconds = 120 + size / SLOWEST
+    return seconds, seconds
+
+
 @contextmanager
 def one_line(subject: str) -> Iterator[None]:
     """Turn what Google's clients raise, after their own retries, into one line about `subject`.
