@@ -78,8 +78,8 @@ def may_pass(error: Exception) -> bool:
 
 @contextmanager
 def left_to_the_next_load(subject: str) -> Iterator[None]:
-    """Delete what counts no longer. The load is committed: a failure here is a warning, and a later load deletes it."""
+    """Delete what does not count. A failure here is a warning and changes nothing: a later load deletes it."""
     try:
         yield
     except (*GOOGLE_ERRORS, TaxiwayError) as error:
-        logging.getLogger(__name__).warning("%s: what this load has replaced was not deleted: %s", subject, error)
+        logging.getLogger(__name__).warning("%s: what does not count was not deleted: %s", subject, error)
