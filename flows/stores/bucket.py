@@ -136,8 +136,11 @@ class BucketStore:
                 try:
                     self._write_entry(name, blob, entry)
                     return
-                except (NotFound, PreconditionFailed):  # deleted, or changed by someone else: look again
+                except PreconditionFailed:  # changed by someone else: look again
                     continue
+                except NotFound:
+                    if blob is None:  # there is no such bucket
+                        raise
         raise StoreFailed(self._url(name), f"was changed by someone else {RACES} times")
 
     def _write_entry(self, name: str, there: Blob | None, entry: LedgerEntry) -> None:

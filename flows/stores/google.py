@@ -31,7 +31,6 @@ BUSY_REASONS = {"backendError", "internalError", "rateLimitExceeded"}
 # a day leaves room for clocks that differ.
 LEFT_OVER = dt.timedelta(days=1)
 
-
 # The slowest line that a month is sent over, in bytes a second.
 SLOWEST = 20_000
 
@@ -71,9 +70,9 @@ def may_pass(error: Exception) -> bool:
         return error.response.status_code in BUSY
     if isinstance(error, GoogleAuthError):
         return isinstance(error, TransportError) or error.retryable
-    return isinstance(error, (RetryError, DataCorruption, requests.RequestException, TimeoutError)) and not isinstance(
-        error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema)
-    )
+    if isinstance(error, ValueError):  # as requests says of an address that is none
+        return False
+    return isinstance(error, (RetryError, DataCorruption, requests.RequestException, TimeoutError))
 
 
 @contextmanager
