@@ -24,7 +24,7 @@ from google.api_core.exceptions import NotFound, PreconditionFailed, RequestRang
 
 from flows.errors import Refused, StoreFailed, TaxiwayError
 from flows.stores.batches import checked, write_parquet
-from flows.stores.google import LEFT_OVER, left_to_the_next_load, one_line
+from flows.stores.google import LEFT_OVER, left_to_the_next_load, one_line, seconds_to_send
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, now
 from flows.trips.month import Month, Service
 
@@ -136,8 +136,11 @@ class BucketStore:
                 try:
                     self._write_entry(name, blob, entry)
                     return
-                except (NotFound, PreconditionFailed):  # deleted, or changed by someone else: look again
+                except PreconditionFailed:  # changed by someone else: look again
                     continue
+                except NotFound:
+                    if blob is None:  # there is no such bucket
+                        raise
         raise StoreFailed(self._url(name), f"was changed by someone else {RACES} times")
 
     def _write_entry(self, name: str, there: Blob | None, entry: LedgerEntry) -> None:
@@ -230,7 +233,7 @@ class BucketStore:
             file,
             content_type="application/vnd.apache.parquet",
             if_generation_match=replaces,
-            timeout=TIMEOUT,
+            timeout=seconds_to_send(min(file.stat().st_size, UPLOAD_CHUNK)),
             checksum="crc32c",
             crc32c_checksum_value=_crc32c(file),
         )

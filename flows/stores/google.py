@@ -31,6 +31,19 @@ BUSY_REASONS = {"backendError", "internalError", "rateLimitExceeded"}
 # a day leaves room for clocks that differ.
 LEFT_OVER = dt.timedelta(days=1)
 
+# The slowest line that a month is sent over, in bytes a second.
+SLOWEST = 20_000
+
+
+def seconds_to_send(size: int) -> tuple[float, float]:
+    """The timeouts, to connect and to read, of a request whose body has that many bytes.
+
+    urllib3 sends a body under one of the two, as a whole: on a new connection the first one, on a used one the second
+    one of the request before. A timeout that fits an answer would end every upload over a slow line.
+    """
+    seconds = 120 + size / SLOWEST
+    return seconds, seconds
+
 
 @contextmanager
 def one_line(subject: str) -> Iterator[None]:
@@ -57,15 +70,15 @@ def may_pass(error: Exception) -> bool:
         return error.response.status_code in BUSY
     if isinstance(error, GoogleAuthError):
         return isinstance(error, TransportError) or error.retryable
-    return isinstance(error, (RetryError, DataCorruption, requests.RequestException, TimeoutError)) and not isinstance(
-        error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema)
-    )
+    if isinstance(error, ValueError):  # as requests says of an address that is none
+        return False
+    return isinstance(error, (RetryError, DataCorruption, requests.RequestException, TimeoutError))
 
 
 @contextmanager
 def left_to_the_next_load(subject: str) -> Iterator[None]:
-    """Delete what counts no longer. The load is committed: a failure here is a warning, and a later load deletes it."""
+    """Delete what does not count. A failure here is a warning and changes nothing: a later load deletes it."""
     try:
         yield
     except (*GOOGLE_ERRORS, TaxiwayError) as error:
-        logging.getLogger(__name__).warning("%s: what this load has replaced was not deleted: %s", subject, error)
+        logging.getLogger(__name__).warning("%s: what does not count was not deleted: %s", subject, error)

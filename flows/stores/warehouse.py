@@ -137,12 +137,12 @@ class WarehouseStore:
     def counts(self) -> dict[Month, int]:
         """Rows of every month of every service that has any, counted in the tables, whatever the ledger says."""
         text = "SELECT source_month, COUNT(*) AS n FROM {table} GROUP BY source_month ORDER BY source_month"
-        with one_line(self._jobs.table("*")):
-            return {
-                Month(service, row["source_month"].year, row["source_month"].month): row["n"]
-                for service in Service
-                for row in self._jobs.query(trips_table(service), text)
-            }
+        counted = {}
+        for service in Service:
+            with one_line(self._jobs.table(trips_table(service))):
+                for row in self._jobs.query(trips_table(service), text):
+                    counted[Month(service, row["source_month"].year, row["source_month"].month)] = row["n"]
+        return counted
 
     def _load(self, entry: LedgerEntry, trips: Path, rejected: Path) -> None:
         """Load the files as one load: nothing of it counts before its trips are in place."""
@@ -154,9 +154,10 @@ class WarehouseStore:
         try:
             self._jobs.load(table, month, trips, REPLACE, _job_id(table, entry))
         except (ClientError, StoreFailed):
-            # It may be a question about the job that was refused: then the job may yet commit.
-            if (job := self._jobs.job(_job_id(table, entry))) is None or job.error_result:
-                self._delete([entry])
+            with left_to_the_next_load(self._jobs.table(table)):
+                # It may be a question about the job that was refused: then the job may yet commit.
+                if (job := self._jobs.job(_job_id(table, entry))) is None or job.error_result:
+                    self._delete([entry])
             raise
         with left_to_the_next_load(self._jobs.table(table)):
             self._clean_up(entry, before)

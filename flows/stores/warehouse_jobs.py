@@ -14,6 +14,7 @@ from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
 from flows.errors import StoreFailed
+from flows.stores.google import seconds_to_send
 from flows.trips.month import Month
 
 TYPES = {
@@ -189,16 +190,17 @@ class LoadJobs:
         return made
 
     def _insert(self, job_id: str, file: Path, target: str, config: bigquery.LoadJobConfig) -> bigquery.LoadJob:
+        size = file.stat().st_size
         try:
             with file.open("rb") as stream:
                 return self._client.load_table_from_file(
                     stream,
                     target,
-                    size=file.stat().st_size,
+                    size=size,
                     job_id=job_id,
                     location=self._where(),
                     job_config=config,
-                    timeout=TIMEOUT,
+                    timeout=seconds_to_send(size),
                 )
         except Conflict:  # the job of our own first request, whose answer was lost
             return self._client.get_job(job_id, location=self._where(), timeout=TIMEOUT)

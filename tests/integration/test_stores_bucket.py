@@ -9,12 +9,16 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from prefect_gcp import GcpCredentials, GcsBucket
 
 from flows.errors import Refused, StoreFailed
+from flows.month_load import bucket_store
 from flows.stores.bucket import BucketStore, data_name, month_of, rejected_name
-from flows.stores.ledger import unchanged
+from flows.stores.ledger import LedgerEntry, now, unchanged
 from flows.stores.verify import verify
 from flows.trips.month import Month, Service
+from infra.emulators.credentials import service_account
+from infra.settings import Settings
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bucket, source, storage_client  # noqa: F401
 
 
@@ -133,6 +137,8 @@ def test_a_bucket_that_is_not_there(storage_client, tmp_path):  # noqa: F811
     with pytest.raises(StoreFailed, match="gs://nobody-has-this/") as failed:
         store.replace(Pass(JANUARY, tmp_path), source())
     assert "\n" not in str(failed.value)
+    with pytest.raises(StoreFailed, match="NotFound"):
+        store.record(LedgerEntry("green", "2021-01", "refused", "x", "", 0, 0, 0, 0, {}, "1", [], now(), now()))
 
 
 @pytest.mark.parametrize(
@@ -201,3 +207,17 @@ def test_a_bucket_whose_requester_pays(storage_client, tmp_path):  # noqa: F811
     assert [found.source_etag for found in store.entries()] == ['"2"']
     with pytest.raises(StoreFailed, match="requester pays bucket but no user project provided"):
         BucketStore(storage_client.bucket(paid.name)).entries()
+
+
+def test_a_blocks_folder_and_the_project_that_pays(storage_client, tmp_path, monkeypatch):  # noqa: F811
+    """What the pipelines make of a GcsBucket block, whose folder may be set in the UI."""
+    address = storage_client._connection.API_BASE_URL
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+    monkeypatch.setattr("flows.month_load.settings", lambda: Settings(_env_file=None, user_project="taxiway-payer"))
+    paid = storage_client.bucket(f"b{uuid.uuid4().hex[:12]}", user_project="taxiway-payer")
+    paid.requester_pays = True
+    storage_client.create_bucket(paid)
+    account = GcpCredentials(service_account_info=service_account("taxiway-local", f"{address}/token"))
+    store = bucket_store(GcsBucket(bucket=paid.name, bucket_folder="raw", gcp_credentials=account))
+    store.replace(Pass(JANUARY, tmp_path), source())
+    assert names(paid) == [f"raw/{data_name(JANUARY)}"]

@@ -9,6 +9,7 @@ import pytest
 
 from flows.errors import StoreFailed
 from flows.stores.ledger import unchanged
+from flows.stores.verify import verify
 from flows.stores.warehouse import WarehouseStore
 from flows.trips.month import Month, Service
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bigquery_client, dataset, source  # noqa: F401
@@ -152,3 +153,24 @@ def test_a_table_whose_partitions_expire_is_refused(store, bigquery_client, data
     assert store.entries() == [entry] and store.count_rejected(JANUARY) == 2
     table = bigquery_client.get_table(f"{dataset}.green_trips")
     assert table.time_partitioning.expiration_ms == DAYS_60
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TABLE {}.yellow_trips (source_month DATE, load_id STRING)",
+        "CREATE TABLE {}.yellow_trips (other STRING)",
+        None,
+    ],
+    ids=["no longer partitioned", "another table", "deleted"],
+)
+def test_a_table_that_someone_has_changed_hides_no_other(store, bigquery_client, dataset, query, tmp_path, change):  # noqa: F811
+    yellow = Month(Service.YELLOW, 2021, 1)
+    store.replace(Pass(JANUARY, tmp_path, bad=1), source())
+    store.replace(Pass(yellow, tmp_path), source())
+    bigquery_client.delete_table(f"{dataset}.yellow_trips")
+    if change:
+        bigquery_client.query(change.format(dataset)).result()
+    verified = verify({"bigquery": store}, lambda month: None)
+    assert verified.differences and all("yellow" in str(difference) for difference in verified.differences)
+    assert verified.months == 1

@@ -1,0 +1,67 @@
+"""Which of the recorded loads of a month counts, given what its rows are of."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from flows.stores.ledger import LedgerEntry
+from flows.stores.loads import Found, Recorded, counting, resolved
+
+AT = dt.datetime(2021, 3, 1, 12, tzinfo=dt.UTC)
+
+
+def row(load_id: str, finished: int, status: str = "loaded", rows: int = 5, recorded: int = 0, etag: str | None = None):
+    """A row of the ledger, its times in minutes."""
+    at = AT + dt.timedelta(minutes=finished)
+    entry = LedgerEntry(
+        "green", "2021-01", status, "x", "y", 1, rows, rows, 0, {}, "1", [], AT, at, load_id=load_id, source_etag=etag
+    )
+    return Recorded(entry, AT + dt.timedelta(minutes=recorded or finished))
+
+
+OLD, NEW = row("old", 1), row("new", 2)
+BLOCKED, REFUSED = row("kept", 3, "blocked"), row("", 4, "refused", rows=0)
+EMPTY, EMPTY_BLOCKED = row("empty", 1, rows=0), row("kept", 3, "blocked", rows=0)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "found", "committed", "counts"),
+    [
+        ([], Found(), "", []),
+        ([OLD, NEW], Found("old"), "", [OLD]),
+        ([NEW, OLD], Found("new"), "", [NEW]),
+        ([OLD], Found("a person's"), "", []),
+        ([row("", 1), NEW], Found(""), "", [row("", 1)]),
+        ([row("a", 1), row("a", 1, recorded=9, etag="2")], Found("a"), "", [row("a", 1, recorded=9, etag="2")]),
+        # no rows: a first load that never came, rows that were lost, loads of no rows
+        ([OLD], Found(), "", []),
+        ([OLD, NEW], Found(), "old", [OLD]),
+        ([OLD, NEW], Found(), "old new", [NEW]),
+        ([EMPTY, NEW], Found(), "empty new", [EMPTY]),
+        ([EMPTY, NEW], Found(), "", []),
+        # kept aside, until a later load
+        ([OLD, BLOCKED], Found("old", "kept"), "", [OLD, BLOCKED]),
+        ([OLD, BLOCKED], Found("old"), "kept", [OLD]),
+        ([OLD, BLOCKED, row("last", 5)], Found("last", "kept"), "", [row("last", 5)]),
+        ([OLD, EMPTY_BLOCKED], Found("old"), "kept", [OLD, EMPTY_BLOCKED]),
+        ([OLD, EMPTY_BLOCKED], Found("old"), "", [OLD]),
+        # refused, until a later load of either kind
+        ([REFUSED], Found(), "", [REFUSED]),
+        ([REFUSED, row("", 6, "refused", rows=0)], Found(), "", [row("", 6, "refused", rows=0)]),
+        ([OLD, BLOCKED, REFUSED], Found("old", "kept"), "", [OLD, BLOCKED, REFUSED]),
+        ([REFUSED, row("last", 5)], Found("last"), "", [row("last", 5)]),
+        ([REFUSED, row("last", 5)], Found(), "", [REFUSED]),
+        ([REFUSED, row("last", 5, "blocked")], Found(None, "last"), "", [row("last", 5, "blocked")]),
+    ],
+)
+def test_what_counts(ledger, found, committed, counts):
+    given = counting(ledger, found, lambda entry: entry.load_id in committed.split())
+    assert given == [each.entry for each in counts]
+    assert given == counting(reversed(ledger), found, lambda entry: entry.load_id in committed.split())
+
+
+def test_when_the_ledger_has_to_be_read_again():
+    assert resolved([OLD, BLOCKED], Found("old", "kept")) and resolved([OLD], Found())
+    assert not resolved([OLD], Found("new")) and not resolved([OLD], Found("old", "kept"))
