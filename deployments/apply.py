@@ -89,7 +89,8 @@ async def carry_out(
         except Exception as wrong:
             if _refused(wrong):
                 record.refused(action)
-            if not isinstance(wrong, LockLost):  # then the record is another deploy's to write
+            # After a lost lock the record is another deploy's to write; if there is none, writing it has just failed.
+            if record.exists and not isinstance(wrong, LockLost):
                 with suppress(httpx.HTTPError):
                     await record.write()
             raise Stopped(done, action, wrong) from wrong

@@ -133,6 +133,9 @@ async def planned(deploy: Deploy, client: PrefectClient) -> list[Action]:
 
 async def _observed_and_planned(deploy: Deploy, client: PrefectClient) -> tuple[Observed, list[Action]]:
     observed = await observe(client, deploy.target, deploy.wanted, deploy.adopt)
+    if observed.earlier and not deploy.prune:
+        # Of a part alone it would not be known what else that version has made.
+        raise Invalid(["an earlier version, which kept no record, has deployed here: run `make deploy` once"])
     if problems := await problems_on(client, deploy.wanted, observed.found):
         raise Invalid(problems)
     return observed, plan(deploy.wanted, observed.found, reset=deploy.reset, prune=deploy.prune)

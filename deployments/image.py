@@ -27,7 +27,31 @@ def by_digest(config: Settings) -> str:
         reference = deployed_image(config)
     except (DockerFailed, ImageUnavailable) as wrong:
         raise Invalid([f"{WHERE}: {wrong}"]) from None
-    return reference if reference.startswith(LOCAL_ID) else in_registry(reference)
+    if reference.startswith(LOCAL_ID):
+        return reference
+    if config.image is None and only_here(reference):
+        return reference.partition("@")[2]
+    return in_registry(reference)
+
+
+def only_here(reference: str) -> bool:
+    """Whether an image of this engine, as `repository@digest`, was never pushed.
+
+    Docker's older image store gives a digest to what was pushed or pulled alone. In containerd's, the default since
+    Docker 29, an image has one from its build on, which is its id, and only the registry knows whether it was pushed.
+    """
+    try:
+        engine = docker.from_env()
+        if engine.images.get(reference).id != reference.partition("@")[2]:
+            return False
+        if reference.startswith("localhost/"):
+            return True  # no registry: a name for images of this machine
+        engine.images.get_registry_data(reference)
+    except APIError as wrong:
+        return wrong.is_client_error()
+    except DockerException:
+        return False
+    return False
 
 
 def in_registry(reference: str) -> str:

@@ -35,10 +35,11 @@ SAME = (
 
 @dataclass(frozen=True)
 class Observed:
-    """What the server has, and our record there that says what of it is ours."""
+    """What the server has, our record there that says what of it is ours, and whether an earlier version deployed."""
 
     found: list[Found]
     record: Record
+    earlier: bool
 
 
 async def observe(
@@ -54,7 +55,8 @@ async def observe(
 
     Raises what the client raises: an unreachable server is an error, never an empty one.
     """
-    names = {(thing.kind, thing.name) for thing in wanted}
+    declared = {(thing.kind, thing.name): thing for thing in wanted}
+    names = declared.keys()
     # Alone: requests at once of a client that has no CSRF token yet each fetch one, which voids that of the others.
     record = await read_record(client, target.tag)
     parts = await asyncio.gather(
@@ -70,10 +72,17 @@ async def observe(
     found = []
     for thing in everything_there:
         key, owner = key_of(thing.kind, thing.name), record.others.get(thing.id, "")
-        ours = record.has(thing.kind, thing.name, thing.id) or (not owner and (thing.id in marked or key in adopt))
+        claimed = thing.id in marked or key in adopt
+        if record.unanswered(thing.kind, thing.name):
+            claimed |= _as_declared(thing, declared.get((thing.kind, thing.name)))
+        ours = record.has(thing.id) or (claimed and not owner)
         last = record.switch(thing.kind, thing.name) if ours else None
         found.append(replace(thing, ours=ours, owner=owner, last=last))
-    return Observed(_relevant(found, names, target), record)
+    return Observed(_relevant(found, names, target), record, earlier)
+
+
+def _as_declared(thing: Found, wanted: Wanted | None) -> bool:
+    return wanted is not None and all(thing.fields.get(name) == value for name, value in wanted.fields.items())
 
 
 def _of_earlier_version(thing: Found, target: Target) -> bool:

@@ -140,13 +140,7 @@ class Action:
         return {change.path[0]: self.wanted.fields[change.path[0]] for change in self.changes}
 
 
-def plan(
-    wanted: Sequence[Wanted],
-    found: Sequence[Found],
-    *,
-    reset: bool = False,
-    prune: bool = True,
-) -> list[Action]:
+def plan(wanted: Sequence[Wanted], found: Sequence[Found], *, reset: bool = False, prune: bool = True) -> list[Action]:
     """What to do so that the server has what is wanted.
 
     An object of a declared name that is not ours is a conflict, unless it is already as declared: then it is used as it

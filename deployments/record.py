@@ -4,7 +4,7 @@ Names and tags do not say who made an object: anyone may choose the same. So eac
 into a block document, one for each tag. Only what is in it is ever changed or deleted.
 
 An object is entered before it is created, still without an id: where the server made it and its answer was lost, the
-next deploy knows it as ours.
+next deploy finds it just as declared and knows it as ours.
 """
 
 from __future__ import annotations
@@ -66,7 +66,11 @@ class Record:
         self._client, self._tag = client, tag
         own = [document for document in documents if document.data.get("tag") == tag]
         self._document_id = own[0].id if own else None
-        self.entries = {key: Entry(**entry) for document in own for key, entry in document.data["objects"].items()}
+        self.entries = {
+            key: Entry(entry["id"], entry.get("switch"))
+            for document in own
+            for key, entry in document.data.get("objects", {}).items()
+        }
         self.others: Mapping[str, str] = {
             entry["id"]: document.data["tag"]
             for document in documents
@@ -81,12 +85,14 @@ class Record:
         """Whether a deploy under this tag has written here before."""
         return self._document_id is not None
 
-    def has(self, kind: Kind, name: str, id: str) -> bool:
-        """Whether the object is in the record: by its id, or by its name if its creation was never answered."""
-        if id in self.others:
-            return False
+    def has(self, id: str) -> bool:
+        """Whether the object is in the record."""
+        return any(id == entry.id for entry in self.entries.values())
+
+    def unanswered(self, kind: Kind, name: str) -> bool:
+        """Whether an object of this name was to be created, and no more was heard of it."""
         entry = self.entries.get(key_of(kind, name))
-        return any(id == entry.id for entry in self.entries.values()) or (entry is not None and entry.id is None)
+        return entry is not None and entry.id is None
 
     def switch(self, kind: Kind, name: str) -> bool | None:
         """How the last deploy left the object's switch, if that is known."""
@@ -96,14 +102,19 @@ class Record:
     def take_in(self, actions: Sequence[Action]) -> None:
         """Enter what a plan found to be ours and has nothing to do with: what stays as it is."""
         for action in actions:
-            if action.verb in (Verb.UNCHANGED, Verb.KEPT) and action.found and action.found.ours:
+            if action.verb in (Verb.UNCHANGED, Verb.KEPT) and action.found and _is_ours(action):
                 self._enter(action, action.found.id)
 
     def keep(self, found: Sequence[Found]) -> None:
-        """Enter what is ours and is not in the record yet: what an earlier version has made."""
+        """Enter the ids of what is ours: made by an earlier version, adopted, or never answered.
+
+        What was to be created and is not there was not: its name is anyone's again.
+        """
+        self.entries = {key: entry for key, entry in self.entries.items() if entry.id}
+        ids = {entry.id for entry in self.entries.values()}
         for thing in found:
-            if thing.ours:
-                self.entries.setdefault(key_of(thing.kind, thing.name), Entry(thing.id))
+            if thing.ours and thing.id not in ids:
+                self.entries[key_of(thing.kind, thing.name)] = Entry(thing.id)
 
     async def before(self, action: Action) -> None:
         """Write what must be known if the action is carried out and no more is heard of it."""
@@ -147,6 +158,12 @@ class Record:
         switch = SWITCH.get(action.kind)
         declared = action.wanted.fields.get(switch) if switch and action.wanted else None
         self.entries[key_of(action.kind, action.name)] = Entry(id, declared)
+
+
+def _is_ours(action: Action) -> bool:
+    # A pool that is as declared to the last word was made by our agent, which makes it if it starts before a deploy.
+    by_agent = action.kind is Kind.POOL and action.verb is Verb.UNCHANGED and not action.found.owner
+    return action.found.ours or by_agent
 
 
 async def read_record(client: PrefectClient, tag: str) -> Record:

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -77,7 +78,19 @@ class AgentFailed(RuntimeError):
 
 
 class ContainerConfiguration(DockerWorkerJobConfiguration):
-    """The docker worker's, but a container is given no more than it needs."""
+    """The docker worker's, but a container is given no more than it needs, and the deployment's own environment."""
+
+    @classmethod
+    async def from_template_and_values(
+        cls, base_job_template: dict[str, Any], values: dict[str, Any], client: PrefectClient | None = None
+    ) -> ContainerConfiguration:
+        """Put a deployment's values into the pool's template.
+
+        As it comes, an environment that is one placeholder in the pool's defaults would win over the deployment's own.
+        """
+        template = deepcopy(base_job_template)
+        environment = template["variables"]["properties"]["env"].pop("default", {})
+        return await super().from_template_and_values(template, {"env": environment, **values}, client=client)
 
     def _base_environment(self) -> dict[str, str]:
         return {name: value for name, value in super()._base_environment().items() if name in HANDED_ON}

@@ -85,6 +85,7 @@ class Stack:
             "TAXIWAY_STATE_DIR": str(self.state),
             "TAXIWAY_WORK_POOL_TYPE": "process",
             "PYTHONPATH": str(ROOT),
+            "TAXIWAY_ROOT": str(ROOT),  # where `prefect.yaml` finds the code
         }
 
     @property

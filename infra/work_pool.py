@@ -38,9 +38,22 @@ def declared_pool(config: Settings | None = None) -> Pool:
         name=config.work_pool,
         type=config.work_pool_type,
         description=f"Runs of the taxi pipelines, each in a {_PLACE[config.work_pool_type]}.",
-        base_job_template=widened(default_template(config.work_pool_type)),
+        base_job_template=declared_template(config),
         concurrency_limit=config.work_pool_limit,
     )
+
+
+def declared_template(config: Settings) -> dict[str, Any]:
+    """The worker's own template, widened. On a pool of containers its defaults are the fields of the container's block:
+    a deployment that says nothing of its container, as one that `prefect deploy` makes, runs in our image.
+    """
+    template = widened(default_template(config.work_pool_type))
+    if config.work_pool_type == "docker":
+        from infra.docker_container import job_variables
+
+        for name, reference in job_variables(config.container_block).items():
+            template["variables"]["properties"][name]["default"] = reference
+    return template
 
 
 _PLACE = {"process": "process of the worker's machine", "docker": "container"}

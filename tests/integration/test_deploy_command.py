@@ -69,7 +69,9 @@ def test_the_command_line_says_what_it_would_do_and_exits_as_asked(command, plac
     assert command("plan").exit_code == 0  # changes or not, unless asked
     applied = command("apply")
     assert applied.exit_code == 0, applied.stderr
-    assert "create deployment etl_parent_flow/process" in applied.stdout
+    shown, _, done = applied.stdout.partition("\nPlan: ")
+    assert "+ create deployment etl_parent_flow/process" in shown
+    assert "\ncreate deployment etl_parent_flow/process" in done
     after = command("plan", "--detailed-exitcode")
     assert after.exit_code == 0, after.stdout
     assert "No change" in after.stdout

@@ -210,6 +210,7 @@ def test_what_an_earlier_version_made_without_a_record_is_ours(place, on_server)
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
     from deployments.record import DeployedObjects
+    from deployments.scripts import Invalid
 
     own = place.config.tag
 
@@ -218,12 +219,56 @@ def test_what_an_earlier_version_made_without_a_record_is_ours(place, on_server)
         document = await client.read_block_document_by_name(own, DeployedObjects.get_block_type_slug())
         await client.delete_block_document(document.id)
         await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=f"{own}-partner-api", limit=3))
+        with pytest.raises(Invalid, match="an earlier version, which kept no record, has deployed here"):
+            await place.apply(client, prune=False)
         place.config = place.config.model_copy(update={"revision": "rev2", "downloads_at_once": 9})
         assert told(await place.apply(client)) == {("update", f"{own}-downloads"), ("update", place.name)}
         place.specs[0] = replace(place.specs[0], schedules=())
         assert {verb for verb, _ in changes(await place.plan(client))} == {"delete"}
         await place.apply(client)
         assert (await client.read_global_concurrency_limit_by_name(f"{own}-partner-api")).limit == 3
+
+    on_server(work)
+
+
+def test_a_name_that_a_cut_off_deploy_did_not_get_to_create_is_anyones(place, on_server):
+    import httpx
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+
+    from deployments.apply import Stopped
+    from deployments.scripts import Invalid
+
+    name = f"{place.config.tag}-downloads"
+
+    async def never_sent(limit):
+        raise httpx.ConnectError("cut off")
+
+    async def work(client):
+        create = client.create_global_concurrency_limit
+        client.create_global_concurrency_limit = never_sent
+        with pytest.raises(Stopped):
+            await place.apply(client)
+        client.create_global_concurrency_limit = create
+        theirs = await planted(client, lambda: create(GlobalConcurrencyLimitCreate(name=name, limit=17)))
+        with pytest.raises(Invalid, match=f"concurrency limit {name} was not made by our deploys"):
+            await place.apply(client)
+        await theirs.check(client)
+
+    on_server(work)
+
+
+def test_a_pool_that_the_agent_made_is_ours(place, on_server):
+    from prefect.client.schemas.actions import WorkPoolCreate
+
+    from infra.work_pool import declared_pool
+
+    async def work(client):
+        pool = declared_pool(place.config)
+        fields = {"type": pool.type, "description": pool.description, "base_job_template": pool.base_job_template}
+        await client.create_work_pool(WorkPoolCreate(name=pool.name, **fields))
+        await place.apply(client)
+        place.config = place.config.model_copy(update={"work_pool_limit": 7})
+        assert told(await place.apply(client)) == {("update", place.config.work_pool)}
 
     on_server(work)
 

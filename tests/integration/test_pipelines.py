@@ -184,3 +184,24 @@ def test_a_flow_is_a_command(stack):
     assert wrong.returncode == 2
     assert len(wrong.stderr.strip().splitlines()) == 1
     assert all(word in wrong.stderr for word in ("month", "service", "year"))
+
+
+def test_prefects_own_deploy_command_makes_a_deployment_that_runs(deployed, source):
+    prefect = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "flows/backfill.py:etl_parent_flow"]
+    made = subprocess.run(
+        [*prefect, "-n", "mine", "--cron", "0 6 * * *", "--pool", "taxi"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        mine = client.read_deployment_by_name("etl_parent_flow/mine")
+        parameters = {"months": [3], "year": 2022, "source_url": source}
+        run = client.create_flow_run_from_deployment(mine.id, parameters=parameters).id
+        (state,) = finish(run)
+        client.delete_deployment(mine.id)
+    assert state.is_completed(), state.message

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from infra.blocks import BlocksUnavailable
 from infra.processes import free_port
 from infra.server import NoServer, require_server
 from infra.settings import ROOT
@@ -102,7 +103,12 @@ def settings_of(url, folder):
 
 @pytest.fixture
 def away(monkeypatch, tmp_path):
-    """No Docker engine, and an empty home."""
+    """No Docker engine, no Google account, and an empty home."""
+
+    def no_account(_) -> None:
+        raise BlocksUnavailable("no Google credentials")
+
+    monkeypatch.setattr("infra.blocks.credentials_block", no_account)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TAXIWAY_WORK_POOL_TYPE", "process")

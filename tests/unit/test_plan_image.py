@@ -19,8 +19,8 @@ def config(reference: str) -> Settings:
     return Settings(_env_file=None, image=reference)
 
 
-def answers(monkeypatch, answer) -> list[str]:
-    """The engine gives, or raises, this for whatever image it is asked for. Gives what it was asked."""
+def answers(monkeypatch, answer, image_id: str = "") -> list[str]:
+    """The registry gives, or raises, this for whatever image it is asked for. Gives what it was asked."""
     asked = []
 
     def get_registry_data(reference):
@@ -29,7 +29,8 @@ def answers(monkeypatch, answer) -> list[str]:
             raise answer
         return SimpleNamespace(id=answer)
 
-    engine = SimpleNamespace(images=SimpleNamespace(get_registry_data=get_registry_data))
+    here = SimpleNamespace(get_registry_data=get_registry_data, get=lambda reference: SimpleNamespace(id=image_id))
+    engine = SimpleNamespace(images=here)
     monkeypatch.setattr(image.docker, "from_env", lambda: engine)
     return asked
 
@@ -58,6 +59,35 @@ def test_an_image_of_this_machine_alone_stands_as_its_id_and_no_registry_is_aske
     asked = answers(monkeypatch, DIGEST)
     assert by_digest(config(DIGEST)) == DIGEST
     assert asked == []
+
+
+NOT_FOUND = APIError("404", response=SimpleNamespace(status_code=404), explanation="not found")
+DENIED = APIError("403", response=SimpleNamespace(status_code=403), explanation="denied")
+NO_REGISTRY = APIError("500", response=SimpleNamespace(status_code=500), explanation="connection refused")
+
+
+@pytest.mark.parametrize(
+    ("name", "image_id", "registry", "deployed"),
+    [
+        # The older store: what has a digest was pushed.
+        ("docker.io/me/taxiway", "sha256:config", DIGEST, f"docker.io/me/taxiway@{DIGEST}"),
+        # containerd's store: the digest is the id, whether it was pushed or not.
+        ("docker.io/me/taxiway", DIGEST, DIGEST, f"docker.io/me/taxiway@{DIGEST}"),
+        ("docker.io/me/taxiway", DIGEST, NOT_FOUND, DIGEST),
+        ("docker.io/me/taxiway", DIGEST, DENIED, DIGEST),
+        ("localhost/taxiway", DIGEST, NO_REGISTRY, DIGEST),
+        # A registry that is down is not one that does not have it.
+        ("registry.example.com/taxiway", DIGEST, NO_REGISTRY, None),
+    ],
+)
+def test_an_image_that_was_never_pushed_is_deployed_by_its_id(monkeypatch, name, image_id, registry, deployed):
+    answers(monkeypatch, registry, image_id)
+    monkeypatch.setattr(image, "deployed_image", lambda config: f"{name}@{DIGEST}")
+    if deployed is None:
+        with pytest.raises(Invalid, match=f"the registry does not give {name}"):
+            by_digest(Settings(_env_file=None))
+    else:
+        assert by_digest(Settings(_env_file=None)) == deployed
 
 
 @pytest.mark.parametrize(
