@@ -32,7 +32,7 @@ from flows.trips.generate import generate
 from flows.trips.month import Month, Service
 from infra.postgres import PostgresUnavailable
 from infra.processes import NotHealthy
-from infra.settings import TLC_URL, Settings
+from infra.settings import TLC_URL, settings
 from infra.stack import AlreadyUp, Stack
 
 # In a log there is no terminal to fit into.
@@ -85,7 +85,7 @@ def demanded(service: str, year: int, months: str) -> list[Month]:
 
 def demo(months: list[Month], template: str, *, keep: bool) -> None:
     """Start the stack, load the months into all three stores, report; the stack is stopped unless it is kept."""
-    config = Settings()
+    config = settings()
     stack = Stack(config.state_dir, config, keep=keep)
     with ExitStack() as at_the_end:
         source = at_the_end.enter_context(reachable_source(template, months, config.state_dir))

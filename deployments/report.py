@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psycopg
 import sqlalchemy
 
 from flows.stores.ledger import LedgerEntry
@@ -58,7 +59,7 @@ class Profile:
 
 def profile(postgres_url: str, months: Sequence[Month]) -> Profile:
     """Read from Postgres when the loaded trips were picked up; those outside the months' days are left out."""
-    engine = sqlalchemy.create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://", 1))
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(postgres_url))
     query = sqlalchemy.text(
         f"SELECT date_trunc('hour', pickup_datetime) AS hour, count(*) AS trips FROM {months[0].service}_trips "
         "WHERE source_month = ANY(:months) GROUP BY 1"

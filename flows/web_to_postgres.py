@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from prefect import State, flow
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
-from sqlalchemy import make_url
 
 from flows.due import months_from_web
+from flows.errors import StoreFailed
 from flows.month_load import fetcher, load_months
 from flows.parameters import Limit, MonthNumber, Service, Year, command, run_name
 from flows.stores.postgres import PostgresStore
+from infra.postgres_url import connect_options, parts_of, postgres_url
 from infra.settings import settings
 
 DEFAULTS = settings()
@@ -44,10 +45,28 @@ async def etl_web_to_postgres(
 
 
 def libpq_uri(connector: SqlAlchemyConnector) -> str:
-    """The block's address without SQLAlchemy's driver name, password included: what a COPY connects to."""
+    """The block's address as libpq takes it, password included: with its query options and its connect_args.
+
+    Raises:
+        StoreFailed: the block is not of a PostgreSQL database, or has an option that libpq does not know.
+    """
     info = connector.connection_info
-    url = info.create_url() if isinstance(info, ConnectionComponents) else make_url(info)
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        if not isinstance(info, ConnectionComponents):
+            given = parts_of(str(info))
+        elif info.create_url().get_backend_name() == "postgresql":
+            given = {
+                "user": info.username,
+                "password": info.password and info.password.get_secret_value(),
+                "host": info.host,
+                "port": info.port,
+                "dbname": info.database,
+            } | (info.query or {})
+        else:
+            raise ValueError("the driver is not of PostgreSQL")
+        return postgres_url(**connect_options(given | (connector.connect_args or {})))
+    except ValueError as wrong:
+        raise StoreFailed("the SqlAlchemyConnector block", str(wrong)) from None
 
 
 if __name__ == "__main__":

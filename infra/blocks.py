@@ -11,9 +11,8 @@ from google.auth.exceptions import DefaultCredentialsError
 from prefect.blocks.core import Block
 from prefect_gcp import GcpCredentials, GcsBucket
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
-from pydantic import SecretStr
-from sqlalchemy import make_url
 
+from infra.postgres_url import parts_of
 from infra.settings import Settings, settings
 
 
@@ -25,16 +24,17 @@ def postgres_block(config: Settings) -> SqlAlchemyConnector:
     """The trips database, as a SqlAlchemyConnector with psycopg 3. Raises BlocksUnavailable without a URL."""
     if config.postgres_url is None:
         raise BlocksUnavailable("TAXIWAY_POSTGRES_URL is not set: postgresql://user:password@host:port/database")
-    url = make_url(config.postgres_url.get_secret_value())
+    options = parts_of(config.postgres_url.get_secret_value())
+    port = str(options.get("port", ""))
     # By its parts: a URL in one piece would be shown in the UI with its password.
     parts = ConnectionComponents(
         driver="postgresql+psycopg",
-        username=url.username,
-        password=SecretStr(url.password) if url.password else None,
-        host=url.host,
-        port=url.port,
-        database=url.database,
-        query={name: str(value) for name, value in url.query.items()} or None,
+        username=options.pop("user", None),
+        password=options.pop("password", None),
+        host=options.pop("host", None),
+        port=int(options.pop("port")) if port.isdecimal() else None,
+        database=options.pop("dbname", None),
+        query=options or None,
     )
     return SqlAlchemyConnector(connection_info=parts)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
+from infra.postgres_url import postgres_url
 from infra.settings import ROOT, Settings, settings
 
 ENV_FILE = ROOT / ".env"
@@ -25,7 +26,8 @@ PREFECT_API = "http://prefect:4200/api"
 
 TEMPLATE = """\
 # Written once by `make env`; yours to edit afterwards. Not in git and in no image. The passwords of PostgreSQL and
-# pgAdmin count when their volumes are made: to change one later, change it there as well (ALTER ROLE ... PASSWORD).
+# pgAdmin count when their volumes are made: to change one later, change it there as well (ALTER ROLE ... PASSWORD). A
+# value with a $, a # or a space in it goes into single quotes.
 
 # The name of this checkout's containers, volumes and network: no other checkout on this host has it
 COMPOSE_PROJECT_NAME={project}
@@ -137,7 +139,8 @@ def seen_from_containers(config: Settings, values: Mapping[str, str] | None = No
     stack: dict[str, SecretStr] = {}
     if config.postgres_url is None:
         require(values, "TRIPS_PASSWORD")
-        stack["postgres_url"] = SecretStr(f"postgresql://trips:{values['TRIPS_PASSWORD']}@postgres:5432/trips")
+        url = postgres_url(user="trips", password=values["TRIPS_PASSWORD"], host="postgres", port=5432, dbname="trips")
+        stack["postgres_url"] = SecretStr(url)
     if config.google_key is None and emulated(values):
         require(values, "EMULATOR_KEY")
         stack["google_key"] = SecretStr(values["EMULATOR_KEY"])

@@ -9,6 +9,8 @@ import os
 import secrets
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -118,6 +120,19 @@ def url(data: Path, port: int, database: str) -> str:
     """The URL of a database of the server, password included: a secret."""
     password = (data.parent / f"{data.name}.password").read_text()
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}"
+
+
+@contextmanager
+def client_defaults_hidden() -> Iterator[None]:
+    """Take PGSSLMODE, PGSERVICE, PGOPTIONS and the like out of the environment, of this process and of those it starts.
+
+    A person has them for a server of their own. Every PostgreSQL client takes from them what a URL does not say.
+    """
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def answers(maintenance_url: str) -> bool:

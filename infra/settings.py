@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from infra.postgres_url import libpq_url
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,7 +20,9 @@ TLC_URL = "https://d37ci6vzurychx.cloudfront.net/trip-data/{service}_tripdata_{y
 class Settings(BaseSettings):
     """Where things are and what they are called. Secrets come from the environment or `.env`, never from here."""
 
-    model_config = SettingsConfigDict(env_prefix="TAXIWAY_", env_file=ROOT / ".env", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TAXIWAY_", env_file=ROOT / ".env", extra="ignore", hide_input_in_errors=True
+    )
 
     # Source
     source_url: str = Field(TLC_URL, description="URL template with {service}, {year}, {month:02}")
@@ -50,6 +55,11 @@ class Settings(BaseSettings):
     spool_dir: Path | None = Field(None, description="where runs keep their files while they work; None: the system's")
     state_dir: Path = Field(ROOT / ".taxiway", description="what the embedded stack and the demo keep")
 
+    @field_validator("postgres_url")
+    @classmethod
+    def _as_libpq_takes_it(cls, url: SecretStr | None) -> SecretStr | None:
+        return SecretStr(libpq_url(url.get_secret_value())) if url else None
+
     @property
     def downloads_limit(self) -> str:
         """The name of the global concurrency limit on downloads."""
@@ -58,5 +68,17 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once. Ends the process, with one line, if any of them is wrong."""
+    try:
+        return Settings()
+    except ValidationError as wrong:
+        # At import, where no caller could catch it.
+        sys.exit(f"taxiway: {one_line(wrong)}")
+
+
+def one_line(wrong: ValidationError) -> str:
+    """Each wrong setting by its name in the environment, and what is wrong with it; never its value."""
+    return "; ".join(
+        f"TAXIWAY_{'.'.join(map(str, error['loc'])).upper()}: {error['msg'].removeprefix('Value error, ')}"
+        for error in wrong.errors(include_input=False, include_url=False)
+    )

@@ -13,6 +13,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class Stack:
         self._running = self.state / "stack.json"
         self._environment_file = self.state / "stack.env"
         self._processes: list[Process] = []
+        self._while_up = ExitStack()
 
     # What it offers
 
@@ -117,13 +119,11 @@ class Stack:
         for folder in ("logs", "prefect"):
             (self.state / folder).mkdir(parents=True, exist_ok=True)
         try:
-            self._start_postgres()
-            emulators = list(self._start_emulators())
-            self._start_prefect()
-            for emulator in emulators:
-                self._wait(emulator, "/health", 60)
-            if self.keep:
-                self._write_environment()
+            with ExitStack() as while_starting:
+                # For a database of the user's own they may be meant, so there the runs have them.
+                own = self._while_up if self.config.postgres_url is None else while_starting
+                own.enter_context(postgres.client_defaults_hidden())
+                self._start_all()
         except BaseException:
             self.down()
             raise
@@ -154,6 +154,7 @@ class Stack:
         """Stop what runs, the last started first."""
         stop_all(self._processes)
         self._processes = []
+        self._while_up.close()
         self._running.unlink(missing_ok=True)
         self._environment_file.unlink(missing_ok=True)
 
@@ -172,6 +173,15 @@ class Stack:
         self._environment_file.write_text("".join(lines))
 
     # The parts
+
+    def _start_all(self) -> None:
+        self._start_postgres()
+        emulators = list(self._start_emulators())
+        self._start_prefect()
+        for emulator in emulators:
+            self._wait(emulator, "/health", 60)
+        if self.keep:
+            self._write_environment()
 
     def _start_postgres(self) -> None:
         data = self.state / "postgres"

@@ -9,49 +9,58 @@ The price is the DELETE (half a second per million rows, on a reload only) and d
 
 from __future__ import annotations
 
-import re
+import json
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import adbc_driver_manager
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 from adbc_driver_postgresql import dbapi
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from flows.errors import StoreFailed
 from flows.stores import postgres_tables as tables
-from flows.stores.batches import EXTRA, Stream, checked, flat, flat_schema, rejected_batches
+from flows.stores.batches import EXTRA, Stream, checked, flat, flat_schema, rejected_batches, write_parquet
 from flows.stores.ledger import LedgerEntry, LoadSource, Status
+from flows.stores.postgres_errors import DRIVER_ERRORS, store_error
 from flows.trips.month import Month, Service
 from flows.trips.rejected import REJECTED_SCHEMA
 
 if TYPE_CHECKING:
     from flows.trips.clean import Cleaning
 
-SESSION = (
+# For one transaction each: in a session that a pooler lends out they would stay for its next client.
+SETTINGS = (
     # A client host that vanishes would else hold its month until the server's system gives up on it, two hours later.
-    "SET tcp_keepalives_idle = 30",
-    "SET tcp_keepalives_interval = 10",
-    "SET tcp_keepalives_count = 3",
-    "SET statement_timeout = 0",
-    "SET client_min_messages = warning",
+    "SET LOCAL tcp_keepalives_idle = 30",
+    "SET LOCAL tcp_keepalives_interval = 10",
+    "SET LOCAL tcp_keepalives_count = 3",
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL client_min_messages = warning",
 )
 
-# For locks that only a person's own DDL can hold. The wait for another load of the same month has no end.
-LOCK_WAIT = "SET LOCAL lock_timeout = '60s'"
+MEDDLING = "a rule or a trigger on it changes what is deleted and inserted"
+
+# The entries of a month that a new one of status $3 takes the place of.
+REPLACED = "service = $1 AND month = $2 AND (status IN ($3, 'refused') OR $3 = 'loaded')"
 
 
 class PostgresStore:
     """Months in a PostgreSQL database: `{service}_trips`, `rejected_trips` and `trips_ledger` in its default schema.
 
     Args:
-        uri: what libpq takes, `postgresql://user:password@host:port/database`. Its password is in no exception.
+        uri: what libpq takes, `postgresql://user:password@host:port/database` or `host=... dbname=...`. Its password
+            is in no exception.
 
-    Every method raises StoreFailed, one line, for what the server refuses.
+    One connection is open at a time. Every method raises, in one line, StoreFailed for what the server refuses and
+    StoreUnavailable for a server that cannot be reached now, a lost connection, a full disk.
     """
 
     def __init__(self, uri: str) -> None:
@@ -67,40 +76,57 @@ class PostgresStore:
         Args:
             cleaning: a pass that has not begun.
             source: where it comes from, for the ledger.
-            work_dir: not used; the other stores' `replace` takes it.
+            work_dir: where a blocked month is kept for a moment; None: the system's.
 
         Returns:
             the ledger entry, `loaded` or `blocked`.
 
         Raises:
-            StoreFailed: what the server refuses, a batch or a table that does not fit the contract, a lost row.
+            StoreFailed: what the server refuses, a batch or a table that does not fit the contract (a table: before the
+                pass begins), rows that are not there after they were stored.
+            StoreUnavailable: the server cannot be reached or the connection is lost, a lock is not released.
             Exception: whatever the pass raises (Refused, for one), as it is.
         """
         month = cleaning.month
         with self._one_line(str(month)):
-            tables.prepare(self._uri, month, cleaning.schema)
-            with self._transaction() as (connection, cursor):
+            tables.prepare(self._conninfo, month, cleaning.schema)
+            with self._connection() as (connection, cursor):
+                _begin(cursor, month)
                 _fill_partition(cursor, cleaning)
                 entry = LedgerEntry.of(cleaning, source)
                 if entry.status == "blocked":
-                    self._keep_aside(cursor, cleaning, entry)
-                    connection.rollback()
+                    _keep_aside(connection, cursor, cleaning, entry, work_dir)
                 else:
                     _replace_rejected(cursor, cleaning)
-                    _replace_entry(cursor, entry)
-                    connection.commit()
-            if entry.status == "loaded":
-                tables.drop_blocked(self._uri, month)
+                    for table in tables.blocked(month):
+                        tables.clear(cursor, table)
+                _replace_entry(cursor, entry)
+                connection.commit()
         return entry
 
+    def record(self, entry: LedgerEntry) -> None:
+        """Write the entry of (month, status) without touching any row of data.
+
+        A `refused` one is written over the last one. A `loaded` or `blocked` one is only written while the stored entry
+        of that status has the same `load_id`: another load's entry stays.
+
+        Raises:
+            StoreFailed: what the server refuses, a ledger that does not fit LedgerEntry.
+            StoreUnavailable: the server cannot be reached, or a lock is not released.
+        """
+        with self._one_line(tables.LEDGER):
+            tables.prepare_ledger(self._conninfo)
+            with psycopg.connect(self._conninfo) as connection:
+                _record(connection, entry)
+
     def entry(self, month: Month, status: Status = "loaded") -> LedgerEntry | None:
-        """The ledger entry of what is loaded, or of what was kept out (`blocked`); None if there is none."""
+        """The month's ledger entry of that status; None if there is none."""
         return next((e for e in self.entries() if (e.of_month, e.status) == (month, status)), None)
 
     def entries(self) -> list[LedgerEntry]:
-        """The whole ledger, loaded and blocked, by service and month."""
-        rows = self._rows("trips_ledger", "SELECT row_to_json(t) FROM {} t ORDER BY service, month, status")
-        return [LedgerEntry.from_dict(values) for (values,) in rows]
+        """The whole ledger, of every status, by service and month."""
+        rows = self._rows(tables.LEDGER, "SELECT row_to_json(t) FROM {} t ORDER BY service, month, status")
+        return [_entry(values) for (values,) in rows]
 
     def count(self, month: Month) -> int:
         """Rows of the month that are in its table now, counted there."""
@@ -123,52 +149,75 @@ class PostgresStore:
 
     def _rows(self, table: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """The query's rows, `{}` in it being the table; none if there is no such table yet."""
-        with self._one_line(table), psycopg.connect(self._uri, autocommit=True) as connection:
-            if not tables.existing_columns(connection, table):
+        with self._one_line(table), psycopg.connect(self._conninfo, autocommit=True) as connection:
+            if not tables.existing_columns(connection.cursor(), table):
                 return []
             return connection.execute(sql.SQL(query).format(sql.Identifier(table)), parameters).fetchall()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[tuple[dbapi.Connection, dbapi.Cursor]]:
-        """A connection of the ADBC driver in a transaction, rolled back at the end unless it was committed."""
-        with closing(dbapi.connect(self._uri)) as connection, closing(connection.cursor()) as cursor:
-            for setting in SESSION:
-                cursor.execute(setting)
-            connection.commit()
-            yield connection, cursor
+    @cached_property
+    def _conninfo(self) -> str:
+        """What to connect with. Binary COPY sends UTF-8, whatever the encoding of the database or of the role."""
+        return make_conninfo(self._uri, client_encoding="UTF8")
 
-    def _keep_aside(self, loaded: dbapi.Cursor, cleaning: Cleaning, entry: LedgerEntry) -> None:
-        """Copy a blocked month out of the transaction that is about to be undone, into tables of its own."""
-        trips, rejected = tables.blocked(cleaning.month)
-        with self._transaction() as (connection, cursor):
-            cursor.execute(LOCK_WAIT)
-            for table in (trips, rejected):
-                cursor.execute(f"DROP TABLE IF EXISTS {table}")
-            cursor.execute(f"CREATE TABLE {trips} ({tables.columns_text(cleaning.schema)})")
-            cursor.execute(f"CREATE TABLE {rejected} ({tables.REJECTED_COLUMNS})")
-            schema = flat_schema(cleaning.schema)
-            _copy(cursor, trips, schema, _partition_batches(loaded, cleaning), lambda: entry.rows_loaded)
-            _copy(cursor, rejected, REJECTED_SCHEMA, rejected_batches(cleaning), lambda: entry.rows_rejected)
-            _replace_entry(cursor, entry)
-            connection.commit()
+    @contextmanager
+    def _connection(self) -> Iterator[tuple[dbapi.Connection, dbapi.Cursor]]:
+        """A connection of the ADBC driver, in a transaction. What is not committed at the end is rolled back."""
+        with closing(dbapi.connect(self._conninfo)) as connection, closing(connection.cursor()) as cursor:
+            yield connection, cursor
 
     @contextmanager
     def _one_line(self, subject: str) -> Iterator[None]:
-        """Turn a driver's exception into StoreFailed: one line, without the password."""
+        """Turn a driver's exception into one of ours."""
         try:
             yield
-        except (psycopg.Error, adbc_driver_manager.Error) as error:
-            raise StoreFailed(subject, without_password(str(error), self._uri)) from None
+        except DRIVER_ERRORS as error:
+            raise store_error(subject, error, self._uri) from None
+
+
+def _begin(cursor: dbapi.Cursor, month: Month) -> None:
+    """Be alone with the month until the transaction ends."""
+    for setting in SETTINGS:
+        cursor.execute(setting)
+    # The wait for another load of the same month has no end.
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (f"taxiway {month}",))
+    cursor.execute(tables.LOCK_WAIT)
 
 
 def _fill_partition(cursor: dbapi.Cursor, cleaning: Cleaning) -> None:
-    """Alone with the month, replace the rows of its partition by those of the pass."""
+    """Replace the rows of the month's partition by those of the pass."""
     partition = tables.partition(cleaning.month)
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (f"taxiway {cleaning.month}",))
-    cursor.execute(LOCK_WAIT)
     cursor.execute(f"DELETE FROM {partition}")
     batches = (flat(batch) for batch in checked(cleaning))
     _copy(cursor, partition, flat_schema(cleaning.schema), batches, lambda: cleaning.counts.rows_clean)
+
+
+def _replace_rejected(cursor: dbapi.Cursor, cleaning: Cleaning) -> None:
+    of_month = f"WHERE service = '{cleaning.month.service}' AND source_month = '{cleaning.month.first}'"
+    cursor.execute(f"DELETE FROM {tables.REJECTED} {of_month}")
+    _copy_rejected(cursor, tables.REJECTED, cleaning, of_month)
+
+
+def _keep_aside(
+    connection: dbapi.Connection,
+    cursor: dbapi.Cursor,
+    cleaning: Cleaning,
+    entry: LedgerEntry,
+    work_dir: Path | None,
+) -> None:
+    """Undo the transaction that a blocked month was loaded in; in a new one, put the month into tables of its own."""
+    trips, rejected = tables.blocked(cleaning.month)
+    schema = flat_schema(cleaning.schema)
+    with tempfile.TemporaryDirectory(dir=work_dir, prefix="taxiway-") as directory:
+        file = Path(directory) / "blocked.parquet"
+        write_parquet(_partition_batches(cursor, cleaning), schema, file)
+        connection.rollback()
+        _begin(cursor, cleaning.month)
+        for table, wanted in ((trips, tables.columns(cleaning.schema)), (rejected, tables.rejected_columns())):
+            tables.clear(cursor, table)
+            tables.fit(cursor, table, wanted, "the contract")
+        with pq.ParquetFile(file) as kept:
+            _copy(cursor, trips, schema, kept.iter_batches(), lambda: entry.rows_loaded)
+    _copy_rejected(cursor, rejected, cleaning)
 
 
 def _partition_batches(cursor: dbapi.Cursor, cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
@@ -181,23 +230,52 @@ def _partition_batches(cursor: dbapi.Cursor, cleaning: Cleaning) -> Iterator[pa.
         yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
-def _replace_rejected(cursor: dbapi.Cursor, cleaning: Cleaning) -> None:
-    month = cleaning.month
-    cursor.execute(
-        "DELETE FROM rejected_trips WHERE service = $1 AND source_month = $2", (str(month.service), month.first)
-    )
-    rejected = cleaning.counts.rows_rejected
-    _copy(cursor, "rejected_trips", REJECTED_SCHEMA, rejected_batches(cleaning), lambda: rejected)
+def _record(connection: psycopg.Connection, entry: LedgerEntry) -> None:
+    """Write the entry as `PostgresStore.record` says. Each is one statement, so that a load at the same time counts."""
+    names = ", ".join(tables.ledger_columns())
+    given = f"SELECT {names} FROM json_populate_record(NULL::trips_ledger, %(entry)s)"
+    key = "(service, month, status)"
+    if entry.status == "refused":
+        excluded = ", ".join(f"excluded.{name}" for name in tables.ledger_columns())
+        written = f"INSERT INTO trips_ledger ({names}) {given} ON CONFLICT {key} DO UPDATE SET ({names}) = ({excluded})"
+    else:
+        same = f"{key} = (%(service)s, %(month)s, %(status)s) AND coalesce(load_id, '') = %(load_id)s"
+        written = f"UPDATE trips_ledger SET ({names}) = ({given}) WHERE {same}"
+    connection.execute(written, entry.to_dict() | {"entry": _json(entry)})
 
 
 def _replace_entry(cursor: dbapi.Cursor, entry: LedgerEntry) -> None:
-    """Write the ledger row; a month that loads leaves no earlier blocked one."""
-    cursor.execute(
-        "DELETE FROM trips_ledger WHERE service = $1 AND month = $2 AND (status = $3 OR $3 = 'loaded')",
-        (entry.service, entry.month, entry.status),
-    )
-    row = "json_populate_record(NULL::trips_ledger, $1::json)"
-    cursor.execute(f"INSERT INTO trips_ledger SELECT * FROM {row}", (entry.to_json(),))
+    """Write the ledger row: it takes the place of the month's `refused` one and, if loaded, of its `blocked` one."""
+    key = (entry.service, entry.month, entry.status)
+    cursor.execute(f"DELETE FROM {tables.LEDGER} WHERE {REPLACED}", key)
+    row = f"json_populate_record(NULL::{tables.LEDGER}, $1::json)"
+    cursor.execute(f"INSERT INTO {tables.LEDGER} SELECT * FROM {row}", (_json(entry),))
+    cursor.execute(f"SELECT load_id FROM {tables.LEDGER} WHERE {REPLACED}", key)
+    if cursor.fetchall() != [(entry.load_id,)]:
+        raise StoreFailed(tables.LEDGER, f"has other entries of {entry.of_month} than were written; {MEDDLING}")
+
+
+def _json(entry: LedgerEntry) -> str:
+    """The entry for json_populate_record. Not in ASCII: an SQL_ASCII database refuses escapes of other characters."""
+    return json.dumps(entry.to_dict(), ensure_ascii=False)
+
+
+def _entry(values: dict[str, Any]) -> LedgerEntry:
+    """A row of the ledger. Columns of a later version are left out here; a load refuses them by name.
+
+    Raises:
+        StoreFailed: the row is no entry: someone has edited it, or a later version has written it.
+    """
+    known = tables.ledger_columns()
+    try:
+        return LedgerEntry.from_dict({name: v for name, v in values.items() if name in known and v is not None})
+    except (ValueError, KeyError, TypeError) as wrong:
+        raise StoreFailed(tables.LEDGER, f"has a row that is no entry of this version: {wrong}") from None
+
+
+def _copy_rejected(cursor: dbapi.Cursor, table: str, cleaning: Cleaning, where: str = "") -> None:
+    rejected = cleaning.counts.rows_rejected
+    _copy(cursor, table, REJECTED_SCHEMA, rejected_batches(cleaning), lambda: rejected, where)
 
 
 def _copy(
@@ -206,28 +284,25 @@ def _copy(
     schema: pa.Schema,
     batches: Iterator[pa.RecordBatch],
     expected: Callable[[], int],
+    where: str = "",
 ) -> None:
-    """Append the batches to the table by binary COPY, and compare what the server took with what was `expected` to be
-    sent (asked at the end: a pass knows its count only then).
+    """Append the batches to the table by binary COPY, and compare with what was `expected` (asked at the end: a pass
+    knows its count only then) both what the driver sent and what then is in the table: all of it, or `where`.
 
     Raises:
-        StoreFailed: if a row was lost or doubled on the way.
+        StoreFailed: if a row was lost or doubled on the way, or one that was deleted is still there.
         Exception: what the batches raise, as it is; the driver would keep its text only.
     """
     stream = Stream(batches)
     try:
-        taken = cursor.adbc_ingest(table, stream.reader(schema), mode="append")
+        sent = cursor.adbc_ingest(table, stream.reader(schema), mode="append")
     except adbc_driver_manager.Error:
         if stream.error is not None:
             raise stream.error from None
         raise
-    if taken != expected():
-        raise StoreFailed(table, f"took {taken} rows of {expected()}")
-
-
-def without_password(text: str, uri: str) -> str:
-    """The text with the URI's password, as written and as decoded, replaced by `***`."""
-    for found in re.findall(r"://[^/@]*?:([^/]*)@|password=([^&]*)", uri):
-        for secret in {*found, *map(unquote, found)} - {""}:
-            text = text.replace(secret, "***")
-    return text
+    if sent != expected():
+        raise StoreFailed(table, f"took {sent} rows of {expected()}")
+    cursor.execute(f"SELECT count(*) FROM {table} {where}")
+    ((stored,),) = cursor.fetchall()
+    if stored != sent:
+        raise StoreFailed(table, f"holds {stored} rows where {sent} were stored; {MEDDLING}")

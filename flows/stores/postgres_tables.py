@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 import time
-from contextlib import suppress
+import typing
+from collections.abc import Callable, Iterable, Mapping
 
 import psycopg
 import pyarrow as pa
+from adbc_driver_postgresql import dbapi
 
-from flows.errors import StoreFailed
+from flows.errors import StoreFailed, StoreUnavailable
+from flows.stores.ledger import LedgerEntry
 from flows.trips.month import Month
+from flows.trips.rejected import REJECTED_SCHEMA
+
+# Of either driver: without parameters they take the same SQL.
+Cursor = psycopg.Cursor | dbapi.Cursor
 
 TYPES = {
     pa.int32(): "integer",
@@ -22,22 +31,21 @@ TYPES = {
     pa.map_(pa.string(), pa.string()): "json",
 }
 
-LEDGER = """
-    CREATE TABLE IF NOT EXISTS trips_ledger (
-        service text NOT NULL, month text NOT NULL, status text NOT NULL, source text NOT NULL, checksum text NOT NULL,
-        bytes bigint NOT NULL, rows_read bigint NOT NULL, rows_loaded bigint NOT NULL, rows_rejected bigint NOT NULL,
-        reasons json NOT NULL, contract_version text NOT NULL, checks json NOT NULL,
-        started timestamptz NOT NULL, finished timestamptz NOT NULL, flow_run_id text,
-        PRIMARY KEY (service, month, status), CHECK (rows_read = rows_loaded + rows_rejected))"""
+LEDGER, REJECTED = "trips_ledger", "rejected_trips"
 
-REJECTED_COLUMNS = "service text, source_month date, row_number bigint, reason text, row text"
+# What a field of LedgerEntry becomes.
+LEDGER_TYPES = {str: "text", int: "bigint", dt.datetime: "timestamp with time zone", dict: "json", list: "json"}
 
-REJECTED = f"""
-    CREATE TABLE rejected_trips ({REJECTED_COLUMNS});
-    CREATE INDEX rejected_trips_month ON rejected_trips (service, source_month)"""
+LEDGER_CONSTRAINTS = (
+    "PRIMARY KEY (service, month, status)",
+    "CHECK (rows_read = rows_loaded + rows_rejected)",
+)
 
 # One load at a time prepares tables, of whatever service: without it two first loads race to create the same table.
 PREPARE_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('taxiway tables', 0))"
+
+# For locks in a load that only a person's own DDL can hold.
+LOCK_WAIT = "SET LOCAL lock_timeout = '60s'"
 
 # A column is added under an exclusive lock on the table; while that is waited for, new readers queue behind it. So wait
 # a second at a time, with pauses in which the readers go on: about a minute in all.
@@ -59,9 +67,32 @@ def columns(schema: pa.Schema) -> dict[str, str]:
     return {f.name: TYPES[f.type] + ("" if f.nullable else " NOT NULL") for f in schema}
 
 
-def columns_text(schema: pa.Schema) -> str:
-    """The columns as CREATE TABLE takes them; the contract's names are plain, lower-case words."""
-    return ", ".join(f"{name} {kind}" for name, kind in columns(schema).items())
+def rejected_columns() -> dict[str, str]:
+    """The columns of rejected rows. Each may be null, as in the tables that exist."""
+    return {f.name: TYPES[f.type] for f in REJECTED_SCHEMA}
+
+
+def ledger_columns() -> dict[str, str]:
+    """A column for each field of LedgerEntry. One with a default may be null: rows of an earlier version lack it."""
+    kinds = typing.get_type_hints(LedgerEntry)
+    return {
+        field.name: _ledger_type(kinds[field.name]) + (" NOT NULL" if field.default is dataclasses.MISSING else "")
+        for field in dataclasses.fields(LedgerEntry)
+    }
+
+
+def _ledger_type(kind: typing.Any) -> str:
+    """The column type of a field: `str`, `str | None`, `Literal["a"]` and `dict[str, int]` by what they hold."""
+    if typing.get_origin(kind) is typing.Literal:
+        return LEDGER_TYPES[str]
+    optional = type(None) in typing.get_args(kind)
+    whole = typing.get_args(kind)[0] if optional else kind
+    return LEDGER_TYPES[typing.get_origin(whole) or whole]
+
+
+def columns_text(wanted: Mapping[str, str], *constraints: str) -> str:
+    """The columns as CREATE TABLE takes them; their names are plain, lower-case words."""
+    return ", ".join((*(f"{name} {kind}" for name, kind in wanted.items()), *constraints))
 
 
 def blocked(month: Month) -> tuple[str, str]:
@@ -76,86 +107,115 @@ def prepare(uri: str, month: Month, schema: pa.Schema) -> None:
     another load could wait for. An empty partition that a failed load leaves is no harm: it is what the next one fills.
 
     Raises:
-        StoreFailed: if the service's table is there and does not fit the contract (other than columns that the contract
-            has gained, which are added), or stays locked by someone else for a minute. Nothing is changed.
+        StoreFailed: if a table is there and does not fit (other than columns that it lacks, which are added). Nothing
+            is changed.
+        StoreUnavailable: if someone else holds a lock on a table for a minute.
         psycopg.Error: whatever the server refuses.
     """
+    _patiently(uri, parent(month), lambda cursor: _prepare(cursor, month, columns(schema)))
+
+
+def prepare_ledger(uri: str) -> None:
+    """Make the ledger, or add the columns that it lacks. Raises as `prepare` does."""
+    _patiently(uri, LEDGER, _prepare_ledger)
+
+
+def _patiently(uri: str, table: str, change: Callable[[Cursor], None]) -> None:
+    """Make the change in a transaction, again and again while someone else holds a lock on the table."""
     for attempt in range(ALTER_TRIES):
         try:
-            with psycopg.connect(uri) as connection:
-                _prepare(connection, month, schema)
+            with psycopg.connect(uri) as connection, connection.cursor() as cursor:
+                cursor.execute("SET LOCAL client_min_messages = warning")
+                cursor.execute(PREPARE_LOCK)
+                cursor.execute(f"SET LOCAL lock_timeout = '{ALTER_WAIT}'")
+                change(cursor)
             return
         except psycopg.errors.LockNotAvailable:
             time.sleep(min(0.1 * 2**attempt, 2))
-    raise StoreFailed(
-        parent(month), "is in use, for too long to add a column or a partition; who uses it is in pg_locks"
-    )
+    raise StoreUnavailable(table, "is in use, for too long to add a column or a partition; who uses it is in pg_locks")
 
 
-def _prepare(connection: psycopg.Connection, month: Month, schema: pa.Schema) -> None:
-    connection.execute("SET LOCAL client_min_messages = warning")
-    connection.execute(PREPARE_LOCK)
-    connection.execute(f"SET LOCAL lock_timeout = '{ALTER_WAIT}'")
-    connection.execute(LEDGER)
-    # Not IF NOT EXISTS: for the index that waits for every load that is writing rejected rows, only to do nothing.
-    if not existing_columns(connection, "rejected_trips"):
-        connection.execute(REJECTED)
-    whole, part, wanted = parent(month), partition(month), columns(schema)
-    there = existing_columns(connection, whole)
-    if there:
-        for name in gained(whole, there, wanted):
-            connection.execute(f"ALTER TABLE {whole} ADD COLUMN {name} {wanted[name]}")
-    else:
-        connection.execute(f"CREATE TABLE {whole} ({columns_text(schema)}) PARTITION BY LIST (source_month)")
-    if not _attached(connection, month):
+def _prepare_ledger(cursor: Cursor) -> None:
+    fit(cursor, LEDGER, ledger_columns(), "the ledger of this version", constraints=LEDGER_CONSTRAINTS)
+
+
+def _prepare(cursor: Cursor, month: Month, wanted: Mapping[str, str]) -> None:
+    _prepare_ledger(cursor)
+    if fit(cursor, REJECTED, rejected_columns(), "the rejected rows of this version"):
+        cursor.execute(f"CREATE INDEX {REJECTED}_month ON {REJECTED} (service, source_month)")
+    whole, part = parent(month), partition(month)
+    fit(cursor, whole, wanted, "the contract", suffix="PARTITION BY LIST (source_month)")
+    if not _attached(cursor, month):
         # ATTACH lets readers and other loads of the service go on; CREATE TABLE ... PARTITION OF would not.
-        connection.execute(f"CREATE TABLE {part} ({columns_text(schema)})")
-        connection.execute(f"ALTER TABLE {whole} ATTACH PARTITION {part} FOR VALUES IN ('{month.first}')")
+        cursor.execute(f"CREATE TABLE {part} ({columns_text(wanted)})")
+        cursor.execute(f"ALTER TABLE {whole} ATTACH PARTITION {part} FOR VALUES IN ('{month.first}')")
 
 
-def drop_blocked(uri: str, month: Month) -> None:
-    """Drop what is kept aside of a month, after the month has loaded.
-
-    Whoever is looking at it just now is not waited for: the tables then stay until the month loads again.
-    """
-    with suppress(psycopg.errors.LockNotAvailable), psycopg.connect(uri) as connection:
-        connection.execute(f"SET LOCAL lock_timeout = '{ALTER_WAIT}'")
-        connection.execute("SET LOCAL client_min_messages = warning")
-        connection.execute(f"DROP TABLE IF EXISTS {', '.join(blocked(month))}")
-
-
-def existing_columns(connection: psycopg.Connection, table: str) -> dict[str, str]:
-    """The table's columns and types, in the form of `columns`; empty if there is no such table. Takes no lock on it."""
-    rows = connection.execute(
-        """SELECT attname, format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
-           FROM pg_attribute
-           WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum""",
-        (table,),
-    )
-    return dict(rows.fetchall())
-
-
-def gained(table: str, there: dict[str, str], wanted: dict[str, str]) -> list[str]:
-    """The contract's columns that the table has not, if adding them is all it takes.
+def fit(
+    cursor: Cursor,
+    table: str,
+    wanted: Mapping[str, str],
+    what: str,
+    *,
+    constraints: Iterable[str] = (),
+    suffix: str = "",
+) -> bool:
+    """Make the table, or add the columns that it lacks. Gives whether it was made.
 
     Raises:
-        StoreFailed: if a column has another type, the contract has lost one, or a new one may not be null.
+        StoreFailed: if it is there and does not fit in any other way; `what` is the wanted columns in the message.
+    """
+    there = existing_columns(cursor, table)
+    if not there:
+        cursor.execute(f"CREATE TABLE {table} ({columns_text(wanted, *constraints)}) {suffix}")
+        return True
+    for name in gained(table, there, wanted, what):
+        cursor.execute(f"ALTER TABLE {table} ADD COLUMN {name} {wanted[name]}")
+    return False
+
+
+def clear(cursor: Cursor, table: str) -> None:
+    """Drop the table, if it is there; while someone reads it or has a view on it, delete its rows instead."""
+    cursor.execute(f"SET LOCAL lock_timeout = '{ALTER_WAIT}'")
+    # A block of the server's own: after an error the ADBC driver takes nothing but the end of the transaction.
+    cursor.execute(
+        f"""DO $$ BEGIN DROP TABLE IF EXISTS {table};
+            EXCEPTION WHEN lock_not_available OR dependent_objects_still_exist THEN DELETE FROM {table}; END $$"""
+    )
+    cursor.execute(LOCK_WAIT)
+
+
+def existing_columns(cursor: Cursor, table: str) -> dict[str, str]:
+    """The table's columns and types, in the form of `columns`; empty if there is no such table. Takes no lock on it."""
+    cursor.execute(
+        f"""SELECT attname::text, format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
+            FROM pg_attribute
+            WHERE attrelid = to_regclass('{table}') AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+    )
+    return dict(cursor.fetchall())
+
+
+def gained(table: str, there: Mapping[str, str], wanted: Mapping[str, str], what: str) -> list[str]:
+    """The wanted columns that the table has not, if adding them is all it takes.
+
+    Raises:
+        StoreFailed: if a column has another type or is not wanted, or a new one may not be null.
     """
     new = [name for name in wanted if name not in there]
     wrong = [f"{n} is {kind}, not {wanted[n]}" for n, kind in there.items() if wanted.get(n, kind) != kind]
-    wrong += [f"{name} is not in the contract" for name in there if name not in wanted]
+    wrong += [f"{name} is not in it" for name in there if name not in wanted]
     wrong += [f"{name} is missing and may not be null" for name in new if wanted[name].endswith("NOT NULL")]
     if wrong:
-        raise StoreFailed(table, f"does not fit the contract: {'; '.join(wrong)}")
+        raise StoreFailed(table, f"does not fit {what}: {'; '.join(wrong)}")
     return new
 
 
-def _attached(connection: psycopg.Connection, month: Month) -> bool:
-    row = connection.execute(
-        "SELECT (SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid) = to_regclass(%s) FROM pg_class c "
-        "WHERE c.oid = to_regclass(%s)",
-        (parent(month), partition(month)),
-    ).fetchone()
-    if row and not row[0]:
+def _attached(cursor: Cursor, month: Month) -> bool:
+    cursor.execute(
+        f"""SELECT (SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid) = to_regclass('{parent(month)}')
+            FROM pg_class c WHERE c.oid = to_regclass('{partition(month)}')"""
+    )
+    found = cursor.fetchall()
+    if found and not found[0][0]:
         raise StoreFailed(partition(month), f"is there, but is no partition of {parent(month)}")
-    return bool(row)
+    return bool(found)

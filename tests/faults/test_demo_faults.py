@@ -90,6 +90,33 @@ def test_a_proxy_that_nothing_answers_at_is_not_asked_for_this_machine(demo, tmp
     assert process.wait(200) == 0, (tmp_path / "out").read_text()
 
 
+@pytest.mark.timeout(240)
+def test_the_variables_of_another_postgresql_do_not_reach_ours(demo, tmp_path):
+    other = {
+        "PGHOST": "nowhere.invalid",
+        "PGHOSTADDR": "192.0.2.1",
+        "PGPORT": "1",
+        "PGUSER": "someone",
+        "PGDATABASE": "elsewhere",
+        "PGPASSFILE": "/nowhere",
+        "PGSERVICE": "elsewhere",
+        "PGSSLMODE": "verify-full",
+        "PGCHANNELBINDING": "require",
+        "PGOPTIONS": "-c no_such_setting=1",
+        "PGTZ": "Mars",
+        "PGDATA": "/nowhere",
+        "PGCONNECT_TIMEOUT": "0",
+    }
+    process = demo("--source-url", f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet", **other)
+    assert process.wait(200) == 0, (tmp_path / "out").read_text()
+
+
+def test_a_wrong_setting_is_one_line(demo, tmp_path):
+    assert demo(TAXIWAY_POSTGRES_URL="mysql://u:hush@h/d").wait(60) == 1
+    [line] = (tmp_path / "out").read_text().strip().splitlines()
+    assert line.startswith("taxiway: TAXIWAY_POSTGRES_URL: expected postgresql://") and "hush" not in line
+
+
 def test_a_variable_that_cannot_work_is_one_line(demo, tmp_path):
     assert demo(SSL_CERT_FILE="/nowhere/ca.pem").wait(60) == 1
     [line] = (tmp_path / "out").read_text().strip().splitlines()

@@ -13,7 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from flows.errors import Refused, StoreFailed
+from flows.errors import Refused, StoreFailed, StoreUnavailable
+from flows.stores import postgres_tables
 from flows.stores.postgres import PostgresStore
 from infra.settings import ROOT
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, Server, server, source, uri  # noqa: F401
@@ -132,7 +133,9 @@ def test_a_first_load_that_is_killed_leaves_no_month(uri, tmp_path):  # noqa: F8
     assert store.counts() == {JANUARY: 1000}
 
 
-def test_the_server_dies_in_the_middle(tmp_path):
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("end", ["killed", "stopped", "restarted", "connection ended"])
+def test_the_server_goes_away_in_the_middle(tmp_path, end, blocks):
     own = Server(tmp_path)
     try:
         store = PostgresStore(own.url)
@@ -141,20 +144,133 @@ def test_the_server_dies_in_the_middle(tmp_path):
             connection.execute("CHECKPOINT")
         before = state(store, own.url)
 
-        def die(number: int) -> None:
-            if number == 3:
-                own.kill()
+        def go_away(number: int) -> None:
+            if number != 3:
+                return
+            if end == "connection ended":
+                with psycopg.connect(own.url) as other:
+                    other.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                    )
+                return
+            own.kill() if end == "killed" else own.stop()
+            if end == "restarted":
+                own.start()
 
-        with pytest.raises(StoreFailed) as failed:
-            store.replace(Pass(JANUARY, tmp_path, between=die, rows=200_000), source("sha256:2"))
+        with pytest.raises(StoreUnavailable) as failed:
+            one = Pass(JANUARY, tmp_path, between=go_away, rows=200_000, blocks=blocks)
+            store.replace(one, source("sha256:2"))
         assert "\n" not in str(failed.value)
-        (own.data / "postmaster.pid").unlink(missing_ok=True)
-        own.start()
+        if end in ("killed", "stopped"):
+            with pytest.raises(StoreUnavailable):
+                store.entries()
+            (own.data / "postmaster.pid").unlink(missing_ok=True)
+            own.start()
         assert state(store, own.url) == before
         store.replace(Pass(JANUARY, tmp_path, rows=5), source("sha256:2"))
         assert store.count(JANUARY) == 5
     finally:
         own.stop()
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "kind"),
+    [
+        ("08006", StoreUnavailable),  # connection_failure
+        ("40001", StoreUnavailable),  # serialization_failure
+        ("40P01", StoreUnavailable),  # deadlock_detected
+        ("53100", StoreUnavailable),  # disk_full
+        ("55P03", StoreUnavailable),  # lock_not_available
+        ("57P01", StoreUnavailable),  # admin_shutdown
+        ("58030", StoreUnavailable),  # io_error
+        ("22P05", StoreFailed),  # untranslatable_character
+        ("42501", StoreFailed),  # insufficient_privilege
+        ("23514", StoreFailed),  # check_violation
+    ],
+)
+@pytest.mark.parametrize("table", ["trips_ledger", "green_trips_2021_01"])
+def test_what_the_server_says_decides_whether_another_try_can_help(uri, tmp_path, table, sqlstate, kind):  # noqa: F811
+    store = PostgresStore(uri)
+    store.replace(Pass(JANUARY, tmp_path, bad=3), source())
+    with psycopg.connect(uri) as connection:
+        connection.execute(
+            f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{sqlstate}'; END $$;
+                CREATE TRIGGER fail BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION fail()"""
+        )
+    before = state(store, uri)
+    with pytest.raises(kind) as failed:
+        store.replace(Pass(JANUARY, tmp_path, rows=5), source("sha256:2"))
+    assert "\n" not in str(failed.value) and state(store, uri) == before
+
+
+def test_a_connection_that_is_not_made(uri, tmp_path):  # noqa: F811
+    with psycopg.connect(uri) as connection:
+        connection.execute("DROP ROLE IF EXISTS crowded")
+        connection.execute("CREATE ROLE crowded LOGIN PASSWORD 'crowded' CONNECTION LIMIT 0")
+    address = psycopg.conninfo.conninfo_to_dict(uri)
+    for change, kind in (
+        ({"port": "1"}, StoreUnavailable),
+        ({"host": "nowhere.invalid"}, StoreUnavailable),
+        ({"user": "crowded", "password": "crowded"}, StoreUnavailable),
+        ({"password": "wrong"}, StoreFailed),
+        ({"user": "nobody_of_that_name"}, StoreFailed),
+        ({"dbname": "nowhere"}, StoreFailed),
+        ({"sslmode": "require"}, StoreFailed),
+    ):
+        store = PostgresStore(psycopg.conninfo.make_conninfo(**address | change))
+        for call in (store.entries, lambda s=store: s.replace(Pass(JANUARY, tmp_path), source())):
+            with pytest.raises(kind) as failed:
+                call()
+            assert address["password"] not in str(failed.value)
+
+
+def test_variables_of_the_environment_are_named_where_they_may_be_why(uri, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("PGSSLMODE", "require")
+    with pytest.raises(StoreFailed, match=r"SSL was required \(PGSSLMODE of the environment counts as well\)"):
+        PostgresStore(uri).entries()
+
+
+def test_a_table_that_stays_locked(uri, tmp_path, monkeypatch):  # noqa: F811
+    store = PostgresStore(uri)
+    store.replace(Pass(JANUARY, tmp_path), source())
+    monkeypatch.setattr(postgres_tables, "ALTER_TRIES", 1)
+    with psycopg.connect(uri) as other:
+        other.execute("LOCK green_trips")
+        with pytest.raises(StoreUnavailable, match="green_trips: is in use, for too long to add"):
+            store.replace(Pass(FEBRUARY, tmp_path), source())
+
+
+NOTHING = """
+    CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+    CREATE TRIGGER nothing BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION nothing()"""
+
+
+@pytest.mark.parametrize(
+    ("table", "event", "by_rule"),
+    [
+        ("green_trips_2021_01", "DELETE", True),
+        ("green_trips_2021_01", "DELETE", False),
+        ("green_trips_2021_01", "INSERT", False),
+        ("rejected_trips", "DELETE", True),
+        ("rejected_trips", "INSERT", False),
+        ("trips_ledger", "DELETE", True),
+        ("trips_ledger", "INSERT", True),
+        ("trips_ledger", "INSERT", False),
+    ],
+)
+def test_a_rule_or_a_trigger_that_does_nothing_instead(uri, tmp_path, table, event, by_rule):  # noqa: F811
+    """Rows that a DELETE leaves, or an INSERT does not store, are noticed before the load commits."""
+    store = PostgresStore(uri)
+    store.replace(Pass(JANUARY, tmp_path, bad=3), source())
+    rule = f"CREATE RULE nothing AS ON {event} TO {table} DO INSTEAD NOTHING"
+    with psycopg.connect(uri) as connection:
+        connection.execute(rule if by_rule else NOTHING.format(event=event, table=table))
+    before = state(store, uri)
+    with pytest.raises(StoreFailed) as failed:
+        store.replace(Pass(JANUARY, tmp_path, rows=500, bad=2), source("sha256:2"))
+    assert "\n" not in str(failed.value) and state(store, uri) == before
 
 
 def test_a_column_is_added_between_readers(uri, tmp_path):  # noqa: F811

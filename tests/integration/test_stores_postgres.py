@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import threading
-from dataclasses import replace
+import uuid
+from dataclasses import fields, replace
 
 import psycopg
 import pyarrow as pa
 import pytest
+from psycopg import sql
 
 from flows.errors import StoreFailed
-from flows.stores.ledger import unchanged
+from flows.stores.ledger import LedgerEntry, unchanged
 from flows.stores.postgres import PostgresStore
 from flows.trips.month import Month, Service
+from flows.web_to_postgres import libpq_uri
+from infra.blocks import postgres_block
+from infra.postgres_url import postgres_url
+from infra.settings import Settings
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, server, source, uri  # noqa: F401
 
 
@@ -25,7 +32,12 @@ def store(uri: str) -> PostgresStore:  # noqa: F811
 @pytest.fixture
 def query(uri: str):  # noqa: F811
     with psycopg.connect(uri, autocommit=True) as connection:
-        yield lambda text, *values: connection.execute(text, values).fetchall()
+
+        def rows(text, *values):
+            done = connection.execute(text, values or None)
+            return done.fetchall() if done.description else []
+
+        yield rows
 
 
 def test_an_empty_database_has_nothing(store):
@@ -89,6 +101,194 @@ def test_a_blocked_month_is_kept_aside_until_it_loads(store, query, tmp_path):
     assert query("SELECT to_regclass('green_trips_2021_01_blocked')") == [(None,)]
 
 
+# Every field with a value of its own: what the table drops is then missed.
+SEEN = LedgerEntry(
+    service="green",
+    month="2021-01",
+    status="refused",
+    source="https://example.org/é.parquet",
+    checksum="sha256:1",
+    bytes=2**40,
+    rows_read=9,
+    rows_loaded=7,
+    rows_rejected=2,
+    reasons={"a": 2},
+    contract_version="3",
+    checks=[{"name": "row_count", "value": None}],
+    started=dt.datetime(2021, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC),
+    finished=dt.datetime(2021, 3, 1, 12, 0, 1, 654321, tzinfo=dt.UTC),
+    flow_run_id="run-1",
+    load_id="load-1",
+    source_etag='"abc"',
+    source_modified=dt.datetime(2021, 2, 1, tzinfo=dt.UTC),
+    message="an HTML page",
+)
+
+# As the first version made it.
+LEDGER_BEFORE = """
+    CREATE TABLE trips_ledger (
+        service text NOT NULL, month text NOT NULL, status text NOT NULL, source text NOT NULL, checksum text NOT NULL,
+        bytes bigint NOT NULL, rows_read bigint NOT NULL, rows_loaded bigint NOT NULL, rows_rejected bigint NOT NULL,
+        reasons json NOT NULL, contract_version text NOT NULL, checks json NOT NULL,
+        started timestamptz NOT NULL, finished timestamptz NOT NULL, flow_run_id text,
+        PRIMARY KEY (service, month, status), CHECK (rows_read = rows_loaded + rows_rejected));
+    INSERT INTO trips_ledger VALUES ('green', '2020-12', 'loaded', 'https://example.org/1', 'sha256:0', 1, 2, 2, 0,
+        '{}', '1', '[]', '2021-01-01 00:00+00', '2021-01-01 00:01+00', NULL)"""
+
+
+@pytest.mark.parametrize("before", [None, LEDGER_BEFORE])
+def test_every_field_of_an_entry_is_kept(store, query, before):
+    assert all(getattr(SEEN, field.name) not in (field.default, None) for field in fields(LedgerEntry))
+    if before:
+        query(before)
+        (first,) = store.entries()
+        assert (first.load_id, first.source_etag) == ("", None)
+    store.record(SEEN)
+    assert store.entry(JANUARY, "refused") == SEEN
+    again = replace(SEEN, message="another", source_etag=None)
+    store.record(again)
+    assert store.entry(JANUARY, "refused") == again
+    assert [entry.month for entry in store.entries()] == (["2020-12"] if before else []) + ["2021-01"]
+
+
+def test_an_entry_of_an_earlier_version_is_seen_again(store, query):
+    query(LEDGER_BEFORE)
+    (first,) = store.entries()
+    store.record(replace(first, source_etag='"new"'))
+    assert store.entries() == [replace(first, source_etag='"new"')]
+
+
+def test_a_row_that_is_no_entry_is_one_line(store, query):
+    store.record(SEEN)
+    query("UPDATE trips_ledger SET status = 'archived'")
+    with pytest.raises(StoreFailed, match=r"trips_ledger: has a row that is no entry .* 'archived' is none of loaded"):
+        store.entries()
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_what_is_seen_of_a_source_changes_the_entry_of_its_own_load_alone(store, tmp_path, blocks):
+    first = store.replace(Pass(JANUARY, tmp_path, blocks=blocks), source())
+    seen = replace(first, source_etag='"new"', source_modified=SEEN.source_modified)
+    store.record(seen)
+    assert store.entries() == [seen]
+    second = store.replace(Pass(JANUARY, tmp_path, blocks=blocks), source("sha256:2"))
+    store.record(seen)
+    store.record(replace(seen, month="2021-02"))
+    assert store.entries() == [second]
+    assert store.counts() == ({} if blocks else {JANUARY: 1000})
+
+
+def test_a_load_removes_the_entries_that_it_settles(store, tmp_path):
+    statuses = lambda: [entry.status for entry in store.entries()]  # noqa: E731
+    store.record(SEEN)
+    store.replace(Pass(JANUARY, tmp_path, blocks=True), source())
+    assert statuses() == ["blocked"]
+    store.record(SEEN)
+    assert statuses() == ["blocked", "refused"]
+    store.replace(Pass(JANUARY, tmp_path), source())
+    assert statuses() == ["loaded"]
+
+
+@pytest.mark.parametrize("table", ["trips_ledger", "rejected_trips"])
+def test_a_column_of_a_later_version_is_refused_by_name_and_kept(store, query, tmp_path, table):
+    good = store.replace(Pass(JANUARY, tmp_path, bad=1), source())
+    query(f"ALTER TABLE {table} ADD COLUMN robot text; UPDATE {table} SET robot = 'r2'")
+    calls = [lambda: store.replace(Pass(JANUARY, tmp_path, between=lambda n: pytest.fail("was read")), source("2"))]
+    for call in calls + ([lambda: store.record(SEEN)] if table == "trips_ledger" else []):
+        with pytest.raises(StoreFailed, match=f"{table}: does not fit .* of this version: robot is not in it"):
+            call()
+    assert store.entries() == [good] and query(f"SELECT robot FROM {table}") == [("r2",)]
+
+
+def test_a_column_that_the_rejected_rows_lack_is_added(store, query, tmp_path):
+    query("CREATE TABLE rejected_trips (service text, source_month date, row text)")
+    store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    assert query("SELECT count(reason), max(row_number) FROM rejected_trips") == [(2, 2)]
+
+
+@pytest.mark.parametrize("in_use_by", ["a view", "a reader"])
+def test_a_blocked_month_that_is_in_use_is_emptied_and_filled_again(store, uri, query, tmp_path, in_use_by):  # noqa: F811
+    rows = "SELECT count(*), min(trip_distance) FROM green_trips_2021_01_blocked"
+    store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source())
+    with psycopg.connect(uri) as other:
+        if in_use_by == "a view":
+            query(f"CREATE VIEW mine AS {rows}")
+            query("CREATE VIEW also_mine AS SELECT * FROM green_trips_2021_01_blocked_rejected")
+        else:
+            other.execute(rows)
+            other.execute("SELECT * FROM green_trips_2021_01_blocked_rejected")
+        store.replace(Pass(JANUARY, tmp_path, rows=200, bad=1, value=2.0, blocks=True), source("sha256:2"))
+        assert query(rows) == [(200, 2.0)]
+        assert query("SELECT count(*) FROM green_trips_2021_01_blocked_rejected") == [(1,)]
+        assert store.replace(Pass(JANUARY, tmp_path), source("sha256:3")).status == "loaded"
+        assert query(rows) == [(0, None)]
+        store.replace(Pass(JANUARY, tmp_path, rows=100, blocks=True), source("sha256:4"))
+        assert query(rows) == [(100, 1.0)] and store.counts() == {JANUARY: 1000}
+
+
+def database(server, encoding: str) -> str:  # noqa: F811
+    name = f"d{uuid.uuid4().hex[:12]}"
+    options = f"ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} {options}")
+    return server.url.replace("/postgres", f"/{name}")
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize(
+    ("encoding", "default"),
+    [
+        ("LATIN1", None),
+        ("LATIN9", None),
+        ("WIN1252", None),
+        ("SQL_ASCII", None),
+        ("UTF8", "LATIN1"),
+    ],
+)
+def test_text_in_any_encoding_of_the_database(server, tmp_path, encoding, default, blocks):  # noqa: F811
+    """Binary COPY stores the bytes that it is sent: `é` as two characters, where the server takes them for LATIN1."""
+    uri = database(server, encoding)  # noqa: F811
+    if default:
+        with psycopg.connect(uri) as connection:
+            connection.execute(f"ALTER DATABASE {connection.info.dbname} SET client_encoding = '{default}'")
+    store = PostgresStore(uri)
+    entry = store.replace(Pass(JANUARY, tmp_path, bad=2, extra=[("zone", "Café")], blocks=blocks), source("sha256:é"))
+    assert store.entries() == [entry]
+    with psycopg.connect(uri, client_encoding="UTF8") as connection:
+        table = "green_trips_2021_01_blocked" if blocks else "green_trips"
+        assert connection.execute(f"SELECT DISTINCT extra_columns::text FROM {table}").fetchall() == [
+            ('{"zone":"Café"}',)
+        ]
+    if encoding in ("LATIN1", "LATIN9", "WIN1252"):
+        with pytest.raises(StoreFailed, match=f'has no equivalent in encoding "{encoding}"') as failed:
+            store.replace(Pass(JANUARY, tmp_path, rows=5, extra=[("zone", "東京")], blocks=blocks), source("sha256:2"))
+        assert "\n" not in str(failed.value) and store.entries() == [entry]
+        assert store.counts() == ({} if blocks else {JANUARY: 1000})
+
+
+def test_a_user_a_password_and_a_database_with_spaces_and_signs(server, tmp_path):  # noqa: F811
+    name, password = f"a user {uuid.uuid4().hex}", "p w@/:%#?\\'\""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), password))
+        connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
+    own = postgres_url(user=name, password=password, host="127.0.0.1", port=server.port, dbname=name)
+    block = postgres_block(Settings(_env_file=None, postgres_url=f"{own}?options=-c%20statement_timeout%3D9s"))
+    store = PostgresStore(libpq_uri(block))
+    assert store.replace(Pass(JANUARY, tmp_path), source()).rows_loaded == store.count(JANUARY) == 1000
+
+
+def test_the_schema_that_the_block_names(uri, query, tmp_path):  # noqa: F811
+    query("CREATE SCHEMA taxi")
+    block = postgres_block(Settings(_env_file=None, postgres_url=uri))
+    block.connect_args = {"options": "-c search_path=taxi", "application_name": "mine"}
+    store = PostgresStore(libpq_uri(block))
+    store.replace(Pass(JANUARY, tmp_path, bad=2, blocks=True), source())
+    store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    assert (store.counts(), store.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
+    assert query("SELECT count(*) FROM taxi.green_trips") == [(1000,)]
+    assert query("SELECT to_regclass('public.green_trips'), to_regclass('public.trips_ledger')") == [(None, None)]
+
+
 def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):
     store.replace(Pass(JANUARY, tmp_path), source())
     whole = Pass(JANUARY, tmp_path).schema
@@ -97,7 +297,7 @@ def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):
     assert store.counts() == {JANUARY: 1000, FEBRUARY: 1000}
     assert query("SELECT count(*), count(robot_fee) FROM green_trips") == [(2000, 0)]
     with pytest.raises(
-        StoreFailed, match="green_trips: does not fit the contract: robot is not in the contract; robot_fee is"
+        StoreFailed, match="green_trips: does not fit the contract: robot is not in it; robot_fee is not in it"
     ):
         store.replace(Pass(JANUARY, tmp_path, schema=whole), source())
 

@@ -1,0 +1,77 @@
+"""The address of a PostgreSQL database, in the forms that people have it in, as one URL that libpq takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+# The scheme of libpq, of SQLAlchemy (with a driver) and of JDBC.
+SCHEME = re.compile(r"^(?:jdbc:)?postgres(?:ql)?(?:\+\w+)?:(?P<slashes>//)?")
+
+EXPECTED = (
+    "expected postgresql://user:password@host:port/database, special characters in the user and the password as %40 "
+    "for @, %3A for :, %2F for /, %25 for %, and only options that libpq knows after the ?"
+)
+
+
+def libpq_url(text: str) -> str:
+    """The address as `postgres_url` writes it.
+
+    Args:
+        text: postgresql:// or postgres://, also with a driver (postgresql+psycopg2://) or as jdbc:postgresql:, or a DSN
+            (`host=... dbname=...`).
+
+    Raises:
+        ValueError: it is none of these. The message has no part of it: there may be a password in it.
+    """
+    return postgres_url(**parts_of(text))
+
+
+def parts_of(text: str) -> dict[str, Any]:
+    """The address as libpq's options: host, port, user, password, dbname and others. Raises as `libpq_url` does."""
+    import psycopg  # the settings are read by who never connects as well
+    from psycopg.conninfo import conninfo_to_dict
+
+    text = text.strip()
+    scheme = SCHEME.match(text)
+    if scheme:
+        text = f"postgresql://{'' if scheme['slashes'] else '/'}{text[scheme.end() :]}"
+    try:
+        parts = conninfo_to_dict(text)
+    except psycopg.ProgrammingError:
+        raise ValueError(EXPECTED) from None
+    # What libpq takes for a port, a host or a database may be the rest of a password with a / or an @ in it.
+    misread = scheme and "@" in f"{parts.get('host', '')}{parts.get('dbname', '')}"
+    if not parts or misread or not re.fullmatch(r"[\d,]*", str(parts.get("port", ""))):
+        raise ValueError(EXPECTED)
+    return parts
+
+
+def postgres_url(**parts: Any) -> str:
+    """A postgresql:// URL of libpq's options, each written so that libpq and SQLAlchemy read what was given."""
+    rest = {name: str(value) for name, value in parts.items() if value is not None}
+    account = address = ""
+    if "user" in rest:
+        account = ":".join(quote(rest.pop(name), safe="") for name in ("user", "password") if name in rest) + "@"
+    # A socket's folder or several hosts have no place before the path.
+    if re.fullmatch(r"[\w.:-]+", rest.get("host", "")) and re.fullmatch(r"\d*", rest.get("port", "")):
+        host, port = rest.pop("host"), rest.pop("port", "")
+        address = (f"[{host}]" if ":" in host else host) + (port and f":{port}")
+    database = quote(rest.pop("dbname", ""), safe="")
+    return f"postgresql://{account}{address}/{database}{(rest and '?') or ''}{urlencode(rest, quote_via=quote)}"
+
+
+def connect_options(given: Mapping[str, Any]) -> dict[str, str]:
+    """The options as libpq takes them. Raises ValueError, naming it, for one that libpq does not know."""
+    import psycopg
+    from psycopg.conninfo import make_conninfo
+
+    options = {name: str(value) for name, value in given.items() if value is not None}
+    for name in options:
+        try:
+            make_conninfo(**{name: ""})
+        except psycopg.ProgrammingError:
+            raise ValueError(f"{name} is no option that libpq knows") from None
+    return options
