@@ -135,12 +135,17 @@ class Agent(DockerWorker):
     async def take_over(self) -> list[FlowRun]:
         """Watch the runs that an agent of this name began on this pool and, killed, did not see to their end.
 
-        A run that was Pending and has no container never began, and is Crashed. Gives the runs with a container.
+        A run that was Pending and whose container was not started never began, and is Crashed. Gives the other runs.
         """
-        containers = {container.labels[RUN_LABEL]: container for container in self.containers(ended=True)}
+        # Of a run that was put back on the schedule, the newest container, which the engine lists first.
+        containers = {container.labels[RUN_LABEL]: container for container in reversed(self.containers(ended=True))}
         began = []
         for flow_run in await self._unfinished_runs():
-            if container := containers.get(str(flow_run.id)):
+            container = containers.get(str(flow_run.id))
+            if container and container.status == "created":
+                container.remove()
+                container = None
+            if container:
                 began.append(flow_run)
                 self._watched.add(flow_run.id)
                 if self._limiter:
@@ -148,7 +153,7 @@ class Agent(DockerWorker):
                         self._limiter.acquire_on_behalf_of_nowait(flow_run.id)
                 self._runs_task_group.start_soon(self._watch_to_the_end, flow_run, container)
             elif flow_run.state.is_pending():
-                await self._propose_crashed_state(flow_run, "The agent was killed before the run had a container.")
+                await self._propose_crashed_state(flow_run, "The agent was killed before the run began.")
         return began
 
     async def _unfinished_runs(self) -> list[FlowRun]:

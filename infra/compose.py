@@ -161,7 +161,7 @@ def require_our_volumes() -> None:
     project has the name that no other folder gets.
     """
     name = project(read_environment())
-    mine = {f"{name}_{volume}" for volume in compose("config", "--volumes", env=readable()).split()}
+    mine = {f"{name}_{volume}" for volume in compose("--profile=*", "config", "--volumes", env=readable()).split()}
     listed = docker("volume", "ls", f'--format={{{{.Name}}}} {{{{.Label "{PROJECT}"}}}}').splitlines()
     labels = {volume: label for volume, _, label in (line.partition(" ") for line in listed) if volume in mine}
     strange = sorted(volume for volume, label in labels.items() if label != name)

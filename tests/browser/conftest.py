@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Playwright, Route, expect, sync_playwright
 
 from flows.trips.catalog import published_rows
 from flows.trips.generate import generate
@@ -100,6 +101,7 @@ def page(browser: Browser, screenshots: Path) -> Iterator[Page]:
     """One page for a whole file of tests: who has logged in stays logged in."""
     context = browser.new_context(viewport=SCREEN)
     context.set_default_timeout(PATIENCE_MS)
+    context.route("http://127.0.0.1:*/**", past_the_browsers_network)
     page = context.new_page()
     with (screenshots / "page.log").open("w", buffering=1) as log:
         page.on("requestfailed", lambda request: log.write(f"{request.failure}: {request.method} {request.url}\n"))
@@ -107,7 +109,21 @@ def page(browser: Browser, screenshots: Path) -> Iterator[Page]:
         page.on("crash", lambda _: log.write("the page crashed\n"))
         yield page
     page.screenshot(path=screenshots / "at-the-end.png")
+    context.unroute_all(behavior="ignoreErrors")
     context.close()
+
+
+def past_the_browsers_network(route: Route) -> None:
+    """Answer a page's request through Playwright's own client, which shares the browser's cookies.
+
+    Chromium breaks off every request when an interface comes or goes (ERR_NETWORK_CHANGED), as one does with each
+    container that starts or ends; a page that lacks one of its scripts stays blank.
+    """
+    if route.request.is_navigation_request():
+        route.continue_()
+        return
+    with suppress(Error):  # the page that asked is gone
+        route.fulfill(response=route.fetch(timeout=PATIENCE_MS, max_redirects=0))
 
 
 @pytest.fixture(scope="module")

@@ -230,7 +230,7 @@ def test_ctrl_c_waits_for_the_run_and_a_second_one_puts_it_back(deployed, agent,
 
 
 def test_the_next_agent_watches_what_a_killed_one_left(deployed, tmp_path):
-    """A container that is killed then is seen at once, a run that never had a container as well."""
+    """A container that is killed then is seen at once, and a run whose container was never started as well."""
     with deployed.agent(tmp_path / "killed") as killed:
         run = start(deployed, "slow/docker", seconds=120)
         until(lambda: state(deployed, run) == "Running", 120)
@@ -240,10 +240,14 @@ def test_the_next_agent_watches_what_a_killed_one_left(deployed, tmp_path):
     pending = start(deployed, "slow/docker", seconds=0)
     deployed.call("POST", f"/flow_runs/{pending}/set_state", {"state": {"type": "PENDING", "name": "Pending"}})
     deployed.call("PATCH", f"/flow_runs/{pending}/labels", labels)
+    [made] = json.loads(deployed.docker("inspect", container_of(deployed, run)))
+    ours = made["Config"]["Labels"] | {"io.prefect.flow-run-id": pending}
+    deployed.docker("create", *(f"--label={name}={value}" for name, value in ours.items()), made["Image"], "true")
     log = tmp_path / "next"
     with deployed.agent(log):
         assert "1 runs that a killed agent left" in log.read_text()
-        assert "before the run had a container" in ended(deployed, pending, log)["state"]["message"]
+        assert "killed before the run began" in ended(deployed, pending, log)["state"]["message"]
+        assert container_of(deployed, pending) == ""
         assert state(deployed, run) == "Running"
         deployed.docker("kill", container_of(deployed, run))
         assert ended(deployed, run, log)["state"]["message"] == "The run's container ended with status 137."
