@@ -89,8 +89,10 @@ class ContainerConfiguration(DockerWorkerJobConfiguration):
         As it comes, an environment that is one placeholder in the pool's defaults would win over the deployment's own.
         """
         template = deepcopy(base_job_template)
-        environment = template["variables"]["properties"]["env"].pop("default", {})
-        return await super().from_template_and_values(template, {"env": environment, **values}, client=client)
+        environment = template["variables"]["properties"].get("env", {})
+        if isinstance(environment.get("default"), str):
+            values = {"env": environment.pop("default"), **values}
+        return await super().from_template_and_values(template, values, client=client)
 
     def _base_environment(self) -> dict[str, str]:
         return {name: value for name, value in super()._base_environment().items() if name in HANDED_ON}

@@ -46,6 +46,8 @@ def test_a_deployment_of_prefects_own_command_runs_in_our_image(on_server):
         assert (theirs.image, theirs.networks, theirs.command) == (IMAGE, block.networks, block.command)
         assert theirs.env == block.env.get_secret_value()
         assert (await job({"env": {"A": "1"}})).env == {"A": "1"}
+        template["variables"]["properties"]["env"]["default"] = {"B": "2"}  # as a person may set it in the UI
+        assert (await job({"env": {"A": "1"}})).env == {"A": "1", "B": "2"}
         (step,) = deployment.pull_steps
         assert step == {"prefect.deployments.steps.set_working_directory": {"directory": "{{ $TAXIWAY_ROOT }}"}}
         await client.delete_deployment(deployment.id)
