@@ -61,7 +61,7 @@ def up() -> None:
     """Build what runs our code, start the stack, wait until all of it is healthy, make the bucket and the dataset.
 
     Raises:
-        NoEnvironment: there is no `.env`.
+        NoEnvironment: there is no `.env`, or a password in it that is read in two ways.
         DockerFailed: no engine, or a build failed.
         ImageUnavailable: git does not say what would be built.
         NotOurs: the project's containers belong to another checkout.
@@ -70,6 +70,7 @@ def up() -> None:
     values = read_environment()
     require(values, *SECRETS)
     require_engine()
+    require_one_reading(values)
     require_our_containers()
     name = project(values)
     known_as_ours = name == name_of_checkout() or bool(folders_of(name))
@@ -112,6 +113,33 @@ def compose(*arguments: str, env: Mapping[str, str] | None = None) -> str:
 def readable() -> dict[str, str]:
     """An environment in which the file reads without a `.env` as well: no secret is used to list or to stop."""
     return dict.fromkeys(SECRETS, "unused") | os.environ
+
+
+def require_one_reading(values: Mapping[str, str]) -> None:
+    """Return if Compose and Prefect read the passwords of `.env` as we do.
+
+    Raises:
+        NoEnvironment: naming those that they read otherwise (a $ begins the name of a variable there), or the line that
+            Compose cannot read.
+        DockerFailed: Compose cannot read its own file.
+    """
+    try:
+        services = json.loads(compose("--profile=*", "config", "--format=json"))["services"].values()
+    except DockerFailed as wrong:
+        # Compose shows a part of the line, which may be of a password.
+        if found := re.search(r"\.env: line (\d+)", str(wrong)):
+            raise NoEnvironment(f"line {found[1]} of .env cannot be read by Docker Compose") from None
+        raise
+    # Compose writes $ as $$ here.
+    held = {str(v).replace("$$", "$") for service in services for v in (service.get("environment") or {}).values()}
+    unlike = {name for name in SECRETS if values[name] not in held}
+    # Prefect's commands read the file as well, and expand this even in single quotes.
+    unlike |= {"PREFECT_API_AUTH_STRING"} if "${" in values["PREFECT_API_AUTH_STRING"] else set()
+    if unlike:
+        raise NoEnvironment(
+            f"{', '.join(sorted(unlike))} in .env is read otherwise by Docker Compose or Prefect; "
+            "put the value in single quotes, and have no ' and no ${ in it"
+        )
 
 
 def require_our_containers() -> None:

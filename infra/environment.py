@@ -26,7 +26,8 @@ PREFECT_API = "http://prefect:4200/api"
 
 TEMPLATE = """\
 # Written once by `make env`; yours to edit afterwards. Not in git and in no image. The passwords of PostgreSQL and
-# pgAdmin count when their volumes are made: to change one later, change it there as well (ALTER ROLE ... PASSWORD).
+# pgAdmin count when their volumes are made: to change one later, change it there as well (ALTER ROLE ... PASSWORD). A
+# value with a $, a # or a space in it goes into single quotes.
 
 # The name of this checkout's containers, volumes and network: no other checkout on this host has it
 COMPOSE_PROJECT_NAME={project}

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 
 from flows.stores.bucket import BucketStore
 from flows.stores.postgres import PostgresStore
+from infra.postgres_url import postgres_url
 from tests.browser.conftest import LABEL, MONTHS, ROWS
 from tests.browser.pgadmin_ui import TABLES, PgAdmin
 
@@ -163,7 +164,7 @@ def ended(project, run_id: str) -> dict:
 
 def trips(project) -> PostgresStore:
     password, port = project.values["TRIPS_PASSWORD"], project.env["POSTGRES_PORT"]
-    return PostgresStore(f"postgresql://trips:{password}@127.0.0.1:{port}/trips")
+    return PostgresStore(postgres_url(user="trips", password=password, host="127.0.0.1", port=port, dbname="trips"))
 
 
 def rows_read(store) -> dict:

@@ -14,6 +14,7 @@ import pytest
 from flows.trips.catalog import published_rows
 from flows.trips.generate import generate
 from flows.trips.month import Month, Service
+from infra.compose import SECRETS
 from tests.docker.project import SOURCE, Project, answers
 
 REGISTRY = os.environ.get("TEST_REGISTRY", "localhost:5000")
@@ -46,6 +47,10 @@ def project(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("project"), with_registry)
     project.commit()
     project.module("infra.environment")
+    # A person's own passwords: whatever is made of them must be made with care.
+    own = {name: f"{name} p@ss:w/o%r#d?\\x$y" for name in SECRETS}
+    own["PREFECT_API_AUTH_STRING"] = f"taxiway:{own['PREFECT_API_AUTH_STRING']}"
+    project.set(**{name: f"'{value}'" for name, value in own.items()})
     yield project
     names = (project.env["IMAGE_REPOSITORY"], project.name, f"{project.name}-emulators")
     images = [image for name in names for image in project.docker("image", "ls", "--quiet", name).split()]

@@ -15,6 +15,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
 from flows.trips.catalog import published_rows
+from infra.postgres_url import postgres_url
 from tests.docker.conftest import MONTH
 from tests.docker.project import until
 
@@ -122,7 +123,7 @@ def test_every_pipeline_runs_in_a_container_of_the_pushed_image(deployed, agent,
     completed(deployed, start(deployed, "etl_gcs_to_bq/docker", **month), log)
     until(lambda: not container_of(deployed, loads["postgres"]), 60)  # auto_remove
 
-    with psycopg.connect(postgres_url(deployed)) as connection:
+    with psycopg.connect(trips_url(deployed)) as connection:
         [read, loaded] = connection.execute("SELECT rows_read, rows_loaded FROM trips_ledger").fetchone()
         assert connection.execute("SELECT count(*) FROM green_trips").fetchone() == (loaded,)
     assert read == published_rows(MONTH)
@@ -262,8 +263,9 @@ def test_an_agents_stop_leaves_the_containers_of_another_servers_agent(deployed,
         deployed.docker("rm", "--force", other)
 
 
-def postgres_url(project) -> str:
-    return f"postgresql://trips:{project.values['TRIPS_PASSWORD']}@127.0.0.1:{project.env['POSTGRES_PORT']}/trips"
+def trips_url(project) -> str:
+    password, port = project.values["TRIPS_PASSWORD"], project.env["POSTGRES_PORT"]
+    return postgres_url(user="trips", password=password, host="127.0.0.1", port=port, dbname="trips")
 
 
 def google(project) -> tuple[storage.Client, bigquery.Client]:

@@ -23,7 +23,8 @@ def services(stack) -> dict[str, dict]:
 
 def connect(stack, role: str, password: str, database: str) -> psycopg.Connection:
     port = stack.env["POSTGRES_PORT"]
-    return psycopg.connect(f"postgresql://{role}:{password}@127.0.0.1:{port}/{database}", connect_timeout=10)
+    account = {"user": role, "password": password, "dbname": database}
+    return psycopg.connect(host="127.0.0.1", port=port, connect_timeout=10, **account)
 
 
 def test_all_of_it_is_healthy(services):
@@ -92,6 +93,38 @@ def test_our_containers_have_no_rights_and_nothing_to_write_on(stack):
         assert container["HostConfig"]["ReadonlyRootfs"]
         assert container["HostConfig"]["CapDrop"] == ["ALL"]
         assert container["Config"]["User"] == "10001:10001"
+
+
+def test_a_password_that_is_read_in_two_ways_is_named(stack):
+    before = (stack.root / ".env").read_text()
+    try:
+        stack.set(TRIPS_PASSWORD="hu$sh1", PREFECT_API_AUTH_STRING="'taxiway:${HOME}'")
+        line = stack.refusal("infra.compose", "up")
+        stack.set(TRIPS_PASSWORD="'hu'sh'", PREFECT_API_AUTH_STRING="a:b")
+        unreadable = stack.module("infra.compose", "up", check=False).stderr
+    finally:
+        (stack.root / ".env").write_text(before)
+    assert line.startswith("taxiway: PREFECT_API_AUTH_STRING, TRIPS_PASSWORD in .env is read otherwise by Docker")
+    number = len(before.splitlines()) + 3
+    assert f"taxiway: line {number} of .env cannot be read by Docker Compose" in unreadable.splitlines()
+    assert "hu" not in line and "sh" not in line + unreadable
+
+
+def test_a_parallel_hash_join_has_the_memory_that_it_shares(stack):
+    """The workers' common hash table is larger than what Docker gives a container by default."""
+    settings = "work_mem = '256MB'; min_parallel_table_scan_size = 0; parallel_setup_cost = 0; parallel_tuple_cost = 0"
+    with connect(stack, "trips", stack.values["TRIPS_PASSWORD"], "trips") as connection:
+        connection.execute(
+            "CREATE TABLE joined AS SELECT n, repeat('x', 100) AS text FROM generate_series(1, 600000) n"
+        )
+        connection.execute("ANALYZE joined")
+        for setting in (*settings.split("; "), "enable_mergejoin = off", "enable_nestloop = off"):
+            connection.execute(f"SET LOCAL {setting}")
+        query = "SELECT count(*), max(length(a.text || b.text)) FROM joined a JOIN joined b USING (n)"
+        plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {query}").fetchall())
+        assert "Parallel Hash" in plan
+        assert connection.execute(query).fetchone() == (600_000, 200)
+        connection.rollback()
 
 
 def test_without_the_environment_file_nothing_starts(stack, tmp_path):
