@@ -142,16 +142,26 @@ def test_of_our_runs_one_that_falls_silent_is_crashed_and_nobody_elses(on_server
             automation = await client.create_automation(give_up_silent_runs(own, timedelta(seconds=10)))
             tags = {"theirs": [], "of another tag": [f"{own}-dev"], "waits": [own], "live": [own], "silent": [own]}
             runs = {name: await client.create_flow_run(stub_month, tags=given) for name, given in tags.items()}
-            for run in runs.values():  # the silent one last: it is the last to be crashed
+            for run in runs.values():
                 await client.set_flow_run_state(run.id, Running(), force=True)
-                await heartbeat(run)
-            await client.set_flow_run_state(runs["waits"].id, AwaitingRetry(), force=True)
-            try:
+
+            async def crashed(run) -> None:
                 async with asyncio.timeout(90):
-                    while (await client.read_flow_run(runs["silent"].id)).state.type is not StateType.CRASHED:
+                    while (await client.read_flow_run(run.id)).state.type is not StateType.CRASHED:
                         await heartbeat(runs["live"])
                         await asyncio.sleep(0.5)
-                await asyncio.sleep(3)
+
+            try:
+                await heartbeat(runs["silent"])
+                await crashed(runs["silent"])
+                # The server knows the automation by now. Once a later run is crashed, those before it have been judged.
+                for name in ("theirs", "of another tag", "waits"):
+                    await heartbeat(runs[name])
+                await client.set_flow_run_state(runs["waits"].id, AwaitingRetry(), force=True)
+                later = await client.create_flow_run(stub_month, tags=[own])
+                await client.set_flow_run_state(later.id, Running(), force=True)
+                await heartbeat(later)
+                await crashed(later)
                 states = {name: (await client.read_flow_run(run.id)).state for name, run in runs.items()}
                 assert "No heartbeat for 10 s" in states.pop("silent").message
                 assert {name: state.name for name, state in states.items()} == {
@@ -162,6 +172,8 @@ def test_of_our_runs_one_that_falls_silent_is_crashed_and_nobody_elses(on_server
                 }
             finally:
                 await client.delete_automation(automation)
+
+    on_server(work)
 
 
 def test_a_run_of_our_deployment_sends_its_tag_with_its_heartbeats(on_server):
@@ -188,7 +200,5 @@ def test_a_run_of_our_deployment_sends_its_tag_with_its_heartbeats(on_server):
                 while not (await client.request("POST", "/events/filter", json={"filter": wanted})).json()["events"]:
                     await asyncio.sleep(0.2)
             await declared.removed(client)
-
-    on_server(work)
 
     on_server(work)
