@@ -57,16 +57,17 @@ async def observe(
     """
     declared = {(thing.kind, thing.name): thing for thing in wanted}
     names = declared.keys()
-    # Alone: requests at once of a client that has no CSRF token yet each fetch one, which voids that of the others.
     record = await read_record(client, target.tag)
+    # Alone: it is the first POST, and POST requests at once of a client that has no CSRF token yet each fetch one, which
+    # makes those of the others invalid.
+    limits = await _limits(client)
     parts = await asyncio.gather(
         _pool(client, target.pool),
-        _limits(client),
         _automations(client),
         _deployments(client),
         *(_block(client, name) for kind, name in names if kind is Kind.BLOCK),
     )
-    everything_there = [found for part in parts for found in part]
+    everything_there = [found for part in (limits, *parts) for found in part]
     earlier = not record.exists and any(_of_earlier_version(thing, target) for thing in everything_there)
     marked = _earlier_marks(everything_there, names, target) if earlier else set()
     found = []

@@ -29,6 +29,7 @@ FOREIGN += ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
 SERVER_START_SECONDS = 180.0
 # As docker-compose.yml has them, which says why.
 SERVER_SETTINGS = {
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",

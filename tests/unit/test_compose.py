@@ -71,7 +71,7 @@ def test_a_taken_port_is_named_by_its_setting(said, named):
 
 
 def test_the_embedded_server_and_the_one_in_compose_are_set_alike():
-    """In what a server that is killed must not lose, and in how long it waits for who does not answer."""
+    """So that what the tests and the demo pass, they pass as they would in Compose."""
     file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     in_compose = file["services"]["prefect"]["environment"]
     assert {name: in_compose[name] for name in SERVER_SETTINGS} == SERVER_SETTINGS
