@@ -279,6 +279,7 @@ LINES = st.one_of(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(LINES, min_size=1, max_size=25), st.sampled_from(["\n", "\r\n"]), st.integers(40, 300))
 @example([ROW.replace("N", '"N'), ROW], "\n", 50)
+@example([ROW.replace("N", '"N'), '\0",', ROW + ",,"], "\n", 40)
 def test_where_blocks_end_changes_nothing(lines, end, block):
     text = csv(ROW, *lines, end=end).encode()
 
