@@ -169,12 +169,10 @@ def may_record(entry: LedgerEntry, stored: LedgerEntry | None) -> bool:
     return entry.status == "refused" or (stored is not None and stored.load_id == entry.load_id)
 
 
-def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str | None = None) -> bool:
+def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str) -> bool:
     """Whether the entry is about the same content, under the same contract: to load it again would change nothing.
 
-    Pass the version that `flows.trips.version` gives for the service and the store; None stands for any version.
-    The address does not matter (a mirror of the same bytes is the same source).
+    The contract's version is what `flows.trips.version` gives for the service and the store. The address does not
+    matter (a mirror of the same bytes is the same source).
     """
-    return (
-        entry is not None and entry.checksum == source.checksum and contract_version in (None, entry.contract_version)
-    )
+    return entry is not None and (entry.checksum, entry.contract_version) == (source.checksum, contract_version)
