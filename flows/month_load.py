@@ -200,11 +200,15 @@ async def _brought(name: str, store: Store, due: Due, bring: Bring, directory: P
 
 
 def _as_offered(source: LoadSource, due: Due) -> LoadSource:
-    """The source under the version that was offered, with which the next run compares.
+    """The source under the version that was offered, with which the next run compares, unless another version came.
 
-    Not for a refused one: what was offered is good, perhaps, and what came is a page of a proxy on the way.
+    A cache on the way may still answer with an older version: the month is due again then. Not for a refused source:
+    what was offered is good, perhaps, and what came is a page of a proxy on the way.
     """
-    return replace(source, etag=due.offer.etag, modified=due.offer.modified) if due.offer else source
+    offer = due.offer
+    if offer is None or (offer.modified and source.modified and offer.modified != source.modified):
+        return source
+    return replace(source, etag=offer.etag, modified=offer.modified)
 
 
 def _known(name: str, store: Store, month: Month, source: LoadSource) -> LedgerEntry | None:

@@ -202,6 +202,30 @@ def test_a_page_that_came_in_the_place_of_what_was_offered_is_asked_for_again(de
         assert run(etl_web_to_gcs, **given).startswith("Completed: green 2022-11: 200 rows read")
 
 
+@pytest.mark.timeout(200)
+def test_an_older_version_than_the_offered_one_does_not_hide_it(deployed, source):
+    """A cache on the way still has the last version: the month is due until the new one comes."""
+    from flows.trips.generate import generate
+    from flows.web_to_gcs import etl_web_to_gcs
+
+    (month,) = months("green", 2022, 10)
+    bodies = []
+    for rows in (ROWS, ROWS + 1):
+        generate(month, source.file(month), rows=rows)
+        bodies.append(source.file(month).read_bytes())
+    old = whole(bodies[0], **{"ETag": '"1"', "Last-Modified": "Tue, 01 Nov 2022 12:00:00 GMT"})
+    new = whole(bodies[1], **{"ETag": '"2"', "Last-Modified": "Fri, 02 Dec 2022 12:00:00 GMT"})
+    with serving() as server:
+        # Each run asks by HEAD, and then by GET: loaded, seen again, and loaded anew.
+        server.url("/2022-10", new, old, new, old, new, new, new)
+        given = {"service": "green", "year": 2022, "source_url": server.url("/{year}-{month:02}", status(404))}
+        ends = [run(etl_web_to_gcs, **given) for _ in range(4)]
+    assert ends[0].startswith(f"Completed: {month}: 200 rows read")
+    assert ends[1].startswith(f"Completed: {month}: unchanged since")
+    assert ends[2].startswith(f"Completed: {month}: 201 rows read")
+    assert ends[3].startswith("Completed: nothing new")
+
+
 SECRET, TOKEN = "hunter2secret", "tokensecret"
 
 
