@@ -249,7 +249,6 @@ def _refusal(name: str, month: Month, source: LoadSource, refused: Refused) -> L
         started=source.started,
         finished=dt.datetime.now(dt.UTC),
         flow_run_id=source.flow_run_id,
-        load_id=source.load_id,
         source_etag=source.etag,
         source_modified=source.modified,
         message=str(refused),

@@ -28,7 +28,7 @@ from psycopg.conninfo import make_conninfo
 from flows.errors import StoreFailed
 from flows.stores import postgres_tables as tables
 from flows.stores.batches import EXTRA, Stream, checked, flat, flat_schema, rejected_batches, write_parquet
-from flows.stores.ledger import LedgerEntry, LoadSource, Status
+from flows.stores.ledger import LedgerEntry, LoadSource, Status, new_load_id
 from flows.stores.postgres_errors import DRIVER_ERRORS, store_error
 from flows.trips.month import Month, Service
 from flows.trips.rejected import REJECTED_SCHEMA
@@ -93,7 +93,7 @@ class PostgresStore:
             with self._connection() as (connection, cursor):
                 _begin(cursor, month)
                 _fill_partition(cursor, cleaning)
-                entry = LedgerEntry.of(cleaning, source)
+                entry = LedgerEntry.of(cleaning, source, new_load_id())
                 if entry.status == "blocked":
                     _keep_aside(connection, cursor, cleaning, entry, work_dir)
                 else:
