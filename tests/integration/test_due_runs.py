@@ -322,6 +322,25 @@ def test_what_is_missing_is_one_line(deployed, source, monkeypatch):
     assert line.startswith("taxiway: no answer from http://127.0.0.1:9/api")
 
 
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("without", ["the key's file", "an account"])
+def test_a_block_that_cannot_be_used_is_one_line(deployed, tmp_path, monkeypatch, without):
+    """Its file is gone since it was saved, or it leaves the account to a machine that has none."""
+    from prefect_gcp import GcpCredentials, GcsBucket
+
+    from flows.web_to_gcs import etl_web_to_gcs
+    from infra.emulators.credentials import service_account
+
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(service_account("taxiway-local", "http://127.0.0.1:1/token")))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    account = {"service_account_file": file} if without == "the key's file" else {}
+    GcsBucket(bucket="b", gcp_credentials=GcpCredentials(**account, project="p")).save("unusable", overwrite=True)
+    file.unlink()
+    end = run(etl_web_to_gcs, service="green", year=2020, month=5, bucket_block="unusable")
+    assert end.startswith("Failed: block gcs-bucket/unusable: ") and "\n" not in end
+
+
 @contextmanager
 def all_slots_taken():
     from prefect.concurrency.sync import concurrency
