@@ -46,7 +46,7 @@ SETTINGS = (
     "SET LOCAL client_min_messages = warning",
 )
 
-MEDDLING = "a rule or a trigger on it changes what is deleted and inserted"
+RULE_OR_TRIGGER = "a rule or a trigger on it changes what is deleted and inserted"
 
 # The entries of a month that a new one of status $3 takes the place of.
 REPLACED = "service = $1 AND month = $2 AND (status IN ($3, 'refused') OR $3 = 'loaded')"
@@ -253,7 +253,7 @@ def _replace_entry(cursor: dbapi.Cursor, entry: LedgerEntry) -> None:
     cursor.execute(f"INSERT INTO {tables.LEDGER} SELECT * FROM {row}", (_json(entry),))
     cursor.execute(f"SELECT load_id FROM {tables.LEDGER} WHERE {REPLACED}", key)
     if cursor.fetchall() != [(entry.load_id,)]:
-        raise StoreFailed(tables.LEDGER, f"has other entries of {entry.of_month} than were written; {MEDDLING}")
+        raise StoreFailed(tables.LEDGER, f"has other entries of {entry.of_month} than were written; {RULE_OR_TRIGGER}")
 
 
 def _json(entry: LedgerEntry) -> str:
@@ -306,4 +306,4 @@ def _copy(
     cursor.execute(f"SELECT count(*) FROM {table} {where}")
     ((stored,),) = cursor.fetchall()
     if stored != sent:
-        raise StoreFailed(table, f"holds {stored} rows where {sent} were stored; {MEDDLING}")
+        raise StoreFailed(table, f"holds {stored} rows where {sent} were stored; {RULE_OR_TRIGGER}")

@@ -35,7 +35,7 @@ class ParquetFile:
             self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, coerce_int96_timestamp_unit="us")
             self.header = tuple(self._file.schema_arrow.names)
         except DAMAGE as error:
-            raise self._as_told(error) from None
+            raise self._error_of(error) from None
 
     def batches(self) -> Iterator[RawBatch]:
         """Every row, in plain types.
@@ -57,9 +57,9 @@ class ParquetFile:
         try:
             yield from self._file.iter_batches(batch_size=BATCH_ROWS, use_threads=False)
         except DAMAGE as error:
-            raise self._as_told(error) from None
+            raise self._error_of(error) from None
 
-    def _as_told(self, error: Exception) -> Exception:
+    def _error_of(self, error: Exception) -> Exception:
         """Refused for a damaged file; an error of the disk, which alone has a number, as it is."""
         if isinstance(error, OSError) and error.errno:
             return error

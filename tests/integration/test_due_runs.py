@@ -294,6 +294,7 @@ def everything_stored():
 def test_what_is_missing_is_one_line(deployed, source, monkeypatch):
     """A block, the limit on downloads, a free slot, the server: each is named, and no traceback is shown."""
     from flows import download_slot
+    from flows.verify import verify_stores
     from flows.web_to_gcs import etl_web_to_gcs
     from infra.settings import settings
 
@@ -302,6 +303,10 @@ def test_what_is_missing_is_one_line(deployed, source, monkeypatch):
     given = {"service": "green", "year": 2020, "month": 5, "source_url": source.url}
     missing = run(etl_web_to_gcs, **given, bucket_block="nobody")
     assert missing.startswith("Failed: block gcs-bucket/nobody: ") and "make blocks" in missing
+
+    end = run(verify_stores, postgres_block="nobody", bucket_block="nobody", credentials_block="nobody")
+    assert end.startswith("Failed: 3 differences: postgres: block sqlalchemy-connector/nobody: ")
+    assert "; bucket: block gcs-bucket/nobody: " in end and "; warehouse: block gcp-credentials/nobody: " in end
 
     monkeypatch.setenv("TAXIWAY_TAG", "nobody")
     settings.cache_clear()
