@@ -138,9 +138,12 @@ class WarehouseStore:
         text = "SELECT source_month, COUNT(*) AS n FROM {table} GROUP BY source_month ORDER BY source_month"
         counted = {}
         for service in Service:
-            with one_line(self._jobs.table(trips_table(service))):
-                for row in self._jobs.query(trips_table(service), text):
-                    counted[Month(service, row["source_month"].year, row["source_month"].month)] = row["n"]
+            table = self._jobs.table(trips_table(service))
+            with one_line(table):
+                for first, rows in self._jobs.query(trips_table(service), text):
+                    if first is None or first.day != 1:
+                        raise StoreFailed(table, f"has {rows:,} rows of source_month {first}, which no load wrote")
+                    counted[Month(service, first.year, first.month)] = rows
         return counted
 
     def _load(self, entry: LedgerEntry, trips: Path, rejected: Path) -> None:

@@ -159,9 +159,11 @@ def test_a_table_whose_partitions_expire_is_refused(store, bigquery_client, data
     [
         "CREATE TABLE {}.yellow_trips (source_month DATE, load_id STRING)",
         "CREATE TABLE {}.yellow_trips (other STRING)",
+        "CREATE TABLE {}.yellow_trips AS SELECT CAST(NULL AS DATE) AS source_month, 'a' AS load_id",
+        "CREATE TABLE {}.yellow_trips AS SELECT DATE '2021-01-15' AS source_month, 'a' AS load_id",
         None,
     ],
-    ids=["no longer partitioned", "another table", "deleted"],
+    ids=["no longer partitioned", "another table", "rows of no month", "rows of a day", "deleted"],
 )
 def test_a_table_that_someone_has_changed_hides_no_other(store, bigquery_client, dataset, query, tmp_path, change):  # noqa: F811
     yellow = Month(Service.YELLOW, 2021, 1)
