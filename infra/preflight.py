@@ -36,12 +36,21 @@ def problems(environment: Mapping[str, str]) -> list[str]:
     found = []
     for name, check in CHECKS.items():
         value = environment.get(name)
-        if value and (why := check(value)):
-            shown = name if check is proxy else f"{name}={value}"
+        if value and (why := reason(check, value)):
+            # Some put the certificate itself, of many lines, where its path belongs.
+            shown = name if check is proxy or "\n" in value else f"{name}={value}"
             found.append(f"{shown}: {why}; correct it or unset it")
     if not environment.get("PREFECT_HOME") and (home := environment.get("HOME")) and not writable_below(Path(home)):
         found.append(f"HOME={home}: Prefect cannot write its settings there; set PREFECT_HOME to a folder of your own")
     return found
+
+
+def reason(check: Callable[[str], str], value: str) -> str:
+    """What the check says of the value, or why the system does not let it look there."""
+    try:
+        return check(value)
+    except OSError as wrong:
+        return wrong.strerror or type(wrong).__name__
 
 
 def certificates(value: str) -> str:
@@ -53,8 +62,6 @@ def certificates(value: str) -> str:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except ssl.SSLError:
         return "there is no certificate in this file"
-    except OSError as wrong:
-        return f"{wrong.strerror}"
     return ""
 
 
@@ -100,7 +107,7 @@ def time_zone(value: str) -> str:
 
 def writable_below(path: Path) -> bool:
     """Whether this user can make the folder, or files in it where it is there."""
-    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if os.path.exists(parent))
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
@@ -125,7 +132,9 @@ def reach_loopback_directly(environment: MutableMapping[str, str]) -> None:
         return
     given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     hosts = [host for host in map(_host, given.split(",")) if host]
-    environment["no_proxy"] = environment["NO_PROXY"] = ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
+    # `*` stands for every host only where it stands alone.
+    direct = "*" if "*" in hosts else ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
+    environment["no_proxy"] = environment["NO_PROXY"] = direct
 
 
 def _host(entry: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from urllib.request import proxy_bypass_environment
 
 import certifi
 import httpx
@@ -20,6 +21,11 @@ from infra.settings import ROOT
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
         ("SSL_CERT_FILE", "/dev/null", "no certificate"),
         ("SSL_CERT_FILE", "/tmp", "a folder"),
+        (
+            "SSL_CERT_FILE",
+            "-----BEGIN CERTIFICATE-----\nsecret" + 20 * "\nMIIDdzCCAl+gAwIBAgIEAgAAuTANBgkq",
+            "name too long",
+        ),
         ("SSL_CERT_DIR", "/nowhere", "no such folder"),
         ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "No such file"),
         ("CURL_CA_BUNDLE", "/dev/null", "no certificate"),
@@ -112,6 +118,31 @@ def test_every_entry_point_says_it_in_one_line(module):
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith("taxiway: SSL_CERT_FILE=/nowhere/ca.pem: ") and done.stdout == ""
+
+
+def test_a_proxy_for_no_host_at_all_stays_so():
+    environment = {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "example.com,*"}
+    reach_loopback_directly(environment)
+    assert proxy_bypass_environment("bucket.example", {"no": environment["no_proxy"]})
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "TMPDIR", "HOME"])
+def test_a_path_in_a_folder_that_this_user_may_not_open_is_one_line(name, tmp_path):
+    locked = tmp_path / "locked"
+    (locked / "inside").mkdir(parents=True)
+    tmp_path.chmod(0o755)
+    locked.chmod(0)
+    code = (
+        f"from infra.preflight import problems; print(*problems({{{name!r}: {str(locked / 'inside')!r}}}), sep='\\n')"
+    )
+    # Root may open every folder, but not without its capabilities.
+    command = [sys.executable, "-c", code]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    locked.chmod(0o700)
+    [line] = done.stdout.splitlines()
+    assert done.stderr == "" and line.startswith(f"{name}={locked}")
 
 
 def test_without_a_proxy_the_environment_stays_as_it_is():
