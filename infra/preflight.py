@@ -107,7 +107,7 @@ def time_zone(value: str) -> str:
 
 def writable_below(path: Path) -> bool:
     """Whether this user can make the folder, or files in it where it is there."""
-    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if os.path.exists(parent))
+    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if os.access(parent, os.F_OK))
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
