@@ -191,17 +191,17 @@ def taken_port(said: str, values: Mapping[str, str]) -> str:
 
 
 def first_unhealthy() -> str:
-    """The service that is not well, with the last line it logged; empty if there is none."""
+    """The first service that is not healthy, with the last line of its log; empty if there is none."""
     services = [json.loads(line) for line in compose("ps", "--all", "--format=json").splitlines()]
-    # What is ill comes before what only waits for it.
-    for ill in ("unhealthy", "exited", "restarting", "dead", "starting", "created"):
+    # What has failed comes before what only waits for it.
+    for condition in ("unhealthy", "exited", "restarting", "dead", "starting", "created"):
         for service in services:
-            if ill in (service["Health"], service["State"]):
+            if condition in (service["Health"], service["State"]):
                 lines = compose("logs", "--no-log-prefix", "--tail=20", service["Service"]).split("\n")
-                said = [line.strip() for line in lines if line.strip()] or ["nothing"]
+                said = [line.strip() for line in lines if line.strip()] or ["none"]
                 if service["Service"] == "postgres" and (known := refused_login(said)):
                     return known
-                return f"{service['Service']} is {ill}; the last it said: {said[-1][:300]}"
+                return f"{service['Service']} is {condition}; the last line of its log: {said[-1][:300]}"
     return ""
 
 

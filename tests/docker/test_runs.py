@@ -205,9 +205,8 @@ def test_the_agent_says_in_a_line_why_it_cannot_start(deployed, agent, tmp_path)
     # In a temporary folder of its own the lock is free.
     free = {"TMPDIR": str(tmp_path)}
     assert "no Docker engine" in deployed.refusal("infra.agent", DOCKER_HOST="unix:///nowhere/docker.sock", **free)
-    assert "no Prefect server answers" in deployed.refusal(
-        "infra.agent", PREFECT_API_URL="http://127.0.0.1:9/api", **free
-    )
+    nobody = "http://127.0.0.1:9/api"
+    assert f"no answer from {nobody}" in deployed.refusal("infra.agent", PREFECT_API_URL=nobody, **free)
     assert "refuses the login" in deployed.refusal("infra.agent", PREFECT_API_AUTH_STRING="a:b", **free)
     deployed.call("POST", "/work_pools/", {"name": "host", "type": "process"})
     assert "of type process" in deployed.refusal("infra.agent", TAXIWAY_WORK_POOL="host", **free)

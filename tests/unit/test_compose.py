@@ -27,11 +27,11 @@ def stack(monkeypatch):
     return services
 
 
-def test_the_ill_one_is_named_before_those_that_wait_for_it(stack):
+def test_the_service_that_failed_is_named_before_those_that_wait_for_it(stack):
     stack["pgadmin"] = ("", "created", "")
     stack["prefect"] = ("starting", "running", "")
     stack["postgres"] = ("unhealthy", "running", "one\nno space left\n\n")
-    assert compose.first_unhealthy() == "postgres is unhealthy; the last it said: no space left"
+    assert compose.first_unhealthy() == "postgres is unhealthy; the last line of its log: no space left"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,10 @@ def test_the_ill_one_is_named_before_those_that_wait_for_it(stack):
             'FATAL: password authentication failed for user "trips"\nDETAIL: Role "trips" does not exist.',
             "no role trips: its first start did not run to its end. make destroy removes it, with all that it holds",
         ),
-        ("ls: cannot open directory '/docker-entrypoint-initdb.d/': Permission denied", "the last it said: ls: cannot"),
+        (
+            "ls: cannot open directory '/docker-entrypoint-initdb.d/': Permission denied",
+            "the last line of its log: ls: cannot",
+        ),
     ],
 )
 def test_why_postgres_refuses_is_said_where_its_log_says_it(stack, logged, said):
@@ -70,16 +73,16 @@ def test_a_taken_port_is_named_by_its_setting(said, named):
     assert compose.taken_port(said, {"PREFECT_PORT": "4300"}) == named
 
 
-def test_the_embedded_server_and_the_one_in_compose_are_set_alike():
+def test_the_embedded_server_and_the_one_in_compose_have_the_same_settings():
     """In what a server that is killed must not lose, and in how long it waits for who does not answer."""
     file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     in_compose = file["services"]["prefect"]["environment"]
     assert {name: in_compose[name] for name in SERVER_SETTINGS} == SERVER_SETTINGS
 
 
-def test_a_silent_one_is_named_as_well(stack):
+def test_a_service_without_a_log_is_named_as_well(stack):
     stack["storage"] = ("", "exited", "")
-    assert compose.first_unhealthy() == "storage is exited; the last it said: nothing"
+    assert compose.first_unhealthy() == "storage is exited; the last line of its log: none"
 
 
 def test_a_healthy_stack_has_none(stack):

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from infra.blocks import BlocksUnavailable
 from infra.processes import free_port
-from infra.server import NoServer, require_server
+from infra.server import NoServer, ends_in_one_line, require_server
 from infra.settings import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -93,6 +94,7 @@ SERVERS = {
     "a page": (partial(answering, 200, HTML), "is not the API of a Prefect server"),
     "a page not found": (partial(answering, 404, HTML), "is not the API of a Prefect server, it answered 404"),
     "another login": (partial(answering, 401, '{"exception_message": "Unauthorized"}'), "refuses the login"),
+    "broken": (partial(answering, 500, HTML), "the Prefect server answered 500; its log says why"),
     "forbidden": (partial(answering, 403, '{"detail": "Missing CSRF token"}'), "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"),
 }
 
@@ -121,6 +123,18 @@ def test_what_is_wrong_with_a_server_is_one_line(server, tmp_path):
         require_server()
     assert line in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_user_and_a_password_in_the_servers_address_are_not_shown(tmp_path):
+    wrong = (refused, SERVERS["a page"][0], SERVERS["a page not found"][0])
+    for opened in wrong:
+        with opened() as url, settings_of(url.replace("//", "//me:secret@"), tmp_path):
+            with pytest.raises(NoServer) as raised:
+                require_server()
+            with pytest.raises(SystemExit) as ended, ends_in_one_line():
+                raise httpx.ConnectError("refused")
+        for said in (str(raised.value), ended.value.code):
+            assert "secret" not in said and url in said
 
 
 @pytest.mark.parametrize("server", ["none", "refused", "a page"])
