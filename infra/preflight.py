@@ -10,12 +10,15 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 # How this machine calls itself; what is asked there never goes through a proxy.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# Where the services are that a process is told of. In a container these are names of its network.
+SERVICES = ("PREFECT_API_URL", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
@@ -125,6 +128,9 @@ CHECKS: dict[str, Callable[[str], str]] = {
 def reach_loopback_directly(environment: MutableMapping[str, str]) -> None:
     """Add this machine's own names to NO_PROXY and no_proxy where a proxy is set, for this process and its children.
 
+    So are services whose names have no dot: a proxy elsewhere does not know them, and Docker gives the proxies of
+    its own configuration to every container.
+
     Entries are put as httpx reads them: it stops at `[::1]`, at `host:port` and at networks of IPv6, which it could
     not match in any case.
     """
@@ -133,8 +139,19 @@ def reach_loopback_directly(environment: MutableMapping[str, str]) -> None:
     given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     hosts = [host for host in map(_host, given.split(",")) if host]
     # `*` stands for every host only where it stands alone.
-    direct = "*" if "*" in hosts else ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
+    direct = "*" if "*" in hosts else ",".join(dict.fromkeys([*hosts, *LOOPBACK, *neighbours(environment)]))
     environment["no_proxy"] = environment["NO_PROXY"] = direct
+
+
+def neighbours(environment: Mapping[str, str]) -> list[str]:
+    """The hosts of SERVICES that are names of this network alone."""
+    found = []
+    for name in SERVICES:
+        with suppress(ValueError):  # no URL: who uses it says so
+            host = urlsplit(environment.get(name, "")).hostname
+            if host and re.fullmatch(r"[\w-]+", host):
+                found.append(host)
+    return found
 
 
 def _host(entry: str) -> str:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 import yaml
 
 from infra import compose
+from infra.processes import free_port
 from infra.settings import ROOT
 from infra.stack import SERVER_SETTINGS
+from tests.http_server import status
 
 
 @pytest.fixture
@@ -78,6 +84,18 @@ def test_the_embedded_server_and_the_one_in_compose_have_the_same_settings():
     file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     in_compose = file["services"]["prefect"]["environment"]
     assert {name: in_compose[name] for name in SERVER_SETTINGS} == SERVER_SETTINGS
+
+
+@pytest.mark.parametrize("service", ["pgadmin", "prefect", "storage", "bigquery"])
+def test_a_health_check_does_not_ask_through_a_proxy(service, server):
+    """Docker's own configuration may give one to every container, without 127.0.0.1 among the exceptions."""
+    file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    *_, code = file["services"][service]["healthcheck"]["test"]
+    [(address, path)] = re.findall(r"(http://127\.0\.0\.1(?::\d+)?)(/[\w/]+)", code)
+    here = code.replace(address + path, server.url(path, status(200)))
+    env = os.environ | {"http_proxy": f"http://127.0.0.1:{free_port()}", "no_proxy": ""}
+    done = subprocess.run([sys.executable, "-c", here], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_service_without_a_log_is_named_as_well(stack):

@@ -126,6 +126,9 @@ def test_a_proxy_for_no_host_at_all_stays_so():
     assert proxy_bypass_environment("bucket.example", {"no": environment["no_proxy"]})
 
 
+HOSTS = ("prefect", "storage", "bigquery.example", "127.0.0.1")
+
+
 @pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "TMPDIR", "HOME"])
 def test_a_path_in_a_folder_that_this_user_may_not_open_is_one_line(name, tmp_path):
     locked = tmp_path / "locked"
@@ -143,6 +146,20 @@ def test_a_path_in_a_folder_that_this_user_may_not_open_is_one_line(name, tmp_pa
     locked.chmod(0o700)
     [line] = done.stdout.splitlines()
     assert done.stderr == "" and line.startswith(f"{name}={locked}")
+
+
+def test_services_of_the_containers_network_go_past_a_proxy_and_others_through_it():
+    environment = {
+        "http_proxy": "http://proxy.example:3128",
+        "no_proxy": "example.com",
+        "PREFECT_API_URL": "http://prefect:4200/api",
+        "STORAGE_EMULATOR_HOST": "http://storage:9023",
+        "BIGQUERY_EMULATOR_HOST": "http://bigquery.example:9050",
+    }
+    reach_loopback_directly(environment)
+    bypassed = {host: proxy_bypass_environment(host, {"no": environment["no_proxy"]}) for host in HOSTS}
+    assert bypassed == {"prefect": True, "storage": True, "bigquery.example": False, "127.0.0.1": True}
+    reach_loopback_directly(environment | {"PREFECT_API_URL": "http://[no-url"})
 
 
 def test_without_a_proxy_the_environment_stays_as_it_is():
