@@ -43,8 +43,10 @@ def problems(environment: Mapping[str, str]) -> list[str]:
             # Some put the certificate itself, of many lines, where its path belongs.
             shown = name if check is proxy or "\n" in value else f"{name}={value}"
             found.append(f"{shown}: {why}; correct it or unset it")
-    if not environment.get("PREFECT_HOME") and (home := environment.get("HOME")) and not writable_below(Path(home)):
-        found.append(f"HOME={home}: Prefect cannot write its settings there; set PREFECT_HOME to a folder of your own")
+    name = "PREFECT_HOME" if environment.get("PREFECT_HOME") else "HOME"
+    home = environment.get(name)
+    if home and (why := reason(prefect_home, home if name == "PREFECT_HOME" else f"{home}/.prefect")):
+        found.append(f"{name}={home}: Prefect cannot look there ({why}); set PREFECT_HOME to a folder of your own")
     return found
 
 
@@ -108,10 +110,10 @@ def time_zone(value: str) -> str:
     return ""
 
 
-def writable_below(path: Path) -> bool:
-    """Whether this user can make the folder, or files in it where it is there."""
-    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if os.access(parent, os.F_OK))
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+def prefect_home(value: str) -> str:
+    """Raise OSError where Prefect would, as it looks for its settings. It does without a folder that is not there."""
+    (Path(value) / "profiles.toml").exists()
+    return ""
 
 
 CHECKS: dict[str, Callable[[str], str]] = {

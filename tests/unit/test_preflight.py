@@ -35,7 +35,6 @@ from infra.settings import ROOT
         ("HTTP_PROXY", "http://", "no host"),
         ("TMPDIR", "/nowhere", "no such folder"),
         ("TZ", "Mars/Olympus", "no such time zone"),
-        ("HOME", "/dev/null/home", "set PREFECT_HOME"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(name, value, said):
@@ -59,14 +58,12 @@ def test_a_value_that_cannot_work_is_named(name, value, said):
         ("TZ", "CET-1CEST,M3.5.0,M10.5.0/3"),
         ("TZ", ":/etc/localtime"),
         ("HOME", "/tmp/not/made/yet"),
+        ("HOME", "/dev/null/home"),
+        ("PREFECT_HOME", "/dev/null/home"),
     ],
 )
 def test_a_value_that_works_is_not(name, value):
     assert problems({name: value}) == []
-
-
-def test_a_home_that_cannot_be_written_is_fine_where_prefect_has_another():
-    assert problems({"HOME": "/dev/null/home", "PREFECT_HOME": "/tmp"}) == []
 
 
 @pytest.mark.parametrize(
@@ -129,7 +126,12 @@ def test_a_proxy_for_no_host_at_all_stays_so():
 HOSTS = ("prefect", "storage", "bigquery.example", "127.0.0.1")
 
 
-@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "TMPDIR", "HOME"])
+# From Python 3.14 on, Prefect takes a home that it may not look into for one that is not there.
+raises = pytest.mark.skipif(sys.version_info >= (3, 14), reason="Path.exists does not raise")
+LOCKED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "TMPDIR")
+
+
+@pytest.mark.parametrize("name", [*LOCKED, *(pytest.param(name, marks=raises) for name in ("HOME", "PREFECT_HOME"))])
 def test_a_path_in_a_folder_that_this_user_may_not_open_is_one_line(name, tmp_path):
     locked = tmp_path / "locked"
     (locked / "inside").mkdir(parents=True)
