@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from infra.command_line import one_line_for, verb_of
 from infra.docker_cli import DockerFailed, docker, require_engine
 from infra.environment import (
     BIGQUERY,
@@ -291,7 +292,5 @@ def main(command: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(*sys.argv[1:])
-    except (DockerFailed, ImageUnavailable, NoEnvironment, NotOurs, NotUp) as wrong:
-        sys.exit(f"taxiway: {wrong}")
+    with one_line_for(DockerFailed, ImageUnavailable, NoEnvironment, NotOurs, NotUp):
+        main(verb_of("infra.compose", "up", "down", "destroy"))

@@ -10,6 +10,8 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
+from infra.command_line import one_line_for
+
 START = "`make up` or `make demo KEEP=1` starts one, or set PREFECT_API_URL"
 
 
@@ -80,13 +82,9 @@ def ends_in_one_line(*expected: type[Exception]) -> Iterator[None]:
     Args:
         expected: the exceptions whose messages are such lines, besides those of the Prefect server.
     """
-    try:
-        yield
-    except (NoServer, *expected) as wrong:
-        sys.exit(f"taxiway: {' '.join(str(wrong).split())}")
-    except httpx.HTTPError as wrong:
-        answered = isinstance(wrong, httpx.HTTPStatusError)
-        sys.exit(f"taxiway: {address() if answered else f'no answer from {address()}'}: {reason(wrong)}")
-    except KeyboardInterrupt:
-        print("taxiway: interrupted", file=sys.stderr)
-        sys.exit(130)
+    with one_line_for(NoServer, *expected):
+        try:
+            yield
+        except httpx.HTTPError as wrong:
+            answered = isinstance(wrong, httpx.HTTPStatusError)
+            sys.exit(f"taxiway: {address() if answered else f'no answer from {address()}'}: {reason(wrong)}")

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from infra import postgres
+from infra.command_line import verb_of
 from infra.processes import Process, free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT, Settings, settings
 
@@ -292,6 +293,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["down"]:
-        sys.exit("usage: python -m infra.stack down")
+    verb_of("infra.stack", "down")
     main()

@@ -15,6 +15,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from infra.blocks import BlocksUnavailable
+from infra.command_line import one_line_for
 from infra.processes import free_port
 from infra.server import NoServer, ends_in_one_line, require_server
 from infra.settings import ROOT
@@ -153,6 +154,20 @@ def test_a_command_without_a_prefect_server_ends_in_one_line(name, server, away,
         assert said.strip().startswith("taxiway: ")
         assert len(said.strip().splitlines()) == 1
         assert line in said
+
+
+@pytest.mark.parametrize("name", ["infra.compose", "infra.image", "infra.stack"])
+@pytest.mark.parametrize("given", [[], ["stop"], ["down", "push"]])
+def test_a_command_that_is_given_no_verb_of_its_own_does_nothing(name, given, away, monkeypatch):
+    monkeypatch.setattr("sys.argv", [name, *given])
+    with pytest.raises(SystemExit, match=f"usage: python -m {name} "):
+        runpy.run_module(name, run_name="__main__")
+
+
+def test_an_interrupt_is_one_line(capsys):
+    with pytest.raises(SystemExit) as ended, one_line_for():
+        raise KeyboardInterrupt
+    assert (ended.value.code, capsys.readouterr().err) == (130, "taxiway: interrupted\n")
 
 
 def test_every_make_target_runs_one_of_these_commands():
