@@ -13,7 +13,7 @@ from prefect_gcp import GcpCredentials, GcsBucket
 from flows.blocks import load_block
 from flows.due import asked_for, due_in_bucket
 from flows.load_months import load_months
-from flows.month_load import bucket_store, month_task
+from flows.month_load import bucket_store, local_disk, month_task
 from flows.parameters import Limit, MonthNumber, Service, Year, command, failing_in_one_line, run_name
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LoadSource
@@ -31,8 +31,10 @@ async def extract_from_gcs(bucket: BucketStore, month: Month, directory: Path) -
 
     Raises:
         Refused: the bucket does not have the month.
+        SourceUnavailable: the local disk has no room for it.
     """
-    return await asyncio.to_thread(bucket.download, month, directory, flow_run_id=flow_run.get_id())
+    with local_disk(month):
+        return await asyncio.to_thread(bucket.download, month, directory, flow_run_id=flow_run.get_id())
 
 
 @flow(name="etl_gcs_to_bq", flow_run_name=run_name, persist_result=False)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from prefect_gcp import GcsBucket
 
 from flows.download_slot import download_slot
 from flows.due import Due, Reason
-from flows.errors import NotPublished, Refused, TaxiwayError, TransientError
+from flows.errors import NotPublished, Refused, SourceUnavailable, TaxiwayError, TransientError
 from flows.offers import modified_at
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, unchanged
@@ -113,8 +114,18 @@ def fetcher(template: str) -> Bring:
 async def load_file(store: Store, rules: str, month: Month, file: Path, source: LoadSource) -> LedgerEntry:
     """Clean the file by the named rules and put the month in the store. Gives the ledger's new row."""
     rejected = file.with_name(f"{month.stem}.rejected.parquet")
-    cleaning = Cleaning(file, month, RULES_OF[rules], rejected, subject=source.url)
-    return await asyncio.to_thread(store.replace, cleaning, source, work_dir=file.parent)
+    with local_disk(month):
+        cleaning = Cleaning(file, month, RULES_OF[rules], rejected, subject=source.url)
+        return await asyncio.to_thread(store.replace, cleaning, source, work_dir=file.parent)
+
+
+@contextmanager
+def local_disk(month: Month) -> Iterator[None]:
+    """Raise SourceUnavailable where the disk fails that the month's files are on: a full one may have room later."""
+    try:
+        yield
+    except OSError as error:  # sources and stores have errors of their own
+        raise SourceUnavailable(str(month), f"failed on the local disk: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,8 @@ async def load_month(name: str, store: Store, due: Due, bring: Bring, *, force: 
     """
     month = due.month
     try:
-        with tempfile.TemporaryDirectory(dir=settings().spool_dir, prefix="taxiway-") as directory:
+        spool = settings().spool_dir
+        with local_disk(month), tempfile.TemporaryDirectory(dir=spool, prefix="taxiway-") as directory:
             file, source = await _brought(name, store, due, bring, Path(directory))
             known = None if force else await asyncio.to_thread(_known, name, store, month, source)
             if known:
@@ -188,11 +200,15 @@ async def _brought(name: str, store: Store, due: Due, bring: Bring, directory: P
 
 
 def _as_offered(source: LoadSource, due: Due) -> LoadSource:
-    """The source under the version that was offered, with which the next run compares.
+    """The source under the version that was offered, with which the next run compares, unless another version came.
 
-    Not for a refused one: what was offered is good, perhaps, and what came is a page of a proxy on the way.
+    A cache on the way may still answer with an older version: the month is due again then. Not for a refused source:
+    what was offered is good, perhaps, and what came is a page of a proxy on the way.
     """
-    return replace(source, etag=due.offer.etag, modified=due.offer.modified) if due.offer else source
+    offer = due.offer
+    if offer is None or (offer.modified and source.modified and offer.modified != source.modified):
+        return source
+    return replace(source, etag=offer.etag, modified=offer.modified)
 
 
 def _known(name: str, store: Store, month: Month, source: LoadSource) -> LedgerEntry | None:
@@ -233,7 +249,6 @@ def _refusal(name: str, month: Month, source: LoadSource, refused: Refused) -> L
         started=source.started,
         finished=dt.datetime.now(dt.UTC),
         flow_run_id=source.flow_run_id,
-        load_id=source.load_id,
         source_etag=source.etag,
         source_modified=source.modified,
         message=str(refused),

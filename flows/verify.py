@@ -11,10 +11,12 @@ from prefect_gcp import GcpCredentials, GcsBucket
 from prefect_sqlalchemy import SqlAlchemyConnector
 
 from flows.blocks import load_block
+from flows.errors import TaxiwayError
 from flows.month_load import bucket_store
 from flows.parameters import command, failing_in_one_line
+from flows.stores.bucket import BucketStore
 from flows.stores.postgres import PostgresStore
-from flows.stores.verify import verify
+from flows.stores.verify import Countable, Difference, verify
 from flows.stores.warehouse import WarehouseStore
 from flows.trips.catalog import published_rows
 from flows.web_to_postgres import libpq_uri
@@ -39,14 +41,20 @@ async def verify_stores(
         credentials_block: The GcpCredentials block of the warehouse.
         dataset: The warehouse's dataset.
     """
-    credentials = await load_block(GcpCredentials, credentials_block)
-    stores = {
-        "postgres": PostgresStore(libpq_uri(await load_block(SqlAlchemyConnector, postgres_block))),
-        "bucket": bucket_store(await load_block(GcsBucket, bucket_block)),
-        "warehouse": WarehouseStore(credentials.get_bigquery_client(), dataset),
+    opened = {
+        "postgres": _postgres(postgres_block),
+        "bucket": _bucket(bucket_block),
+        "warehouse": _bigquery(credentials_block, dataset),
     }
+    stores: dict[str, Countable] = {}
+    unusable: list[Difference] = []
+    for name, store in opened.items():
+        try:
+            stores[name] = await store
+        except TaxiwayError as failure:  # hides no other store
+            unusable.append(Difference(name, None, str(failure)))
     verified = await asyncio.to_thread(verify, stores, published_rows)
-    differences = verified.differences
+    differences = [*unusable, *verified.differences]
     await acreate_table_artifact(
         [{"difference": str(difference)} for difference in differences], key="verify", description="Differences found"
     )
@@ -55,6 +63,19 @@ async def verify_stores(
     if differences:
         return Failed(message=f"{len(differences)} differences: {'; '.join(map(str, differences[:5]))}")
     return Completed(message=f"{verified.months} months counted again in {len(stores)} stores: no difference")
+
+
+async def _postgres(block: str) -> PostgresStore:
+    return PostgresStore(libpq_uri(await load_block(SqlAlchemyConnector, block)))
+
+
+async def _bucket(block: str) -> BucketStore:
+    return bucket_store(await load_block(GcsBucket, block))
+
+
+async def _bigquery(credentials_block: str, dataset: str) -> WarehouseStore:
+    credentials = await load_block(GcpCredentials, credentials_block)
+    return WarehouseStore(credentials.get_bigquery_client(), dataset)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`make agent`: a worker in the foreground that runs each flow run of the pool in a container of its own.
 
-Ctrl-C once: no new runs are taken, those at work are watched to their end. Ctrl-C twice, or SIGTERM: their containers
-are asked to stop as well, and put their runs back on the schedule. Either way no run is left unwatched. If the agent is
+Ctrl-C: no new runs are taken, those at work are watched to their end. A second Ctrl-C, or SIGTERM: their containers are
+asked to stop as well, and put their runs back on the schedule. Either way no run is left unwatched. If the agent is
 killed, the next one watches what it left.
 """
 
@@ -276,31 +276,22 @@ def listen(agent: Agent, stopping: asyncio.Event) -> None:
 async def ensure_pool(client: PrefectClient, config: Settings) -> None:
     """Make the pool if it is missing: a worker would make one of its own, for processes on this host.
 
-    Raises AgentFailed if the server does not answer, or the pool is of another type.
+    Raises AgentFailed if the pool is of another type.
     """
     try:
-        try:
-            pool = await client.read_work_pool(config.work_pool)
-        except ObjectNotFound:
-            wanted = declared_pool(config.model_copy(update={"work_pool_type": "docker"}))
-            fields = {"type": wanted.type, "description": wanted.description}
-            template = dict(wanted.base_job_template)
-            with suppress(ObjectAlreadyExists):  # a deploy was quicker
-                await client.create_work_pool(
-                    WorkPoolCreate(
-                        name=wanted.name,
-                        base_job_template=template,
-                        concurrency_limit=wanted.concurrency_limit,
-                        **fields,
-                    )
-                )
-            pool = await client.read_work_pool(config.work_pool)
-    except httpx.HTTPStatusError as wrong:
-        if wrong.response.status_code == httpx.codes.UNAUTHORIZED:
-            raise AgentFailed("the Prefect server refuses the login; set PREFECT_API_AUTH_STRING as in .env") from None
-        raise AgentFailed(f"the Prefect server answered {wrong.response.status_code}") from None
-    except httpx.HTTPError:
-        raise AgentFailed(f"no Prefect server answers at {PREFECT_API_URL.value()}; make up starts one") from None
+        pool = await client.read_work_pool(config.work_pool)
+    except ObjectNotFound:
+        wanted = declared_pool(config.model_copy(update={"work_pool_type": "docker"}))
+        missing = WorkPoolCreate(
+            name=wanted.name,
+            type=wanted.type,
+            description=wanted.description,
+            base_job_template=dict(wanted.base_job_template),
+            concurrency_limit=wanted.concurrency_limit,
+        )
+        with suppress(ObjectAlreadyExists):  # a deploy was quicker
+            await client.create_work_pool(missing)
+        pool = await client.read_work_pool(config.work_pool)
     if pool.type != "docker":
         raise AgentFailed(
             f"pool {pool.name} is of type {pool.type}, the agent runs containers; set TAXIWAY_WORK_POOL to another name"
@@ -326,11 +317,17 @@ def require_docker() -> None:
 def only_one(name: str, pool: str) -> Iterator[None]:
     """Hold the name for this pool of this server: two workers of one name take each other's runs for their own.
 
-    Raises AgentFailed if another process of this machine holds it.
+    Raises AgentFailed if another process of this machine holds it, or the lock cannot be opened.
     """
     what = hashlib.sha256(f"{PREFECT_API_URL.value()} {pool} {name}".encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir()) / f"taxiway-agent-{what}.lock"
-    with path.open("w") as lock:
+    try:
+        lock = path.open("w")
+    except OSError as wrong:
+        raise AgentFailed(
+            f"{path} cannot be opened ({wrong.strerror}); if another user's agent made it and no longer runs, remove it"
+        ) from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from infra.command_line import one_line_for, verb_of
 from infra.docker_cli import DockerFailed, docker, require_engine
 from infra.environment import (
     BIGQUERY,
@@ -191,17 +192,17 @@ def taken_port(said: str, values: Mapping[str, str]) -> str:
 
 
 def first_unhealthy() -> str:
-    """The service that is not well, with the last line it logged; empty if there is none."""
+    """The first service that is not healthy, with the last line of its log; empty if there is none."""
     services = [json.loads(line) for line in compose("ps", "--all", "--format=json").splitlines()]
-    # What is ill comes before what only waits for it.
-    for ill in ("unhealthy", "exited", "restarting", "dead", "starting", "created"):
+    # What has failed comes before what only waits for it.
+    for condition in ("unhealthy", "exited", "restarting", "dead", "starting", "created"):
         for service in services:
-            if ill in (service["Health"], service["State"]):
+            if condition in (service["Health"], service["State"]):
                 lines = compose("logs", "--no-log-prefix", "--tail=20", service["Service"]).split("\n")
-                said = [line.strip() for line in lines if line.strip()] or ["nothing"]
+                said = [line.strip() for line in lines if line.strip()] or ["none"]
                 if service["Service"] == "postgres" and (known := refused_login(said)):
                     return known
-                return f"{service['Service']} is {ill}; the last it said: {said[-1][:300]}"
+                return f"{service['Service']} is {condition}; the last line of its log: {said[-1][:300]}"
     return ""
 
 
@@ -291,7 +292,5 @@ def main(command: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(*sys.argv[1:])
-    except (DockerFailed, ImageUnavailable, NoEnvironment, NotOurs, NotUp) as wrong:
-        sys.exit(f"taxiway: {wrong}")
+    with one_line_for(DockerFailed, ImageUnavailable, NoEnvironment, NotOurs, NotUp):
+        main(verb_of("infra.compose", "up", "down", "destroy"))

@@ -12,6 +12,8 @@ class DockerFailed(RuntimeError):
     """A docker command failed; the message is one clear line."""
 
 
+NO_COMPOSE = "Docker Compose 2.23.1 or later is needed, as a plugin of the docker command"
+
 # What the command or the daemon says, whatever stands around it -> what to do about it.
 _KNOWN = {
     "cannot connect to the docker daemon": "no Docker engine answers; start it, or set DOCKER_HOST",
@@ -20,6 +22,10 @@ _KNOWN = {
     "unauthorized": "the registry wants a login; run: docker login {registry}",
     "denied: requested access": "the registry refuses this login for that repository; run: docker login {registry}",
     "no space left on device": "no space is left for Docker; docker system df shows what takes it",
+    "unknown flag: --project-name": NO_COMPOSE,
+    "unknown command: docker compose": NO_COMPOSE,
+    "'compose' is not a docker command": NO_COMPOSE,
+    "additional property content is not allowed": NO_COMPOSE,
     "port is already allocated": "a port is taken; {detail}",
     "address already in use": "a port is taken; {detail}",
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
+from infra.command_line import one_line_for
 from infra.postgres_url import postgres_url
 from infra.settings import ROOT, Settings, settings
 
@@ -154,7 +155,9 @@ def _emulator_key(project: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    if write_environment():
+    with one_line_for(OSError):
+        written = write_environment()
+    if written:
         print(f"taxiway: {ENV_FILE.name} written, with random passwords")
     else:
         print(f"taxiway: {ENV_FILE.name} is there and stays as it is")

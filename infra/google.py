@@ -14,7 +14,7 @@ from infra.settings import Settings, settings
 
 
 def ensure_resources(config: Settings, credentials: GcpCredentials) -> list[str]:
-    """Make the bucket and the dataset where they are missing. Gives the addresses of what was made, none twice."""
+    """Make the bucket and the dataset where they are missing. Gives the addresses of what was made."""
     made = []
     storage = credentials.get_cloud_storage_client()
     bucket = storage.bucket(config.bucket, user_project=config.user_project)

@@ -10,10 +10,10 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.command_line import one_line_for, verb_of
 from infra.docker_cli import DockerFailed, docker, require_engine
 from infra.environment import project, read_environment
 from infra.settings import ROOT, Settings, settings
@@ -246,7 +246,5 @@ def main(command: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(*sys.argv[1:])
-    except (DockerFailed, ImageUnavailable) as wrong:
-        sys.exit(f"taxiway: {wrong}")
+    with one_line_for(DockerFailed, ImageUnavailable):
+        main(verb_of("infra.image", "build", "push"))

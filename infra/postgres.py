@@ -61,13 +61,17 @@ def spawn_options(data: Path) -> dict[str, int]:
 def make_cluster(data: Path) -> None:
     """Make the data folder unless it exists. Its superuser's password is random and is kept beside it, mode 600.
 
-    Raises PostgresUnavailable with initdb's last line if that fails.
+    Raises PostgresUnavailable with initdb's last line if that fails, or if the folder holds what was not made here.
     """
+    password = data.parent / f"{data.name}.password"
+    if not password.exists() and data.exists() and any(data.iterdir()):
+        raise PostgresUnavailable(
+            f"{data} holds files that were not made here; set TAXIWAY_STATE_DIR to a folder of its own"
+        )
     if (data / "PG_VERSION").exists():
         return
-    shutil.rmtree(data, ignore_errors=True)
+    shutil.rmtree(data, ignore_errors=True)  # what an initdb that was cut off left
     data.mkdir(parents=True, mode=0o700)
-    password = data.parent / f"{data.name}.password"
     password.touch(mode=0o600)
     password.write_text(secrets.token_urlsafe(24))
     # Read through standard input: where the server becomes `nobody`, it may not read the password file.

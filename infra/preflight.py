@@ -10,12 +10,15 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 # How this machine calls itself; what is asked there never goes through a proxy.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# Where the services are that a process is told of. In a container these are names of its network.
+SERVICES = ("PREFECT_API_URL", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
@@ -36,12 +39,23 @@ def problems(environment: Mapping[str, str]) -> list[str]:
     found = []
     for name, check in CHECKS.items():
         value = environment.get(name)
-        if value and (why := check(value)):
-            shown = name if check is proxy else f"{name}={value}"
+        if value and (why := reason(check, value)):
+            # Some put the certificate itself, of many lines, where its path belongs.
+            shown = name if check is proxy or "\n" in value else f"{name}={value}"
             found.append(f"{shown}: {why}; correct it or unset it")
-    if not environment.get("PREFECT_HOME") and (home := environment.get("HOME")) and not writable_below(Path(home)):
-        found.append(f"HOME={home}: Prefect cannot write its settings there; set PREFECT_HOME to a folder of your own")
+    name = "PREFECT_HOME" if environment.get("PREFECT_HOME") else "HOME"
+    home = environment.get(name)
+    if home and (why := reason(prefect_home, home if name == "PREFECT_HOME" else f"{home}/.prefect")):
+        found.append(f"{name}={home}: Prefect cannot look there ({why}); set PREFECT_HOME to a folder of your own")
     return found
+
+
+def reason(check: Callable[[str], str], value: str) -> str:
+    """What the check says of the value, or why the system does not let it look there."""
+    try:
+        return check(value)
+    except OSError as wrong:
+        return wrong.strerror or type(wrong).__name__
 
 
 def certificates(value: str) -> str:
@@ -53,8 +67,6 @@ def certificates(value: str) -> str:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except ssl.SSLError:
         return "there is no certificate in this file"
-    except OSError as wrong:
-        return f"{wrong.strerror}"
     return ""
 
 
@@ -98,10 +110,10 @@ def time_zone(value: str) -> str:
     return ""
 
 
-def writable_below(path: Path) -> bool:
-    """Whether this user can make the folder, or files in it where it is there."""
-    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+def prefect_home(value: str) -> str:
+    """Raise OSError where Prefect would, as it looks for its settings. It does without a folder that is not there."""
+    (Path(value) / "profiles.toml").exists()
+    return ""
 
 
 CHECKS: dict[str, Callable[[str], str]] = {
@@ -118,6 +130,9 @@ CHECKS: dict[str, Callable[[str], str]] = {
 def reach_loopback_directly(environment: MutableMapping[str, str]) -> None:
     """Add this machine's own names to NO_PROXY and no_proxy where a proxy is set, for this process and its children.
 
+    So are services whose names have no dot: a proxy elsewhere does not know them, and Docker gives the proxies of
+    its own configuration to every container.
+
     Entries are put as httpx reads them: it stops at `[::1]`, at `host:port` and at networks of IPv6, which it could
     not match in any case.
     """
@@ -125,7 +140,20 @@ def reach_loopback_directly(environment: MutableMapping[str, str]) -> None:
         return
     given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     hosts = [host for host in map(_host, given.split(",")) if host]
-    environment["no_proxy"] = environment["NO_PROXY"] = ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
+    # `*` stands for every host only where it stands alone.
+    direct = "*" if "*" in hosts else ",".join(dict.fromkeys([*hosts, *LOOPBACK, *neighbours(environment)]))
+    environment["no_proxy"] = environment["NO_PROXY"] = direct
+
+
+def neighbours(environment: Mapping[str, str]) -> list[str]:
+    """The hosts of SERVICES that are names of this network alone."""
+    found = []
+    for name in SERVICES:
+        with suppress(ValueError):  # no URL: who uses it says so
+            host = urlsplit(environment.get(name, "")).hostname
+            if host and re.fullmatch(r"[\w-]+", host):
+                found.append(host)
+    return found
 
 
 def _host(entry: str) -> str:

@@ -10,6 +10,8 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
+from infra.command_line import one_line_for
+
 START = "`make up` or `make demo KEEP=1` starts one, or set PREFECT_API_URL"
 
 
@@ -22,8 +24,7 @@ def require_server() -> None:
 
     Without an address Prefect would start a temporary server, with its data in the user's home. Raises NoServer.
     """
-    url = get_current_settings().api.url
-    if not url:
+    if not get_current_settings().api.url:
         raise NoServer(f"no Prefect server is named: {START}")
     try:
         with get_client(sync_client=True) as client:
@@ -31,11 +32,19 @@ def require_server() -> None:
             answer = client.request("POST", "/flows/count", json={})
         int(answer.json())
     except httpx.HTTPStatusError as refused:
-        raise NoServer(f"{url}: {meaning(refused.response)}") from None
+        raise NoServer(f"{address()}: {meaning(refused.response)}") from None
     except (httpx.HTTPError, httpx.InvalidURL) as failed:
-        raise NoServer(f"no answer from {url}: {reason(failed)}; {START}") from None
+        raise NoServer(f"no answer from {address()}: {reason(failed)}; {START}") from None
     except (ValueError, TypeError):
-        raise NoServer(f"{url} is not the API of a Prefect server: set PREFECT_API_URL to one") from None
+        raise NoServer(f"{address()} is not the API of a Prefect server: set PREFECT_API_URL to one") from None
+
+
+def address() -> str:
+    """The server's address, as far as it may be shown: without a user, a password and a query."""
+    try:
+        return str(httpx.URL(get_current_settings().api.url or "").copy_with(userinfo=b"", query=None))
+    except httpx.InvalidURL:
+        return "PREFECT_API_URL"
 
 
 def meaning(answer: httpx.Response) -> str:
@@ -49,7 +58,7 @@ def meaning(answer: httpx.Response) -> str:
                 "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED=true sends, or a proxy is in between"
             )
         case code if code >= httpx.codes.INTERNAL_SERVER_ERROR:
-            return f"the Prefect server is not well, it answered {code}; its log says why"
+            return f"the Prefect server answered {code}; its log says why"
         case code:
             return f"this is not the API of a Prefect server, it answered {code}; set PREFECT_API_URL to one"
 
@@ -73,12 +82,9 @@ def ends_in_one_line(*expected: type[Exception]) -> Iterator[None]:
     Args:
         expected: the exceptions whose messages are such lines, besides those of the Prefect server.
     """
-    try:
-        yield
-    except (NoServer, *expected) as wrong:
-        sys.exit(f"taxiway: {' '.join(str(wrong).split())}")
-    except httpx.HTTPError as wrong:
-        sys.exit(f"taxiway: no answer from {get_current_settings().api.url}: {reason(wrong)}")
-    except KeyboardInterrupt:
-        print("taxiway: interrupted", file=sys.stderr)
-        sys.exit(130)
+    with one_line_for(NoServer, *expected):
+        try:
+            yield
+        except httpx.HTTPError as wrong:
+            answered = isinstance(wrong, httpx.HTTPStatusError)
+            sys.exit(f"taxiway: {address() if answered else f'no answer from {address()}'}: {reason(wrong)}")

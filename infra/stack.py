@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import urllib.error
@@ -18,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from infra import postgres
+from infra.command_line import verb_of
 from infra.processes import Process, free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT, Settings, settings
 
@@ -284,18 +284,15 @@ def stop_all(processes: list[Process]) -> int:
     return len(alive)
 
 
-def main(verb: str) -> None:
-    """`down`: stop a kept stack. `destroy`: remove its state as well."""
+def main() -> None:
+    """Stop a kept stack."""
     state = settings().state_dir
     stopped = stop_all(read_running(state / "stack.json"))
     for name in ("stack.json", "stack.env"):
         (state / name).unlink(missing_ok=True)
-    if verb == "destroy":
-        shutil.rmtree(state, ignore_errors=True)
     print(f"taxiway: {stopped} processes stopped" if stopped else "taxiway: nothing was running")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] not in (["down"], ["destroy"]):
-        sys.exit("usage: python -m infra.stack down|destroy")
-    main(sys.argv[1])
+    verb_of("infra.stack", "down")
+    main()

@@ -25,7 +25,7 @@ from google.api_core.exceptions import NotFound, PreconditionFailed, RequestRang
 from flows.errors import Refused, StoreFailed, TaxiwayError
 from flows.stores.batches import checked, write_parquet
 from flows.stores.google import LEFT_OVER, left_to_the_next_load, one_line, seconds_to_send
-from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, now
+from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, new_load_id, now
 from flows.trips.month import Month, Service
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class BucketStore:
         with tempfile.TemporaryDirectory(dir=work_dir) as directory:
             file = Path(directory) / f"{month.stem}.parquet"
             rows = write_parquet(checked(cleaning), cleaning.schema, file)
-            entry = LedgerEntry.of(cleaning, source)
+            entry = LedgerEntry.of(cleaning, source, new_load_id())
             if rows != entry.rows_loaded:
                 raise StoreFailed(str(month), f"{rows} rows written of {entry.rows_loaded}")
             name = NAMES[entry.status](month)

@@ -36,7 +36,6 @@ class LoadSource:
         started: when the work on this month began, UTC.
         etag: the version that the source's server names, if it does.
         modified: when the source says that it was last modified, UTC, if it does.
-        load_id: names this load, and no other one.
     """
 
     url: str
@@ -46,7 +45,11 @@ class LoadSource:
     started: dt.datetime = field(default_factory=now)
     etag: str | None = None
     modified: dt.datetime | None = None
-    load_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+def new_load_id() -> str:
+    """Names one attempt to load a month, and no other one."""
+    return uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,11 @@ class LedgerEntry:
             raise ValueError(f"{where}: a time without a zone")
 
     @classmethod
-    def of(cls, cleaning: Cleaning, source: LoadSource) -> LedgerEntry:
-        """The entry of a pass that has ended (its reader is exhausted): blocked if a check that blocks has failed."""
+    def of(cls, cleaning: Cleaning, source: LoadSource, load_id: str) -> LedgerEntry:
+        """The entry of a pass that has ended (its reader is exhausted): blocked if a check that blocks has failed.
+
+        The load id is of this attempt (see `new_load_id`): what a store deletes of an earlier one is not of this one.
+        """
         counts, month = cleaning.counts, cleaning.month
         blocked = any(check.action == "block" and not check.passed for check in cleaning.checks)
         return cls(
@@ -120,7 +126,7 @@ class LedgerEntry:
             started=source.started,
             finished=now(),
             flow_run_id=source.flow_run_id,
-            load_id=source.load_id,
+            load_id=load_id,
             source_etag=source.etag,
             source_modified=source.modified,
         )
@@ -169,12 +175,10 @@ def may_record(entry: LedgerEntry, stored: LedgerEntry | None) -> bool:
     return entry.status == "refused" or (stored is not None and stored.load_id == entry.load_id)
 
 
-def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str | None = None) -> bool:
+def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str) -> bool:
     """Whether the entry is about the same content, under the same contract: to load it again would change nothing.
 
-    Pass the version that `flows.trips.version` gives for the service and the store; None stands for any version.
-    The address does not matter (a mirror of the same bytes is the same source).
+    The contract's version is what `flows.trips.version` gives for the service and the store. The address does not
+    matter (a mirror of the same bytes is the same source).
     """
-    return (
-        entry is not None and entry.checksum == source.checksum and contract_version in (None, entry.contract_version)
-    )
+    return entry is not None and (entry.checksum, entry.contract_version) == (source.checksum, contract_version)

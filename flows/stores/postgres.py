@@ -28,7 +28,7 @@ from psycopg.conninfo import make_conninfo
 from flows.errors import StoreFailed
 from flows.stores import postgres_tables as tables
 from flows.stores.batches import EXTRA, Stream, checked, flat, flat_schema, rejected_batches, write_parquet
-from flows.stores.ledger import LedgerEntry, LoadSource, Status
+from flows.stores.ledger import LedgerEntry, LoadSource, Status, new_load_id
 from flows.stores.postgres_errors import DRIVER_ERRORS, store_error
 from flows.trips.month import Month, Service
 from flows.trips.rejected import REJECTED_SCHEMA
@@ -46,7 +46,7 @@ SETTINGS = (
     "SET LOCAL client_min_messages = warning",
 )
 
-MEDDLING = "a rule or a trigger on it changes what is deleted and inserted"
+RULE_OR_TRIGGER = "a rule or a trigger on it changes what is deleted and inserted"
 
 # The entries of a month that a new one of status $3 takes the place of.
 REPLACED = "service = $1 AND month = $2 AND (status IN ($3, 'refused') OR $3 = 'loaded')"
@@ -93,7 +93,7 @@ class PostgresStore:
             with self._connection() as (connection, cursor):
                 _begin(cursor, month)
                 _fill_partition(cursor, cleaning)
-                entry = LedgerEntry.of(cleaning, source)
+                entry = LedgerEntry.of(cleaning, source, new_load_id())
                 if entry.status == "blocked":
                     _keep_aside(connection, cursor, cleaning, entry, work_dir)
                 else:
@@ -253,7 +253,7 @@ def _replace_entry(cursor: dbapi.Cursor, entry: LedgerEntry) -> None:
     cursor.execute(f"INSERT INTO {tables.LEDGER} SELECT * FROM {row}", (_json(entry),))
     cursor.execute(f"SELECT load_id FROM {tables.LEDGER} WHERE {REPLACED}", key)
     if cursor.fetchall() != [(entry.load_id,)]:
-        raise StoreFailed(tables.LEDGER, f"has other entries of {entry.of_month} than were written; {MEDDLING}")
+        raise StoreFailed(tables.LEDGER, f"has other entries of {entry.of_month} than were written; {RULE_OR_TRIGGER}")
 
 
 def _json(entry: LedgerEntry) -> str:
@@ -306,4 +306,4 @@ def _copy(
     cursor.execute(f"SELECT count(*) FROM {table} {where}")
     ((stored,),) = cursor.fetchall()
     if stored != sent:
-        raise StoreFailed(table, f"holds {stored} rows where {sent} were stored; {MEDDLING}")
+        raise StoreFailed(table, f"holds {stored} rows where {sent} were stored; {RULE_OR_TRIGGER}")

@@ -77,10 +77,13 @@ class _Counted:
             for service in Service:
                 counted._read_ledger(store, service)
             counted._count(store)
-        except TransientError as failure:  # the store is down: nothing else of it would answer
-            counted.failures.append(failure)
-            counted.without_ledger |= set(Service)
+        except TransientError as failure:  # the store is down: a ledger alone would make every month of it look lost
+            return cls(failures=[failure])
         return counted
+
+    def rows_of(self, month: Month) -> int | TaxiwayError | None:
+        """The month's rows in the store; None where that is not known."""
+        return self.rows.get(month, None if self.failures else 0)
 
     def _read_ledger(self, store: Countable, service: Service) -> None:
         try:
@@ -118,8 +121,8 @@ def verify(stores: Mapping[str, Countable], published_rows: Callable[[Month], in
     def rows_at_source(entry: LedgerEntry) -> tuple[str, int | None]:
         address = urlsplit(entry.source)
         if address.scheme == "gs":
-            bucket = counted.get("bucket", _Counted())
-            rows = bucket.rows.get(entry.of_month, 0) if bucket.rows else None
+            bucket = counted.get("bucket")
+            rows = bucket.rows_of(entry.of_month) if bucket else None
             return "rows read, against the bucket", rows if isinstance(rows, int) else None
         known = published_rows(entry.of_month) if address.path.endswith(".parquet") else None
         return "rows read, against TLC's count", known

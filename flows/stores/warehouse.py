@@ -31,7 +31,6 @@ import tempfile
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ from google.api_core.exceptions import ClientError
 from flows.errors import StoreFailed
 from flows.stores.batches import checked, flat, flat_schema, rejected_batches, write_parquet
 from flows.stores.google import LEFT_OVER, left_to_the_next_load, one_line
-from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, now
+from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, new_load_id, now
 from flows.stores.ledger_rows import LEDGER_SCHEMA, ledger_row, recorded_entry
 from flows.stores.loads import Found, Recorded, counting, resolved
 from flows.stores.warehouse_jobs import APPEND, LOAD_ID, REPLACE, LoadJobs
@@ -80,7 +79,7 @@ class WarehouseStore:
 
         Args:
             cleaning: a pass that has not begun.
-            source: where it comes from, for the ledger. Its load id is replaced: another try is another load here.
+            source: where it comes from, for the ledger.
             work_dir: where the parquet file is made (and removed); the system's temporary folder by default.
 
         Returns:
@@ -90,12 +89,12 @@ class WarehouseStore:
             StoreFailed: what BigQuery refuses, a batch that does not fit the contract, a lost row.
             Exception: whatever the pass raises (Refused, for one), as it is.
         """
-        month, load_id = cleaning.month, uuid.uuid4().hex
+        month, load_id = cleaning.month, new_load_id()
         with tempfile.TemporaryDirectory(dir=work_dir) as directory:
             trips, rejected = Path(directory) / "trips.parquet", Path(directory) / "rejected.parquet"
             batches = (flat(batch) for batch in checked(cleaning))
             rows = _write(batches, flat_schema(cleaning.schema), load_id, trips)
-            entry = replace(LedgerEntry.of(cleaning, source), load_id=load_id)
+            entry = LedgerEntry.of(cleaning, source, load_id)
             if rows != entry.rows_loaded:
                 raise StoreFailed(str(month), f"{rows} rows written of {entry.rows_loaded}")
             _write(rejected_batches(cleaning), REJECTED_SCHEMA, load_id, rejected)
@@ -139,9 +138,12 @@ class WarehouseStore:
         text = "SELECT source_month, COUNT(*) AS n FROM {table} GROUP BY source_month ORDER BY source_month"
         counted = {}
         for service in Service:
-            with one_line(self._jobs.table(trips_table(service))):
-                for row in self._jobs.query(trips_table(service), text):
-                    counted[Month(service, row["source_month"].year, row["source_month"].month)] = row["n"]
+            table = self._jobs.table(trips_table(service))
+            with one_line(table):
+                for first, rows in self._jobs.query(trips_table(service), text):
+                    if first is None or first.day != 1:
+                        raise StoreFailed(table, f"has {rows:,} rows of source_month {first}, which no load wrote")
+                    counted[Month(service, first.year, first.month)] = rows
         return counted
 
     def _load(self, entry: LedgerEntry, trips: Path, rejected: Path) -> None:

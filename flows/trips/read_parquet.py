@@ -16,7 +16,7 @@ from flows.trips.raw import RawBatch
 BATCH_ROWS = 1 << 15
 BUFFER = 1 << 20
 
-# What pyarrow raises at bytes that are not the parquet they say they are.
+# What pyarrow raises at bytes that are not the parquet they say they are, and also (OSError) where the disk fails.
 DAMAGE = (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError)
 
 
@@ -35,7 +35,7 @@ class ParquetFile:
             self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, coerce_int96_timestamp_unit="us")
             self.header = tuple(self._file.schema_arrow.names)
         except DAMAGE as error:
-            raise self._damaged(error) from None
+            raise self._error_of(error) from None
 
     def batches(self) -> Iterator[RawBatch]:
         """Every row, in plain types.
@@ -57,7 +57,10 @@ class ParquetFile:
         try:
             yield from self._file.iter_batches(batch_size=BATCH_ROWS, use_threads=False)
         except DAMAGE as error:
-            raise self._damaged(error) from None
+            raise self._error_of(error) from None
 
-    def _damaged(self, error: BaseException) -> Refused:
+    def _error_of(self, error: Exception) -> Exception:
+        """Refused for a damaged file; an error of the disk, which alone has a number, as it is."""
+        if isinstance(error, OSError) and error.errno:
+            return error
         return Refused(self._subject, f"is a damaged parquet file: {str(error).splitlines()[0][:200]}")

@@ -83,7 +83,7 @@ def container_of(project, run: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def slow(agent, deployed) -> str:
+def slow(deployed) -> str:
     """A deployment of the flow that waits, mounted into the image; its name."""
     SLOW.chmod(0o644)
     taken = deployment(deployed, "etl_web_to_postgres/docker")
@@ -205,9 +205,8 @@ def test_the_agent_says_in_a_line_why_it_cannot_start(deployed, agent, tmp_path)
     # In a temporary folder of its own the lock is free.
     free = {"TMPDIR": str(tmp_path)}
     assert "no Docker engine" in deployed.refusal("infra.agent", DOCKER_HOST="unix:///nowhere/docker.sock", **free)
-    assert "no Prefect server answers" in deployed.refusal(
-        "infra.agent", PREFECT_API_URL="http://127.0.0.1:9/api", **free
-    )
+    nobody = "http://127.0.0.1:9/api"
+    assert f"no answer from {nobody}" in deployed.refusal("infra.agent", PREFECT_API_URL=nobody, **free)
     assert "refuses the login" in deployed.refusal("infra.agent", PREFECT_API_AUTH_STRING="a:b", **free)
     deployed.call("POST", "/work_pools/", {"name": "host", "type": "process"})
     assert "of type process" in deployed.refusal("infra.agent", TAXIWAY_WORK_POOL="host", **free)
@@ -229,15 +228,15 @@ def test_ctrl_c_waits_for_the_run_and_a_second_one_puts_it_back(deployed, agent,
     deployed.call("DELETE", f"/flow_runs/{run}")
 
 
-def test_the_next_agent_watches_what_a_killed_one_left(deployed, tmp_path):
+def test_the_next_agent_watches_what_a_killed_one_left(deployed, slow, tmp_path):
     """A container that is killed then is seen at once, and a run whose container was never started as well."""
     with deployed.agent(tmp_path / "killed") as killed:
-        run = start(deployed, "slow/docker", seconds=120)
+        run = start(deployed, slow, seconds=120)
         until(lambda: state(deployed, run) == "Running", 120)
         labels = deployed.call("GET", f"/flow_runs/{run}")["labels"]
         killed.kill()
         killed.wait()
-    pending = start(deployed, "slow/docker", seconds=0)
+    pending = start(deployed, slow, seconds=0)
     deployed.call("POST", f"/flow_runs/{pending}/set_state", {"state": {"type": "PENDING", "name": "Pending"}})
     deployed.call("PATCH", f"/flow_runs/{pending}/labels", labels)
     [made] = json.loads(deployed.docker("inspect", container_of(deployed, run)))

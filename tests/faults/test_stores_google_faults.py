@@ -199,6 +199,22 @@ def test_a_lost_race_is_run_again(bucket, tmp_path, monkeypatch):  # noqa: F811
     assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (5, 0)
 
 
+def test_another_try_of_a_load_whose_first_one_was_replaced(bucket, tmp_path, monkeypatch):  # noqa: F811
+    """The load that replaced the first try deletes that one's rejected rows, and not those of the second."""
+    store, other, races, once = BucketStore(bucket), BucketStore(bucket), [], source()
+    store.replace(Pass(JANUARY, tmp_path, bad=2), once)
+    upload = BucketStore._upload
+
+    def late(self, name, file, metadata, replaces):
+        if self is store and name == data_name(JANUARY) and not races:
+            races.append(other.replace(Pass(JANUARY, tmp_path, rows=7, bad=9), source("sha256:other")))
+        upload(self, name, file, metadata, replaces)
+
+    monkeypatch.setattr(BucketStore, "_upload", late)
+    again = store.replace(Pass(JANUARY, tmp_path, bad=2), once)
+    assert len(races) == 1 and store.entries() == [again] and store.count_rejected(JANUARY) == 2
+
+
 def test_a_race_that_is_always_lost(bucket, tmp_path, monkeypatch):  # noqa: F811
     store, upload = BucketStore(bucket), BucketStore._upload
 
@@ -276,7 +292,7 @@ def test_rejected_rows_of_a_version_without_load_ids(bucket, tmp_path):  # noqa:
     store, cleaning = BucketStore(bucket), Pass(JANUARY, tmp_path, bad=3)
     file = tmp_path / "january.parquet"
     write_parquet(iter(cleaning.reader()), cleaning.schema, file)
-    old = replace(LedgerEntry.of(cleaning, source()), load_id="")
+    old = LedgerEntry.of(cleaning, source(), load_id="")
     for name, path, metadata in (
         ("data/green/green_tripdata_2021-01.parquet", file, {"ledger": old.to_json()}),
         ("rejected/green/green_tripdata_2021-01.parquet", cleaning.rejected, {}),

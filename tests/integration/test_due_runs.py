@@ -202,6 +202,30 @@ def test_a_page_that_came_in_the_place_of_what_was_offered_is_asked_for_again(de
         assert run(etl_web_to_gcs, **given).startswith("Completed: green 2022-11: 200 rows read")
 
 
+@pytest.mark.timeout(200)
+def test_an_older_version_than_the_offered_one_does_not_hide_it(deployed, source):
+    """A cache on the way still has the last version: the month is due until the new one comes."""
+    from flows.trips.generate import generate
+    from flows.web_to_gcs import etl_web_to_gcs
+
+    (month,) = months("green", 2022, 10)
+    bodies = []
+    for rows in (ROWS, ROWS + 1):
+        generate(month, source.file(month), rows=rows)
+        bodies.append(source.file(month).read_bytes())
+    old = whole(bodies[0], **{"ETag": '"1"', "Last-Modified": "Tue, 01 Nov 2022 12:00:00 GMT"})
+    new = whole(bodies[1], **{"ETag": '"2"', "Last-Modified": "Fri, 02 Dec 2022 12:00:00 GMT"})
+    with serving() as server:
+        # Each run asks by HEAD, and then by GET: loaded, seen again, and loaded anew.
+        server.url("/2022-10", new, old, new, old, new, new, new)
+        given = {"service": "green", "year": 2022, "source_url": server.url("/{year}-{month:02}", status(404))}
+        ends = [run(etl_web_to_gcs, **given) for _ in range(4)]
+    assert ends[0].startswith(f"Completed: {month}: 200 rows read")
+    assert ends[1].startswith(f"Completed: {month}: unchanged since")
+    assert ends[2].startswith(f"Completed: {month}: 201 rows read")
+    assert ends[3].startswith("Completed: nothing new")
+
+
 SECRET, TOKEN = "hunter2secret", "tokensecret"
 
 
@@ -270,6 +294,7 @@ def everything_stored():
 def test_what_is_missing_is_one_line(deployed, source, monkeypatch):
     """A block, the limit on downloads, a free slot, the server: each is named, and no traceback is shown."""
     from flows import download_slot
+    from flows.verify import verify_stores
     from flows.web_to_gcs import etl_web_to_gcs
     from infra.settings import settings
 
@@ -278,6 +303,10 @@ def test_what_is_missing_is_one_line(deployed, source, monkeypatch):
     given = {"service": "green", "year": 2020, "month": 5, "source_url": source.url}
     missing = run(etl_web_to_gcs, **given, bucket_block="nobody")
     assert missing.startswith("Failed: block gcs-bucket/nobody: ") and "make blocks" in missing
+
+    end = run(verify_stores, postgres_block="nobody", bucket_block="nobody", credentials_block="nobody")
+    assert end.startswith("Failed: 3 differences: postgres: block sqlalchemy-connector/nobody: ")
+    assert "; bucket: block gcs-bucket/nobody: " in end and "; warehouse: block gcp-credentials/nobody: " in end
 
     monkeypatch.setenv("TAXIWAY_TAG", "nobody")
     settings.cache_clear()
@@ -296,6 +325,25 @@ def test_what_is_missing_is_one_line(deployed, source, monkeypatch):
     assert process.returncode == 1
     (line,) = process.stderr.strip().splitlines()
     assert line.startswith("taxiway: no answer from http://127.0.0.1:9/api")
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("without", ["the key's file", "an account"])
+def test_a_block_that_cannot_be_used_is_one_line(deployed, tmp_path, monkeypatch, without):
+    """Its file is gone since it was saved, or it leaves the account to a machine that has none."""
+    from prefect_gcp import GcpCredentials, GcsBucket
+
+    from flows.web_to_gcs import etl_web_to_gcs
+    from infra.emulators.credentials import service_account
+
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(service_account("taxiway-local", "http://127.0.0.1:1/token")))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    account = {"service_account_file": file} if without == "the key's file" else {}
+    GcsBucket(bucket="b", gcp_credentials=GcpCredentials(**account, project="p")).save("unusable", overwrite=True)
+    file.unlink()
+    end = run(etl_web_to_gcs, service="green", year=2020, month=5, bucket_block="unusable")
+    assert end.startswith("Failed: block gcs-bucket/unusable: ") and "\n" not in end
 
 
 @contextmanager

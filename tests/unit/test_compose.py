@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 import yaml
 
 from infra import compose
+from infra.processes import free_port
 from infra.settings import ROOT
 from infra.stack import SERVER_SETTINGS
+from tests.http_server import status
 
 
 @pytest.fixture
@@ -27,11 +33,11 @@ def stack(monkeypatch):
     return services
 
 
-def test_the_ill_one_is_named_before_those_that_wait_for_it(stack):
+def test_the_service_that_failed_is_named_before_those_that_wait_for_it(stack):
     stack["pgadmin"] = ("", "created", "")
     stack["prefect"] = ("starting", "running", "")
     stack["postgres"] = ("unhealthy", "running", "one\nno space left\n\n")
-    assert compose.first_unhealthy() == "postgres is unhealthy; the last it said: no space left"
+    assert compose.first_unhealthy() == "postgres is unhealthy; the last line of its log: no space left"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +48,10 @@ def test_the_ill_one_is_named_before_those_that_wait_for_it(stack):
             'FATAL: password authentication failed for user "trips"\nDETAIL: Role "trips" does not exist.',
             "no role trips: its first start did not run to its end. make destroy removes it, with all that it holds",
         ),
-        ("ls: cannot open directory '/docker-entrypoint-initdb.d/': Permission denied", "the last it said: ls: cannot"),
+        (
+            "ls: cannot open directory '/docker-entrypoint-initdb.d/': Permission denied",
+            "the last line of its log: ls: cannot",
+        ),
     ],
 )
 def test_why_postgres_refuses_is_said_where_its_log_says_it(stack, logged, said):
@@ -70,16 +79,28 @@ def test_a_taken_port_is_named_by_its_setting(said, named):
     assert compose.taken_port(said, {"PREFECT_PORT": "4300"}) == named
 
 
-def test_the_embedded_server_and_the_one_in_compose_are_set_alike():
+def test_the_embedded_server_and_the_one_in_compose_have_the_same_settings():
     """So that what the tests and the demo pass, they pass as they would in Compose."""
     file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     in_compose = file["services"]["prefect"]["environment"]
     assert {name: in_compose[name] for name in SERVER_SETTINGS} == SERVER_SETTINGS
 
 
-def test_a_silent_one_is_named_as_well(stack):
+@pytest.mark.parametrize("service", ["pgadmin", "prefect", "storage", "bigquery"])
+def test_a_health_check_does_not_ask_through_a_proxy(service, server):
+    """Docker's own configuration may give one to every container, without 127.0.0.1 among the exceptions."""
+    file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    *_, code = file["services"][service]["healthcheck"]["test"]
+    [(address, path)] = re.findall(r"(http://127\.0\.0\.1(?::\d+)?)(/[\w/]+)", code)
+    here = code.replace(address + path, server.url(path, status(200)))
+    env = os.environ | {"http_proxy": f"http://127.0.0.1:{free_port()}", "no_proxy": ""}
+    done = subprocess.run([sys.executable, "-c", here], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_service_without_a_log_is_named_as_well(stack):
     stack["storage"] = ("", "exited", "")
-    assert compose.first_unhealthy() == "storage is exited; the last it said: nothing"
+    assert compose.first_unhealthy() == "storage is exited; the last line of its log: none"
 
 
 def test_a_healthy_stack_has_none(stack):

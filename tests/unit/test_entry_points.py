@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from infra.blocks import BlocksUnavailable
+from infra.command_line import one_line_for
 from infra.processes import free_port
-from infra.server import NoServer, require_server
+from infra.server import NoServer, ends_in_one_line, require_server
 from infra.settings import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -93,6 +95,7 @@ SERVERS = {
     "a page": (partial(answering, 200, HTML), "is not the API of a Prefect server"),
     "a page not found": (partial(answering, 404, HTML), "is not the API of a Prefect server, it answered 404"),
     "another login": (partial(answering, 401, '{"exception_message": "Unauthorized"}'), "refuses the login"),
+    "broken": (partial(answering, 500, HTML), "the Prefect server answered 500; its log says why"),
     "forbidden": (partial(answering, 403, '{"detail": "Missing CSRF token"}'), "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"),
 }
 
@@ -123,6 +126,18 @@ def test_what_is_wrong_with_a_server_is_one_line(server, tmp_path):
     assert "\n" not in str(raised.value)
 
 
+def test_a_user_and_a_password_in_the_servers_address_are_not_shown(tmp_path):
+    wrong = (refused, SERVERS["a page"][0], SERVERS["a page not found"][0])
+    for opened in wrong:
+        with opened() as url, settings_of(url.replace("//", "//me:secret@"), tmp_path):
+            with pytest.raises(NoServer) as raised:
+                require_server()
+            with pytest.raises(SystemExit) as ended, ends_in_one_line():
+                raise httpx.ConnectError("refused")
+        for said in (str(raised.value), ended.value.code):
+            assert "secret" not in said and url in said
+
+
 @pytest.mark.parametrize("server", ["none", "refused", "a page"])
 @pytest.mark.parametrize("name", [name for name in commands() if name not in NOT_TRIED])
 def test_a_command_without_a_prefect_server_ends_in_one_line(name, server, away, monkeypatch, capsys, tmp_path):
@@ -139,6 +154,20 @@ def test_a_command_without_a_prefect_server_ends_in_one_line(name, server, away,
         assert said.strip().startswith("taxiway: ")
         assert len(said.strip().splitlines()) == 1
         assert line in said
+
+
+@pytest.mark.parametrize("name", ["infra.compose", "infra.image", "infra.stack"])
+@pytest.mark.parametrize("given", [[], ["stop"], ["down", "push"]])
+def test_a_command_that_is_given_no_verb_of_its_own_does_nothing(name, given, away, monkeypatch):
+    monkeypatch.setattr("sys.argv", [name, *given])
+    with pytest.raises(SystemExit, match=f"usage: python -m {name} "):
+        runpy.run_module(name, run_name="__main__")
+
+
+def test_an_interrupt_is_one_line(capsys):
+    with pytest.raises(SystemExit) as ended, one_line_for():
+        raise KeyboardInterrupt
+    assert (ended.value.code, capsys.readouterr().err) == (130, "taxiway: interrupted\n")
 
 
 def test_every_make_target_runs_one_of_these_commands():

@@ -149,6 +149,9 @@ def test_what_is_in_no_commit_is_dirty():
     [
         ("Cannot connect to the Docker daemon at unix:///x. Is it running?", "no Docker engine answers"),
         ("push\nno basic auth credentials\n", "run: docker login localhost:5000"),
+        ("unknown flag: --project-name\nSee 'docker --help'.", "Docker Compose 2.23.1 or later is needed"),
+        ("docker: 'compose' is not a docker command.\nSee 'docker --help'", "Docker Compose 2.23.1 or later is needed"),
+        ("validating /x/docker-compose.yml: configs.databases Additional property content is not allowed", "2.23.1"),
         ("unauthorized: authentication required", "run: docker login localhost:5000"),
         (
             "docker: Error: no such thing.\n\nRun 'docker run --help' for more",

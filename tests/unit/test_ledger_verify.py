@@ -81,6 +81,16 @@ def test_a_warehouse_that_is_behind_the_bucket():
     assert found(bucket=bucket, warehouse=behind) == [("warehouse", JANUARY, "rows read, against the bucket", 100, 90)]
 
 
+@pytest.mark.parametrize("of_the_bucket", [{}, {FEBRUARY: 7}])
+def test_a_month_that_the_bucket_has_lost(of_the_bucket):
+    """Also where it was the last one there."""
+    bucket = Counted([entry(month, rows) for month, rows in of_the_bucket.items()], of_the_bucket)
+    loaded = Counted([entry(source="gs://taxi/data/x.parquet")], {JANUARY: 100})
+    assert found(lambda month: None, bucket=bucket, bigquery=loaded) == [
+        ("bigquery", JANUARY, "rows read, against the bucket", 0, 100)
+    ]
+
+
 def test_a_difference_in_words():
     difference = Difference("postgres", JANUARY, "rows stored, against the ledger", 76518, 0)
     assert str(difference) == "postgres, green 2021-01: rows stored, against the ledger: expected 76,518, found 0"
@@ -121,6 +131,23 @@ def test_what_cannot_be_read_hides_nothing_else():
         "postgres, green 2021-01: rows stored, without a ledger entry: expected 0, found 7",
     ]
     assert verified.months == 2
+
+
+class DownAfterItsLedger(Counted):
+    def counts(self):
+        raise StoreUnavailable("down", "no connection")
+
+    def count_rejected(self, month):
+        raise AssertionError("a store that is down was asked again")
+
+
+def test_a_store_that_goes_down_has_not_lost_its_months():
+    """Neither it, nor the store that was loaded from it."""
+    bucket = DownAfterItsLedger([entry()], {})
+    loaded = Counted([entry(source="gs://taxi/data/x.parquet")], {JANUARY: 100})
+    assert found(lambda month: None, bucket=bucket, bigquery=loaded) == [
+        ("bucket", None, "down: no connection", None, None)
+    ]
 
 
 def test_months_counted_are_those_with_rows_in_a_store():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from urllib.request import proxy_bypass_environment
 
 import certifi
 import httpx
@@ -20,6 +21,11 @@ from infra.settings import ROOT
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
         ("SSL_CERT_FILE", "/dev/null", "no certificate"),
         ("SSL_CERT_FILE", "/tmp", "a folder"),
+        (
+            "SSL_CERT_FILE",
+            "-----BEGIN CERTIFICATE-----\nsecret" + 20 * "\nMIIDdzCCAl+gAwIBAgIEAgAAuTANBgkq",
+            "name too long",
+        ),
         ("SSL_CERT_DIR", "/nowhere", "no such folder"),
         ("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem", "No such file"),
         ("CURL_CA_BUNDLE", "/dev/null", "no certificate"),
@@ -29,7 +35,6 @@ from infra.settings import ROOT
         ("HTTP_PROXY", "http://", "no host"),
         ("TMPDIR", "/nowhere", "no such folder"),
         ("TZ", "Mars/Olympus", "no such time zone"),
-        ("HOME", "/dev/null/home", "set PREFECT_HOME"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(name, value, said):
@@ -53,14 +58,12 @@ def test_a_value_that_cannot_work_is_named(name, value, said):
         ("TZ", "CET-1CEST,M3.5.0,M10.5.0/3"),
         ("TZ", ":/etc/localtime"),
         ("HOME", "/tmp/not/made/yet"),
+        ("HOME", "/dev/null/home"),
+        ("PREFECT_HOME", "/dev/null/home"),
     ],
 )
 def test_a_value_that_works_is_not(name, value):
     assert problems({name: value}) == []
-
-
-def test_a_home_that_cannot_be_written_is_fine_where_prefect_has_another():
-    assert problems({"HOME": "/dev/null/home", "PREFECT_HOME": "/tmp"}) == []
 
 
 @pytest.mark.parametrize(
@@ -112,6 +115,53 @@ def test_every_entry_point_says_it_in_one_line(module):
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith("taxiway: SSL_CERT_FILE=/nowhere/ca.pem: ") and done.stdout == ""
+
+
+def test_a_proxy_for_no_host_at_all_stays_so():
+    environment = {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "example.com,*"}
+    reach_loopback_directly(environment)
+    assert proxy_bypass_environment("bucket.example", {"no": environment["no_proxy"]})
+
+
+HOSTS = ("prefect", "storage", "bigquery.example", "127.0.0.1")
+
+
+# From Python 3.14 on, Prefect takes a home that it may not look into for one that is not there.
+raises = pytest.mark.skipif(sys.version_info >= (3, 14), reason="Path.exists does not raise")
+LOCKED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "TMPDIR")
+
+
+@pytest.mark.parametrize("name", [*LOCKED, *(pytest.param(name, marks=raises) for name in ("HOME", "PREFECT_HOME"))])
+def test_a_path_in_a_folder_that_this_user_may_not_open_is_one_line(name, tmp_path):
+    locked = tmp_path / "locked"
+    (locked / "inside").mkdir(parents=True)
+    tmp_path.chmod(0o755)
+    locked.chmod(0)
+    code = (
+        f"from infra.preflight import problems; print(*problems({{{name!r}: {str(locked / 'inside')!r}}}), sep='\\n')"
+    )
+    # Root may open every folder, but not without its capabilities.
+    command = [sys.executable, "-c", code]
+    if os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    locked.chmod(0o700)
+    [line] = done.stdout.splitlines()
+    assert done.stderr == "" and line.startswith(f"{name}={locked}")
+
+
+def test_services_of_the_containers_network_go_past_a_proxy_and_others_through_it():
+    environment = {
+        "http_proxy": "http://proxy.example:3128",
+        "no_proxy": "example.com",
+        "PREFECT_API_URL": "http://prefect:4200/api",
+        "STORAGE_EMULATOR_HOST": "http://storage:9023",
+        "BIGQUERY_EMULATOR_HOST": "http://bigquery.example:9050",
+    }
+    reach_loopback_directly(environment)
+    bypassed = {host: proxy_bypass_environment(host, {"no": environment["no_proxy"]}) for host in HOSTS}
+    assert bypassed == {"prefect": True, "storage": True, "bigquery.example": False, "127.0.0.1": True}
+    reach_loopback_directly(environment | {"PREFECT_API_URL": "http://[no-url"})
 
 
 def test_without_a_proxy_the_environment_stays_as_it_is():

@@ -85,7 +85,7 @@ def test_a_load_records_the_version_of_its_service_and_store(store, tmp_path):
     path.write_text("lpep_pickup_datetime\n2021-01-01 00:00:00\n")
     cleaning = Cleaning(path, Month(Service.GREEN, 2021, 1), RULES_OF[store], tmp_path / "rejected.parquet")
     cleaning.reader().read_all()
-    entry = LedgerEntry.of(cleaning, LoadSource("https://a.example/x", "sha256:1", 1))
+    entry = LedgerEntry.of(cleaning, LoadSource("https://a.example/x", "sha256:1", 1), "load 1")
     assert entry.contract_version == contract_version(Service.GREEN, store)
     assert len(entry.contract_version) == 12 and int(entry.contract_version, 16)
 

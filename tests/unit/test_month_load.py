@@ -1,0 +1,62 @@
+"""A month's files on a disk that fails: nothing is known of its source then, and another try may succeed."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from flows.due import Due, Reason
+from flows.errors import SourceUnavailable
+from flows.month_load import load_file, load_month
+from flows.stores.batches import checked, write_parquet
+from flows.stores.ledger import LoadSource
+from flows.trips.generate import generate
+from flows.trips.month import Month, Service
+from flows.trips.read_parquet import ParquetFile
+from infra.settings import settings
+
+MONTH = Month(Service.GREEN, 2021, 1)
+SOURCE = LoadSource("https://a.example/x.csv.gz", "sha256:1", 9)
+
+
+class Files:
+    """A store that writes the month to a file, and gets no further."""
+
+    def replace(self, cleaning, source, *, work_dir):
+        write_parquet(checked(cleaning), cleaning.schema, work_dir / "month.parquet")
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file can grow beyond 4 KB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_no_fault_of_the_program(tmp_path):
+    file = tmp_path / f"{MONTH.stem}.csv.gz"
+    generate(MONTH, file, rows=200, seed=1)
+    with full_disk(), pytest.raises(SourceUnavailable, match=f"{MONTH}: failed on the local disk: .*too large"):
+        asyncio.run(load_file.fn(Files(), "bucket", MONTH, file, SOURCE))
+
+
+def test_a_spool_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("TAXIWAY_SPOOL_DIR", str(tmp_path / "nowhere"))
+    settings.cache_clear()
+    end = asyncio.run(load_month("bucket", Files(), Due(MONTH, Reason.NEW), None, force=False))
+    settings.cache_clear()
+    assert end.transient and "nowhere" in str(end) and "unexpected" not in str(end)
+
+
+def test_a_file_that_the_disk_does_not_give_is_not_a_damaged_one(tmp_path):
+    """A refused source would wait until it changes."""
+    with pytest.raises(FileNotFoundError):
+        ParquetFile(tmp_path / "gone.parquet", "https://a.example/x.parquet")
