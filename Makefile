@@ -122,9 +122,9 @@ agent: setup ## Run the worker of the pool in the foreground: RUNS_AT_ONCE=
 	@RUNS_AT_ONCE='$(RUNS_AT_ONCE)' $(RUN) infra.agent
 
 .PHONY: test
-test: setup ## Unit and integration tests
-	@$(RUN) pytest tests/unit
-	@$(RUN) pytest tests/integration
+test: setup ## Unit and integration tests, side by side
+	@log=$$(mktemp); $(RUN) pytest tests/unit >"$$log" 2>&1 & unit=$$!; trap 'kill $$unit 2>/dev/null || true; rm -f "$$log"' EXIT; \
+		failed=0; $(RUN) pytest tests/integration || failed=1; wait $$unit || failed=1; cat "$$log"; exit $$failed
 
 .PHONY: test-faults
 test-faults: setup ## Fault injection and fuzzing, bounded

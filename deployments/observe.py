@@ -58,8 +58,8 @@ async def observe(
     declared = {(thing.kind, thing.name): thing for thing in wanted}
     names = declared.keys()
     record = await read_record(client, target.tag)
-    # Alone: it is the first POST, and POST requests at once of a client that has no CSRF token yet each fetch one, which
-    # makes those of the others invalid.
+    # The first POST goes alone: of several at once, from a client without a CSRF token, each fetches one, which makes
+    # those of the others invalid.
     limits = await _limits(client)
     parts = await asyncio.gather(
         _pool(client, target.pool),

@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     work_pool_type: Literal["process", "docker"] = "docker"
     tag: str = Field("taxiway", description="what carries it is ours: only that is ever deleted")
     work_pool_limit: int | None = Field(None, ge=0, description="how many runs at once on the pool, over all workers")
+    process_command: str | None = Field(
+        None, description="what starts a run on a pool of processes; None: Prefect's own command, which takes longer"
+    )
     downloads_at_once: int = Field(4, ge=1, description="how many months are downloaded at once, over all runs")
     image: str | None = Field(None, description="the flow image to deploy, as repository:tag or repository@sha256:...")
     revision: str | None = Field(None, description="what is deployed as the version; None: the git revision")

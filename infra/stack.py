@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 import urllib.error
@@ -33,6 +34,7 @@ SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
     "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "90",
     "PYTHONTZPATH": "",
 }
@@ -87,6 +89,8 @@ class Stack:
             "PREFECT_LOGGING_ROOT_LEVEL": "ERROR",
             "TAXIWAY_STATE_DIR": str(self.state),
             "TAXIWAY_WORK_POOL_TYPE": "process",
+            # Prefect's own command first prepares a workspace for the code, in one more process that has to start.
+            "TAXIWAY_PROCESS_COMMAND": shlex.join([sys.executable, "-m", "prefect.engine"]),
             "PYTHONPATH": str(ROOT),
             "TAXIWAY_ROOT": str(ROOT),  # where `prefect.yaml` finds the code
         }

@@ -53,6 +53,8 @@ def declared_template(config: Settings) -> dict[str, Any]:
 
         for name, reference in job_variables(config.container_block).items():
             template["variables"]["properties"][name]["default"] = reference
+    elif config.process_command:
+        template["variables"]["properties"]["command"]["default"] = config.process_command
     return template
 
 

@@ -277,16 +277,15 @@ def refused_by_the_api(**parameters):
 
 def everything_stored():
     """All that the server has of deployments, runs, logs and artifacts."""
-    import httpx
+    from prefect.client.orchestration import get_client
 
-    api = os.environ["PREFECT_API_URL"]
     found = []
-    for kind in ("deployments", "flow_runs", "task_runs", "logs", "artifacts"):
-        at, page = 0, None
-        while page is None or len(page) == 200:
-            answer = httpx.post(f"{api}/{kind}/filter", json={"limit": 200, "offset": at})
-            page = answer.raise_for_status().json()
-            found, at = [*found, *page], at + 200
+    with get_client(sync_client=True) as client:
+        for kind in ("deployments", "flow_runs", "task_runs", "logs", "artifacts"):
+            at, page = 0, None
+            while page is None or len(page) == 200:
+                page = client.request("POST", f"/{kind}/filter", json={"limit": 200, "offset": at}).json()
+                found, at = [*found, *page], at + 200
     return found
 
 
