@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
-import httpx
 import typer
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import Log
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.settings import get_current_settings
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -23,7 +21,7 @@ from deployments.plan import Action, changing, conflicts
 from deployments.render import as_json, as_text
 from deployments.scripts import Invalid, declared, reasons
 from deployments.target import target_of
-from infra.server import NoServer, reason, require_server
+from infra.server import ends_in_one_line, require_server
 from infra.settings import settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Deployments as code: plan, apply, run, schedule.")
@@ -178,27 +176,19 @@ async def _prepared(script: str, cron: str, deployment: str, reset: bool, adopt:
 
 def _exit_with(work: Callable[[], Coroutine[Any, Any, int]]) -> None:
     """Run a command's work; whatever goes wrong is a line on standard error each, and exit status 1."""
-    try:
+    with ends_in_one_line(Stopped, Locked, LockLost, run.NoDeployment, run.WrongParameter):
         require_server()
-        status = asyncio.run(work())
-    except Invalid as wrong:
-        _fail(*wrong.problems, "nothing was changed")
-    except (NoServer, Stopped, Locked, LockLost, run.NoDeployment, run.WrongParameter) as wrong:
-        _fail(str(wrong))
-    except httpx.HTTPStatusError as wrong:
-        _fail(reason(wrong))
-    except httpx.HTTPError as wrong:
-        _fail(f"no answer from {get_current_settings().api.url or 'a Prefect server'}: {reason(wrong)}")
-    except KeyboardInterrupt:
-        _fail("interrupted", status=130)
-    else:
-        raise typer.Exit(status)
+        try:
+            status = asyncio.run(work())
+        except Invalid as wrong:
+            _fail(*wrong.problems, "nothing was changed")
+    raise typer.Exit(status)
 
 
-def _fail(*lines: str, status: int = 1) -> None:
+def _fail(*lines: str) -> NoReturn:
     for line in lines:
         typer.echo(f"taxiway: {line}", err=True)
-    raise typer.Exit(status)
+    raise typer.Exit(1)
 
 
 async def _show_plan(actions: Sequence[Action]) -> None:

@@ -126,10 +126,14 @@ def test_what_is_wrong_with_a_server_is_one_line(server, tmp_path):
     assert "\n" not in str(raised.value)
 
 
+def with_login(url: str | None) -> str | None:
+    return url and url.replace("//", "//me:secret@")
+
+
 def test_a_user_and_a_password_in_the_servers_address_are_not_shown(tmp_path):
     wrong = (refused, SERVERS["a page"][0], SERVERS["a page not found"][0])
     for opened in wrong:
-        with opened() as url, settings_of(url.replace("//", "//me:secret@"), tmp_path):
+        with opened() as url, settings_of(with_login(url), tmp_path):
             with pytest.raises(NoServer) as raised:
                 require_server()
             with pytest.raises(SystemExit) as ended, ends_in_one_line():
@@ -143,11 +147,11 @@ def test_a_user_and_a_password_in_the_servers_address_are_not_shown(tmp_path):
 def test_a_command_without_a_prefect_server_ends_in_one_line(name, server, away, monkeypatch, capsys, tmp_path):
     opened, line = SERVERS[server]
     monkeypatch.setattr("sys.argv", [name, *GIVEN.get(name, [])])
-    with opened() as url, settings_of(url, tmp_path), pytest.raises(SystemExit) as ended:
+    with opened() as url, settings_of(with_login(url), tmp_path), pytest.raises(SystemExit) as ended:
         runpy.run_module(name, run_name="__main__")
     said = capsys.readouterr().err
     said += ended.value.code if isinstance(ended.value.code, str) else ""
-    assert "Traceback" not in said
+    assert "Traceback" not in said and "secret" not in said
     assert not list(tmp_path.rglob("*.db")), "it started a server of its own"
     if name not in WITHOUT:
         assert ended.value.code
