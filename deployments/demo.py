@@ -117,6 +117,10 @@ def reachable_source(template: str, months: list[Month], state: Path) -> Iterato
             require_public(template)
         except ValueError as wrong:
             raise DemoFailed(f"SOURCE_URL {wrong}") from None
+        try:
+            source_url(template, months[0])
+        except ValueError as wrong:
+            raise DemoFailed(str(wrong)) from None
         yield template
         return
     if "source_url" in settings().model_fields_set:

@@ -79,6 +79,15 @@ def test_generated_months_are_served_over_http(tmp_path):
         assert urllib.request.urlopen(f"{address}/month.parquet").read() == b"PAR1"
 
 
+def test_an_address_that_cannot_be_used_is_refused_before_anything_starts(tmp_path):
+    months = [Month(Service.GREEN, 2021, 1)]
+    with (
+        pytest.raises(DemoFailed, match="the scheme must be"),
+        reachable_source("ftp://host/{year}-{month}", months, tmp_path),
+    ):
+        pass
+
+
 def test_an_address_with_a_password_comes_from_the_setting_alone(tmp_path, monkeypatch):
     """It would become a run's parameter, which everyone can read."""
     address = "https://me:hunter2@host/{year}-{month:02}.parquet"
