@@ -13,7 +13,7 @@ from infra.settings import Settings, settings
 # Our runs send a heartbeat every 30 s, by Prefect's default it would be every 180 s. Two of the slower ones and some
 # slack have to fail before a run is given up: a run that merely has the default is not, nor one whose container is
 # frozen, or whose server is down, for six minutes. After a longer outage of the server a live run can be: when a server
-# starts, it judges the time it was down before it takes the next heartbeats, and Prefect 3.8.8 has no setting for that.
+# starts, it judges the time it was down before it takes the next heartbeats, and Prefect has no setting for that.
 SILENCE = timedelta(seconds=390)
 HEARTBEAT = "prefect.flow-run.heartbeat"
 # After these a run has no process, or none yet, and owes no heartbeat.

@@ -95,7 +95,7 @@ def fetch(url: str, spool: Path, *, patience: Patience | None = None) -> Spooled
         with tempfile.TemporaryDirectory(dir=spool, prefix=f"{name[:100]}.", suffix=".part") as parts:
             part = Path(parts, name)
             received = _received(url, part, patience or Patience())
-            body = _unwrapped(part, public(url)) or received
+            body = _unwrapped(part) or received
             part.replace(spool / name)
     except OSError as error:
         raise _of_disk(error, public(url), f"could not be brought to {spool}") from None
@@ -234,11 +234,10 @@ def _require_disk(part: Path, body: _Body) -> None:
         raise Passing(f"needs {(missing + SPARE_DISK) >> 20:,} MB of disk and {free >> 20:,} MB are free")
 
 
-def _unwrapped(part: Path, shown: str) -> _Body | None:
+def _unwrapped(part: Path) -> _Body | None:
     """Take off the gzip around a file that is compressed itself; None where there is none.
 
-    Raises:
-        Refused: it is damaged, or ends too early.
+    One that is damaged stays, for the reader to refuse: only a file that came whole can be recorded as refused.
     """
     if not is_wrapped(part):
         return None
@@ -248,8 +247,8 @@ def _unwrapped(part: Path, shown: str) -> _Body | None:
             body = _Body(file)
             for chunk in iter(partial(source.read, _READ), b""):
                 body.add(chunk)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Refused(shown, f"is a damaged gzip file: {error}") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return None
     inner.replace(part)
     return body
 

@@ -104,7 +104,7 @@ def _gzip_not_data(head: bytes, size: int) -> str | None:
         whole = inflate.eof and size <= HEAD
         return "is a gzip file of nothing" if whole else f"is a truncated gzip file of {size:,} bytes"
     if inner.startswith(PARQUET_MAGIC) or inner.startswith(GZIP_MAGIC):
-        return "is a gzip file of another compressed or binary file"
+        return "is a gzip file of another compressed file, or a damaged one"
     return _other_magic(inner, "gzip of a file that ") or _text_not_data(inner, "gzip of a file that ")
 
 

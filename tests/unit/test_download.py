@@ -219,8 +219,13 @@ def test_an_encoded_body_that_is_cut_off_arrives_whole(server, parquet, tmp_path
     assert ("Range" in gets(server)[1]) is (encoding == "gzip")
 
 
-def test_a_damaged_gzip_around_a_parquet_is_refused(server, parquet, tmp_path):
-    assert "damaged gzip" in refusal(server.url("/a.parquet", whole(gzip.compress(parquet)[:-9])), tmp_path)
+def test_a_damaged_gzip_around_a_parquet_is_kept_for_the_reader_to_refuse(server, parquet, tmp_path):
+    """What came whole and is no data can be recorded, and waits for its source to change; a failed download cannot."""
+    damaged = gzip.compress(parquet)[:-9]
+    got = fetch(server.url("/a.parquet", whole(damaged)), tmp_path, patience=HASTY)
+    assert got.path.read_bytes() == damaged and got.sha256 == hashlib.sha256(damaged).hexdigest()
+    with pytest.raises(Refused, match="or a damaged one"):
+        refuse_unless_data(got.path, got.url)
 
 
 def test_redirects_are_followed_and_no_secret_is_shown(server, parquet, tmp_path, caplog):

@@ -73,7 +73,7 @@ def test_the_bytes_tell_the_kind_whatever_the_name(tmp_path, name, data, kind):
         ("a.csv", HEADER.decode().encode("utf-16"), "is UTF-16 text"),
         ("a.csv.gz", gzip.compress(b"<html>"), "gzip of a file that is an HTML page, not trip data"),
         ("a.csv.gz", gzip.compress(b""), "is a gzip file of nothing"),
-        ("a.csv.gz", gzip.compress(parquet()), "is a gzip file of another compressed or binary file"),
+        ("a.csv.gz", gzip.compress(parquet()), "is a gzip file of another compressed file, or a damaged one"),
         ("a.csv.gz", gzip.compress(HEADER)[:10], "is a truncated gzip file of 10 bytes"),
         ("a.csv.gz", gzip.compress(HEADER)[:10] + b"\xff" * 20, "is a damaged gzip file: "),
         ("a.parquet", parquet()[:-1], "is a cut-off parquet file: no PAR1 at its end, after "),
