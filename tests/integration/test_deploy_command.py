@@ -106,10 +106,10 @@ def test_run_shows_the_logs_and_exits_with_the_result(command, on_server, place)
     on_server(work)
     unknown = command("run", "stub_month/no-such")
     assert unknown.exit_code == 1
-    assert "the server has no deployment stub_month/no-such" in unknown.stderr
+    assert "the server has no deployment stub_month/no-such" in unknown.output
     refused = command("run", place.name, "-p", "MONTH=13")
     assert refused.exit_code == 1
-    assert "13 is greater than the maximum of 12" in refused.stderr
+    assert "13 is greater than the maximum of 12" in refused.output
 
     async def one(end, expected):
         """A run that the test itself ends, in place of a worker."""
