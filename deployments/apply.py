@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -86,6 +87,10 @@ async def carry_out(
             before_each()
             await record.before(action)
             record.after(action, await server.carry_out(action))
+        except asyncio.CancelledError:  # a Ctrl-C
+            with suppress(httpx.HTTPError):
+                await record.write()
+            raise
         except Exception as wrong:
             if _refused(wrong):
                 record.refused(action)
@@ -153,7 +158,12 @@ class _Server:
         if action.verb is Verb.CREATE and await self._block_exists(action):
             raise NotOurs
         # It is updated by the id that `_prepare_blocks` gave it.
-        return await action.wanted.source.asave(name, overwrite=action.verb is Verb.UPDATE, client=self._client)
+        try:
+            return await action.wanted.source.asave(name, overwrite=action.verb is Verb.UPDATE, client=self._client)
+        except ValueError as taken:
+            if isinstance(taken.__cause__, ObjectAlreadyExists):
+                raise NotOurs from taken
+            raise
 
     async def _block_exists(self, action: Action) -> bool:
         slug, _, name = action.name.partition("/")

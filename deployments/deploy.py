@@ -178,14 +178,19 @@ async def apply(
             await on_plan(actions)
         if lines := conflict_lines(actions):
             raise Invalid(lines)
-        return await _carried_out(client, observed, actions, lock, on_done)
+        return await _carried_out(client, observed, deploy.wanted, actions, lock, on_done)
 
 
 async def _carried_out(
-    client: PrefectClient, observed: Observed, actions: Sequence[Action], lock: Lock, on_done: Callable[[Action], None]
+    client: PrefectClient,
+    observed: Observed,
+    wanted: Sequence[Wanted],
+    actions: Sequence[Action],
+    lock: Lock,
+    on_done: Callable[[Action], None],
 ) -> list[Action]:
     record = observed.record
-    record.keep(observed.found)
+    record.keep(observed.found, {key_of(thing.kind, thing.name) for thing in wanted})
     record.take_in(actions)
     done = await carry_out(client, actions, record, before_each=lock.check, on_done=on_done)
     lock.check()
@@ -216,7 +221,7 @@ async def destroy(
     """
     async with deploy_lock(client, target.tag, pace) as lock:
         observed = await observe(client, target, [])
-        return await _carried_out(client, observed, ours_gone(observed.found), lock, on_done)
+        return await _carried_out(client, observed, [], ours_gone(observed.found), lock, on_done)
 
 
 def ours_gone(found: Sequence[Found]) -> list[Action]:

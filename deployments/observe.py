@@ -2,8 +2,8 @@
 
 Ours is what our record on the server says, see `deployments/record.py`. Earlier versions kept no record. Where there is
 none, and a deployment has the tag and the description that they gave theirs, what they have made is ours: that
-deployment with its declared schedules, automations of the tag, and the limits, blocks and pool of the declared names,
-which each of their deploys has overwritten.
+deployment with its declared schedules, the automations and limits that those versions made, and the blocks and pool of
+the declared names, which each of their deploys has overwritten.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from deployments.schedules import canonical, describe
 from deployments.target import Target
 from deployments.wanted import CODE, TYPE_FIELD, automation_fields
 
-EARLIER_LIMITS = ("downloads",)  # that earlier versions made, after the tag
+# What earlier versions made, by what follows the tag in its name. A tag alone does not say who made an automation.
+EARLIER_LIMITS, EARLIER_AUTOMATIONS = ("downloads",), ("silent-runs-crash",)
 # The fields of a deployment that the API calls as we do, and gives as they were set.
 SAME = (
     *("version", "description", "work_pool_name", "work_queue_name", "entrypoint", "path", "pull_steps"),
@@ -76,7 +77,8 @@ async def observe(
         claimed = thing.id in marked or key in adopt
         if record.unanswered(thing.kind, thing.name):
             claimed |= _as_declared(thing, declared.get((thing.kind, thing.name)))
-        ours = record.has(thing.id) or (claimed and not owner)
+        # Two tags that deploy at once may both have one object in their records: neither changes it.
+        ours = (record.has(thing.id) or claimed) and not owner
         last = record.switch(thing.kind, thing.name) if ours else None
         found.append(replace(thing, ours=ours, owner=owner, last=last))
     return Observed(_relevant(found, names, target), record, earlier)
@@ -97,6 +99,7 @@ def _earlier_marks(found: Sequence[Found], names: Collection[tuple[Kind, str]], 
     """The ids of what a version that kept no record has made."""
     deployments = {thing.name for thing in found if _of_earlier_version(thing, target)}
     limits = {f"{target.prefix}{name}" for name in EARLIER_LIMITS}
+    automations = {f"{target.prefix}{name}" for name in EARLIER_AUTOMATIONS}
 
     def made(thing: Found) -> bool:
         match thing.kind:
@@ -105,7 +108,7 @@ def _earlier_marks(found: Sequence[Found], names: Collection[tuple[Kind, str]], 
             case Kind.SCHEDULE:
                 return thing.parent in deployments and (thing.kind, thing.name) in names
             case Kind.AUTOMATION:
-                return target.tag in thing.fields["tags"]
+                return target.tag in thing.fields["tags"] and thing.name in automations
             case Kind.LIMIT:
                 return thing.name in limits
             case _:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 from uuid import UUID
@@ -79,6 +79,7 @@ class Record:
             if entry["id"]
         }
         self._written = dict(self.entries)
+        self._before: Entry | None = None
 
     @property
     def exists(self) -> bool:
@@ -105,12 +106,13 @@ class Record:
             if action.verb in (Verb.UNCHANGED, Verb.KEPT) and action.found and _is_ours(action):
                 self._enter(action, action.found.id)
 
-    def keep(self, found: Sequence[Found]) -> None:
+    def keep(self, found: Sequence[Found], declared: Collection[str]) -> None:
         """Enter the ids of what is ours: made by an earlier version, adopted, or never answered.
 
-        What was to be created and is not there was not: its name is anyone's again.
+        What was to be created and is not there was not: its name is anyone's again. Only of what is `declared`, as
+        `kind/name`, is it known.
         """
-        self.entries = {key: entry for key, entry in self.entries.items() if entry.id}
+        self.entries = {key: entry for key, entry in self.entries.items() if entry.id or key not in declared}
         ids = {entry.id for entry in self.entries.values()}
         for thing in found:
             if thing.ours and thing.id not in ids:
@@ -120,6 +122,7 @@ class Record:
         """Write what must be known if the action is carried out and no more is heard of it."""
         key = key_of(action.kind, action.name)
         if action.verb is Verb.CREATE:
+            self._before = self.entries.get(key)
             self.entries[key] = Entry(None)
         elif action.verb is Verb.DELETE and action.kind is Kind.DEPLOYMENT:
             self.entries[key] = Entry(action.found.id, switch=True)  # it is paused before it is deleted
@@ -137,9 +140,11 @@ class Record:
             del self.entries[key]
 
     def refused(self, action: Action) -> None:
-        """Take out an object that the server did not create."""
+        """Take out an object that the server did not create; one that was known under its name before stays known."""
         if action.verb is Verb.CREATE:
-            self.entries.pop(key_of(action.kind, action.name), None)
+            entry = self.entries.pop(key_of(action.kind, action.name), None)
+            if self._before and entry:
+                self.entries[key_of(action.kind, action.name)] = self._before
 
     async def write(self) -> None:
         """Save the record, if it differs from what the server has."""

@@ -206,11 +206,35 @@ def test_two_tags_never_share_an_object(place, on_server):
     on_server(work)
 
 
+def test_what_two_tags_have_in_their_records_is_changed_by_neither(place, on_server):
+    """Two deploys at once under two tags may both be told by the server that they made a deployment."""
+    from deployments import deploy
+    from deployments.record import DeployedObjects, document_name
+    from deployments.scripts import Invalid
+    from deployments.target import target_of
+
+    async def work(client):
+        await place.apply(client)
+        found = await client.read_deployment_by_name(place.name)
+        other = under_tag(place, f"{place.config.tag}-dev", revision="rev2")
+        entry = {"id": str(found.id), "switch": None}
+        document = DeployedObjects(tag=other.config.tag, objects={f"deployment/{place.name}": entry})
+        await document.asave(document_name(other.config.tag), client=client)
+        for one in (place, other):
+            with pytest.raises(Invalid, match=f"deployment {place.name} was made by deploys under the tag"):
+                await one.apply(client)
+            await deploy.destroy(target_of(one.config), client)
+        assert await client.read_deployment_by_name(place.name) == found
+
+    on_server(work)
+
+
 def test_what_an_earlier_version_made_without_a_record_is_ours(place, on_server):
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
     from deployments.record import DeployedObjects
     from deployments.scripts import Invalid
+    from infra.automations import give_up_silent_runs
 
     own = place.config.tag
 
@@ -219,6 +243,8 @@ def test_what_an_earlier_version_made_without_a_record_is_ours(place, on_server)
         document = await client.read_block_document_by_name(own, DeployedObjects.get_block_type_slug())
         await client.delete_block_document(document.id)
         await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=f"{own}-partner-api", limit=3))
+        alert = give_up_silent_runs(own).model_copy(update={"name": f"{own} alert", "enabled": False})
+        alert_id = await client.create_automation(alert)
         with pytest.raises(Invalid, match="an earlier version, which kept no record, has deployed here"):
             await place.apply(client, prune=False)
         place.config = place.config.model_copy(update={"revision": "rev2", "downloads_at_once": 9})
@@ -227,6 +253,7 @@ def test_what_an_earlier_version_made_without_a_record_is_ours(place, on_server)
         assert {verb for verb, _ in changes(await place.plan(client))} == {"delete"}
         await place.apply(client)
         assert (await client.read_global_concurrency_limit_by_name(f"{own}-partner-api")).limit == 3
+        assert (await client.read_automation(alert_id)).name == alert.name
 
     on_server(work)
 
