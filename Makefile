@@ -114,7 +114,7 @@ verify: setup ## Count every month in every store again; zero differences is the
 	@$(RUN) deployments run verify_stores
 
 .PHONY: destroy-deployments
-destroy-deployments: setup ## Delete all deployments that are ours
+destroy-deployments: setup ## Delete all deployments, schedules, limits and automations that deploys made
 	@$(RUN) deployments destroy
 
 .PHONY: agent

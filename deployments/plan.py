@@ -47,6 +47,7 @@ SWITCHED = {
     (Kind.SCHEDULE, True): "switched on by hand",
 }
 ADDED_BY_HAND = "added by hand"
+MADE_UNDER = "made by deploys under the tag {tag}"
 
 
 class Absent:
@@ -191,7 +192,7 @@ def _for_wanted(wanted: Wanted, found: Found | None, *, reset: bool) -> Iterator
         for change in _differences(found.fields.get(name, ABSENT), new, (name,), secret=name in wanted.secrets)
     )
     if not found.ours and (changes or wanted.kind is Kind.DEPLOYMENT):
-        note = f"made by deploys under the tag {found.owner}" if found.owner else "not made by our deploys"
+        note = MADE_UNDER.format(tag=found.owner) if found.owner else "not made by our deploys"
         yield Action(Verb.CONFLICT, wanted.kind, wanted.name, note=note, wanted=wanted, found=found)
         return
     verb = Verb.UPDATE if changes else Verb.UNCHANGED
@@ -217,10 +218,13 @@ def _for_others(others: Sequence[Found], declared: set[tuple[Kind, str]], *, pru
         if thing.kind is Kind.SCHEDULE and not of_declared:
             continue  # it goes, or stays, with its deployment
         if not thing.ours:
-            note = f"{ADDED_BY_HAND}: {thing.about}" if thing.about else ADDED_BY_HAND
+            made = MADE_UNDER.format(tag=thing.owner) if thing.owner else ADDED_BY_HAND
+            note = f"{made}: {thing.about}" if thing.about else made
             yield Action(Verb.KEPT, thing.kind, thing.name, note=note, found=thing)
         elif prune or of_declared:
-            yield Action(Verb.DELETE, thing.kind, thing.name, found=thing)
+            by_hand = [other.about for other in others if other.parent == thing.name and not other.ours]
+            note = f"with what was {ADDED_BY_HAND}: {'; '.join(by_hand)}" if by_hand else ""
+            yield Action(Verb.DELETE, thing.kind, thing.name, note=note, found=thing)
 
 
 def _differences(old: Any, new: Any, path: tuple[str, ...], *, secret: bool) -> Iterator[Change]:

@@ -17,7 +17,7 @@ class Target:
 
     Attributes:
         pool: the work pool's name; `pool_type` is process or docker.
-        tag: what every deployment carries; what carries it is ours.
+        tag: what every deployment carries; the record of what deploys made is the tag's (see `deployments/record.py`).
         root: the folder of the project where the runs are: in the image, or on this machine.
         version: the git revision, which is also the image's tag.
         image: the image by digest; None on a pool of processes.
@@ -32,7 +32,7 @@ class Target:
 
     @property
     def prefix(self) -> str:
-        """What the names of our objects begin with where the server has no tags for them."""
+        """What the names of our limits, automations and schedules begin with."""
         return f"{self.tag}-"
 
 

@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     # Deployments
     work_pool: str = "taxi"
     work_pool_type: Literal["process", "docker"] = "docker"
-    tag: str = Field("taxiway", description="what carries it is ours: only that is ever deleted")
+    tag: str = Field(
+        "taxiway", description="what every deployment carries; each tag has a record of what its deploys made"
+    )
     work_pool_limit: int | None = Field(None, ge=0, description="how many runs at once on the pool, over all workers")
     process_command: str | None = Field(
         None, description="what starts a run on a pool of processes; None: Prefect's own command, which takes longer"

@@ -68,7 +68,7 @@ def test_paused_by_hand_stays_paused_while_the_rest_is_updated():
     assert actions[1].note == "paused by hand"
 
 
-def test_reset_takes_the_codes_word():
+def test_reset_overwrites_a_manual_pause():
     (action,) = plan([deployment()], [on_server(deployment(), paused=True)], reset=True)
     assert action.fields == {"paused": False}
 
@@ -100,6 +100,12 @@ def test_only_ours_is_deleted_and_its_schedules_go_with_it():
     mine, other = deployment("flow/gone"), deployment("flow/theirs")
     found = [on_server(mine), on_server(schedule(parent="flow/gone")), on_server(other, ours=False)]
     assert verbs(plan([], found)) == [("delete", "flow/gone"), ("kept", "flow/theirs")]
+
+
+def test_what_a_person_added_to_a_deployment_that_goes_is_in_the_plan():
+    by_hand = replace(on_server(schedule(parent="flow/gone"), ours=False), about="cron '0 1 * * *' UTC")
+    (gone,) = plan([], [on_server(deployment("flow/gone")), by_hand])
+    assert (gone.verb, gone.note) == (Verb.DELETE, f"with what was {ADDED_BY_HAND}: cron '0 1 * * *' UTC")
 
 
 def test_without_prune_other_deployments_stay_but_a_dropped_schedule_of_a_declared_one_goes():
