@@ -57,7 +57,8 @@ def main(
     keep: Annotated[bool, typer.Option("--keep", help="leave the stack and its UI running")] = False,
 ) -> None:
     """Run the main job whole, print what it did, stop everything."""
-    # As Ctrl-C, which asyncio knows how to end in order.
+    # As Ctrl-C, which asyncio knows how to end in order; a shell's background job is started with it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     started = time.monotonic()
     try:
