@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -61,7 +62,7 @@ def spawn(
     `die_with_us` asks the kernel (Linux) to stop it as well when this process is killed outright.
     """
     if die_with_us and shutil.which("setpriv"):
-        command = ["setpriv", "--pdeathsig", signal.Signals(stop_signal).name, *command]
+        command = [*_die_with_us(stop_signal), *command]
     with log.open("ab") as out:
         child = subprocess.Popen(
             [str(part) for part in command],
@@ -74,6 +75,15 @@ def spawn(
             **options,
         )
     return Process(name, child.pid, psutil.Process(child.pid).create_time(), stop_signal)
+
+
+def _die_with_us(stop_signal: int) -> list[str]:
+    """What a command is prefixed with to be stopped by the kernel when this process ends.
+
+    The kernel sends nothing for a parent that ended before the request, so the parent is looked at once after it.
+    """
+    still_ours = '[ "$PPID" = "$0" ] && exec "$@"'
+    return ["setpriv", "--pdeathsig", signal.Signals(stop_signal).name, "sh", "-c", still_ours, str(os.getpid())]
 
 
 def wait_healthy(process: Process, log: Path, healthy: Callable[[], bool], *, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -64,7 +65,13 @@ def test_a_process_that_ends_at_its_start_says_why(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-def test_it_dies_with_us_even_if_we_are_killed(tmp_path):
+@pytest.mark.parametrize("delay", ["", "sleep 0.3;"], ids=["asked before", "asked too late"])
+def test_it_dies_with_us_even_if_we_are_killed(tmp_path, monkeypatch, delay):
+    """Also where we are killed before the child has asked the kernel for the signal."""
+    slow = tmp_path / "setpriv"
+    slow.write_text(f'#!/bin/sh\n{delay} exec {shutil.which("setpriv")} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     code = (
         "import os, sys, time; from pathlib import Path; from infra.processes import spawn;"
         f"p = spawn('it', [sys.executable, '-c', 'import time; time.sleep(60)'], Path({str(tmp_path / 'log')!r}),"
