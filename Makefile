@@ -57,11 +57,11 @@ setup: .venv/.installed ## Make .venv from the lock (a second call does nothing)
 
 .PHONY: demo
 demo: setup ## Run the whole main job on this machine: SERVICE, YEAR, MONTHS, SOURCE_URL, KEEP=1
-	@$(RUN) deployments.demo --service '$(SERVICE)' --year '$(YEAR)' --months '$(MONTHS)' --source-url '$(SOURCE_URL)' $(if $(KEEP),--keep)
+	@$(RUN) demo --service '$(SERVICE)' --year '$(YEAR)' --months '$(MONTHS)' --source-url '$(SOURCE_URL)' $(if $(KEEP),--keep)
 
 .PHONY: down
 down: setup ## Stop the stack; its data stays
-	@$(if $(wildcard .taxiway/stack.json),$(RUN) infra.stack down)
+	@$(if $(wildcard .taxiway/stack.json),$(RUN) infra.local.stack down)
 	@$(if $(wildcard .env),$(RUN) infra.compose down)
 
 .PHONY: env
@@ -86,7 +86,7 @@ destroy: setup ## Remove the containers' stack and, after asking, its data
 
 .PHONY: blocks
 blocks: setup ## Save the blocks that are code
-	@$(RUN) deployments blocks $(ARGS)
+	@$(RUN) infra.deploy blocks $(ARGS)
 
 .PHONY: google
 google: setup ## Make the bucket and the dataset where they are missing
@@ -94,28 +94,28 @@ google: setup ## Make the bucket and the dataset where they are missing
 
 .PHONY: plan
 plan: setup ## Show what deploy would do: ARGS=--json, ARGS=--detailed-exitcode
-	@$(RUN) deployments plan $(if $(CRON),--cron '$(CRON)') $(if $(DEPLOYMENT),--deployment '$(DEPLOYMENT)') $(ARGS)
+	@$(RUN) infra.deploy plan $(if $(CRON),--cron '$(CRON)') $(if $(DEPLOYMENT),--deployment '$(DEPLOYMENT)') $(ARGS)
 
 .PHONY: deploy
 deploy: setup ## Make the server have what the code declares: CRON= with DEPLOYMENT=, ARGS=--reset
-	@$(RUN) deployments apply $(if $(CRON),--cron '$(CRON)') $(if $(DEPLOYMENT),--deployment '$(DEPLOYMENT)') $(ARGS)
+	@$(RUN) infra.deploy apply $(if $(CRON),--cron '$(CRON)') $(if $(DEPLOYMENT),--deployment '$(DEPLOYMENT)') $(ARGS)
 
 .PHONY: schedule
 schedule: setup ## Add a schedule by hand, which deploy keeps: DEPLOYMENT=, CRON=
-	@$(RUN) deployments schedule $(if $(and $(DEPLOYMENT),$(CRON)),'$(DEPLOYMENT)' '$(CRON)',$(error usage: make schedule DEPLOYMENT=flow/deployment CRON='0 5 1 * *')) $(ARGS)
+	@$(RUN) infra.deploy schedule $(if $(and $(DEPLOYMENT),$(CRON)),'$(DEPLOYMENT)' '$(CRON)',$(error usage: make schedule DEPLOYMENT=flow/deployment CRON='0 5 1 * *')) $(ARGS)
 
 .PHONY: run
 run: setup ## Run a deployment and wait: DEPLOYMENT=etl_parent_flow/docker MONTHS=1-3 ...
-	@$(RUN) deployments run $(if $(DEPLOYMENT),'$(DEPLOYMENT)',$(error usage: make run DEPLOYMENT=flow/deployment MONTHS=1,2,3)) \
+	@$(RUN) infra.deploy run $(if $(DEPLOYMENT),'$(DEPLOYMENT)',$(error usage: make run DEPLOYMENT=flow/deployment MONTHS=1,2,3)) \
 		$(foreach name,$(PARAMETERS),$(if $(filter command,$(origin $(name))),-p '$(shell tr A-Z a-z <<<$(name))=$($(name))'))
 
 .PHONY: verify
 verify: setup ## Count every month in every store again; zero differences is the only passing number
-	@$(RUN) deployments run verify_stores
+	@$(RUN) infra.deploy run verify_stores
 
 .PHONY: destroy-deployments
 destroy-deployments: setup ## Delete all deployments, schedules, limits and automations that deploys made
-	@$(RUN) deployments destroy
+	@$(RUN) infra.deploy destroy
 
 .PHONY: agent
 agent: setup ## Run the worker of the pool in the foreground: RUNS_AT_ONCE=
@@ -148,7 +148,7 @@ bench-memory: setup ## Peak memory of a load of 1.5 and of 15 million rows
 
 .PHONY: inspect
 inspect: setup ## Read any file or URL through the contract: FILE=... [SERVICE=...]
-	@$(RUN) flows.trips.inspect $(if $(FILE),'$(FILE)',$(error usage: make inspect FILE=path-or-url [SERVICE=green])) $(if $(filter command line environment,$(origin SERVICE)),--service '$(SERVICE)')
+	@$(RUN) flows.datasets.inspect $(if $(FILE),'$(FILE)',$(error usage: make inspect FILE=path-or-url [SERVICE=green])) $(if $(filter command line environment,$(origin SERVICE)),--service '$(SERVICE)')
 
 .PHONY: lint
 lint: setup ## ruff, check and format

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flows.trips.catalog import months_of, published_rows
-from flows.trips.month import Month, Service
+from flows.datasets.partition import Month, Service
+from flows.datasets.source_address import months_of, published_rows
 
 STORES = {"bucket", "warehouse", "postgres"}
 

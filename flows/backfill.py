@@ -9,11 +9,11 @@ from typing import Any
 from prefect import Flow, State, flow
 from prefect.deployments import arun_deployment
 
+from flows.datasets.partition import Month
 from flows.gcs_to_bigquery import etl_gcs_to_bq
-from flows.load_months import ending
-from flows.month_load import MonthEnd
-from flows.parameters import Concurrency, Months, Service, SourceUrl, Year, command
-from flows.trips.month import Month
+from flows.pipeline.load_partition import MonthEnd
+from flows.pipeline.load_partitions import ending
+from flows.pipeline.parameters import Concurrency, Months, Service, SourceUrl, Year, command
 from flows.web_to_gcs import etl_web_to_gcs
 from flows.web_to_postgres import etl_web_to_postgres
 from infra.settings import settings

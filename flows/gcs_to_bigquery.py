@@ -10,16 +10,16 @@ from prefect import State, flow
 from prefect.runtime import flow_run
 from prefect_gcp import GcpCredentials, GcsBucket
 
-from flows.blocks import load_block
-from flows.due import asked_for, due_in_bucket
-from flows.load_months import load_months
-from flows.month_load import bucket_store, local_disk, month_task
-from flows.parameters import Limit, MonthNumber, Service, Year, command, failing_in_one_line, run_name
+from flows.datasets.partition import Month
+from flows.datasets.version import contract_version
+from flows.pipeline.due import asked_for, due_in_bucket
+from flows.pipeline.load_partition import bucket_store, local_disk, month_task
+from flows.pipeline.load_partitions import load_months
+from flows.pipeline.parameters import Limit, MonthNumber, Service, Year, command, failing_in_one_line, run_name
+from flows.pipeline.stores_of_blocks import load_block
+from flows.stores.bigquery import WarehouseStore
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LoadSource
-from flows.stores.warehouse import WarehouseStore
-from flows.trips.month import Month
-from flows.trips.version import contract_version
 from infra.settings import settings
 
 DEFAULTS = settings()

@@ -10,15 +10,15 @@ from prefect.states import Completed, Failed
 from prefect_gcp import GcpCredentials, GcsBucket
 from prefect_sqlalchemy import SqlAlchemyConnector
 
-from flows.blocks import load_block
+from flows.datasets.source_address import published_rows
 from flows.errors import TaxiwayError
-from flows.month_load import bucket_store
-from flows.parameters import command, failing_in_one_line
+from flows.pipeline.load_partition import bucket_store
+from flows.pipeline.parameters import command, failing_in_one_line
+from flows.pipeline.stores_of_blocks import load_block
+from flows.stores.bigquery import WarehouseStore
 from flows.stores.bucket import BucketStore
 from flows.stores.postgres import PostgresStore
-from flows.stores.verify import Countable, Difference, verify
-from flows.stores.warehouse import WarehouseStore
-from flows.trips.catalog import published_rows
+from flows.stores.reconcile import Countable, Difference, verify
 from flows.web_to_postgres import libpq_uri
 from infra.settings import settings
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from prefect import State, flow
 from prefect_gcp import GcsBucket
 
-from flows.blocks import load_block
-from flows.due import asked_for, due_on_the_web
-from flows.load_months import load_months
-from flows.month_load import bucket_store, fetcher
-from flows.parameters import (
+from flows.datasets.version import contract_version
+from flows.pipeline.due import asked_for, due_on_the_web
+from flows.pipeline.load_partition import bucket_store, fetcher
+from flows.pipeline.load_partitions import load_months
+from flows.pipeline.parameters import (
     Limit,
     MonthNumber,
     Service,
@@ -20,7 +20,7 @@ from flows.parameters import (
     run_name,
     template,
 )
-from flows.trips.version import contract_version
+from flows.pipeline.stores_of_blocks import load_block
 from infra.settings import settings
 
 DEFAULTS = settings()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from prefect import State, flow
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
 
-from flows.blocks import load_block
-from flows.due import asked_for, due_on_the_web
+from flows.datasets.version import contract_version
 from flows.errors import StoreFailed
-from flows.load_months import load_months
-from flows.month_load import fetcher
-from flows.parameters import (
+from flows.pipeline.due import asked_for, due_on_the_web
+from flows.pipeline.load_partition import fetcher
+from flows.pipeline.load_partitions import load_months
+from flows.pipeline.parameters import (
     Limit,
     MonthNumber,
     Service,
@@ -21,8 +21,8 @@ from flows.parameters import (
     run_name,
     template,
 )
+from flows.pipeline.stores_of_blocks import load_block
 from flows.stores.postgres import PostgresStore
-from flows.trips.version import contract_version
 from infra.postgres_url import connect_options, parts_of, postgres_url
 from infra.settings import settings
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.trips.clean import Cleaning, Counts
-from flows.trips.month import Month, Service
-from flows.trips.rules import Rule
+from flows.datasets.cleaning import Cleaning, Counts
+from flows.datasets.partition import Month, Service
+from flows.datasets.rule import Rule
 
 TLC = Path(os.environ.get("TLC_DATA", Path(__file__).resolve().parents[2] / "shared" / "tlc"))
 needs_tlc = pytest.mark.skipif(not TLC.is_dir(), reason=f"TLC's files are not at {TLC}: set TLC_DATA")

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.errors import StoreFailed
-from flows.trips.rejected import REJECTED_SCHEMA
 
 if TYPE_CHECKING:
-    from flows.trips.clean import Cleaning
+    from flows.datasets.cleaning import Cleaning
 
 EXTRA = "extra_columns"
 

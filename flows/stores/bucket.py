@@ -22,16 +22,16 @@ import pyarrow.parquet as pq
 import requests
 from google.api_core.exceptions import NotFound, PreconditionFailed, RequestRangeNotSatisfiable
 
+from flows.datasets.partition import Month, Service
 from flows.errors import Refused, StoreFailed, TaxiwayError
 from flows.stores.batches import checked, write_parquet
-from flows.stores.google import LEFT_OVER, left_to_the_next_load, one_line, seconds_to_send
+from flows.stores.google_errors import LEFT_OVER, left_to_the_next_load, one_line, seconds_to_send
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, new_load_id, now
-from flows.trips.month import Month, Service
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket
 
-    from flows.trips.clean import Cleaning
+    from flows.datasets.cleaning import Cleaning
 
 # An object's metadata may take 8 KiB; an entry with every reason and check there is takes five.
 LEDGER = "ledger"

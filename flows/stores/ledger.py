@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from flows.trips.month import Month, Service
+from flows.datasets.partition import Month, Service
 
 if TYPE_CHECKING:
-    from flows.trips.clean import Cleaning
+    from flows.datasets.cleaning import Cleaning
 
 Status = Literal["loaded", "blocked", "refused"]
 
@@ -178,7 +178,7 @@ def may_record(entry: LedgerEntry, stored: LedgerEntry | None) -> bool:
 def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str) -> bool:
     """Whether the entry is about the same content, under the same contract: to load it again would change nothing.
 
-    The contract's version is what `flows.trips.version` gives for the service and the store. The address does not
+    The contract's version is what `flows.datasets.version` gives for the service and the store. The address does not
     matter (a mirror of the same bytes is the same source).
     """
     return entry is not None and (entry.checksum, entry.contract_version) == (source.checksum, contract_version)

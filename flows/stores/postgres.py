@@ -25,16 +25,16 @@ from adbc_driver_postgresql import dbapi
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from flows.datasets.partition import Month, Service
+from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.errors import StoreFailed
 from flows.stores import postgres_tables as tables
 from flows.stores.batches import EXTRA, Stream, checked, flat, flat_schema, rejected_batches, write_parquet
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, new_load_id
 from flows.stores.postgres_errors import DRIVER_ERRORS, store_error
-from flows.trips.month import Month, Service
-from flows.trips.rejected import REJECTED_SCHEMA
 
 if TYPE_CHECKING:
-    from flows.trips.clean import Cleaning
+    from flows.datasets.cleaning import Cleaning
 
 # For one transaction each: in a session that a pooler lends out they would stay for its next client.
 SETTINGS = (

@@ -12,10 +12,10 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
+from flows.datasets.partition import Month
+from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.errors import StoreFailed, StoreUnavailable
 from flows.stores.ledger import LedgerEntry
-from flows.trips.month import Month
-from flows.trips.rejected import REJECTED_SCHEMA
 
 # Of either driver: without parameters they take the same SQL.
 Cursor = psycopg.Cursor | dbapi.Cursor

@@ -18,8 +18,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from flows.trips.generate import generate
-from flows.trips.month import Month, Service
+from flows.datasets.partition import Month, Service
+from flows.datasets.tlc.generate import generate
 from tests.docker.project import NAME, SOURCE, Project, until
 
 RUNS = 5
@@ -83,7 +83,7 @@ def main() -> None:
         generate(MONTH, months / f"{MONTH.stem}.parquet", rows=1000)
         try:
             project.module("infra.compose", "up")
-            project.module("deployments", "apply")
+            project.module("infra.deploy", "apply")
             serve = ("taxiway", "python", "-m", "http.server", "8000", "--directory", "/source")
             where = (f"--network={NAME}", f"--volume={months}:/source:ro", f"--name={SOURCE}")
             project.docker("run", "--detach", "--rm", *where, *serve)

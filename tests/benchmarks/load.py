@@ -18,9 +18,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows.trips.generate import generate
-from infra import postgres
-from infra.processes import free_port, spawn, stop, wait_healthy
+from flows.datasets.tlc.generate import generate
+from infra.local import embedded_postgres as postgres
+from infra.local.processes import free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT
 from tests.benchmarks.our_way import MONTH
 

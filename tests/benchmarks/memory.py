@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows.trips.generate import generate
+from flows.datasets.tlc.generate import generate
 from tests.benchmarks.load import database, measure
 from tests.benchmarks.our_way import MONTH
 

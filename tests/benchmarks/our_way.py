@@ -6,11 +6,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from flows.datasets.cleaning import Cleaning
+from flows.datasets.partition import Month, Service
+from flows.datasets.rule import RULES_OF
 from flows.stores.ledger import LoadSource
 from flows.stores.postgres import PostgresStore
-from flows.trips.clean import Cleaning
-from flows.trips.month import Month, Service
-from flows.trips.rules import RULES_OF
 
 MONTH = Month(Service.YELLOW, 2021, 1)
 

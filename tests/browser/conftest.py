@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error, Page, Playwright, Route, expect, sync_playwright
 
-from flows.trips.catalog import published_rows
-from flows.trips.generate import generate
-from flows.trips.month import Month, Service
+from flows.datasets.partition import Month, Service
+from flows.datasets.source_address import published_rows
+from flows.datasets.tlc.generate import generate
 from tests.browser.prefect_ui import PrefectUI
 from tests.docker import conftest as docker_tests
 from tests.docker.project import NAME

@@ -130,9 +130,9 @@ def test_what_was_scheduled_and_switched_off_by_hand_outlives_a_deploy(prefect, 
     before = by_hand(deployed)
     assert before == {"0 5 1 * *": False, "0 6 * * 1": True, "0 7 * * 2": False, "0 8 * * 3": True, "paused": True}
 
-    plan = deployed.module("deployments", "plan").stdout
+    plan = deployed.module("infra.deploy", "plan").stdout
     assert len([line for line in plan.splitlines() if "kept" in line and "added by hand" in line]) == 3
-    deployed.module("deployments", "apply")
+    deployed.module("infra.deploy", "apply")
     assert by_hand(deployed) == before
     prefect.page.reload()
     expect(prefect.switch("Pause or resume all schedules")).not_to_be_checked()

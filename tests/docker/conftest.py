@@ -11,9 +11,9 @@ import subprocess
 
 import pytest
 
-from flows.trips.catalog import published_rows
-from flows.trips.generate import generate
-from flows.trips.month import Month, Service
+from flows.datasets.partition import Month, Service
+from flows.datasets.source_address import published_rows
+from flows.datasets.tlc.generate import generate
 from infra.compose import SECRETS
 from tests.docker.project import SOURCE, Project, answers
 
@@ -115,5 +115,5 @@ def deployed(stack, registry):
     """The image pushed, and everything deployed as `make deploy` does it."""
     log_in(stack)
     stack.module("infra.image", "push")
-    stack.module("deployments", "apply")
+    stack.module("infra.deploy", "apply")
     return stack

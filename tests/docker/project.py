@@ -21,7 +21,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from infra.processes import free_port
+from infra.local.processes import free_port
 from infra.settings import ROOT
 
 # Of this process alone, so that two test runs on one engine do not meet.

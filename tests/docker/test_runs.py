@@ -14,7 +14,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
-from flows.trips.catalog import published_rows
+from flows.datasets.source_address import published_rows
 from infra.postgres_url import postgres_url
 from tests.docker.conftest import MONTH
 from tests.docker.project import until

@@ -11,11 +11,11 @@ from prefect.blocks.system import Secret
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
-from deployments import deploy
-from deployments.declaration import DeploymentSpec, ScheduleSpec
-from deployments.lock import Pace
-from deployments.observe import observe
-from deployments.plan import Action, changing, plan
+from infra.deploy import deploy
+from infra.deploy.actual import observe
+from infra.deploy.lock import Pace
+from infra.deploy.plan import Action, changing, plan
+from infra.deploy.spec import DeploymentSpec, ScheduleSpec
 from infra.settings import Settings
 
 # No sign of life within a test, and a lock that was left behind is soon free.

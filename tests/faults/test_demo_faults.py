@@ -11,8 +11,8 @@ import time
 import psutil
 import pytest
 
-from flows.trips.generate import generate
-from flows.trips.month import Month, Service
+from flows.datasets.partition import Month, Service
+from flows.datasets.tlc.generate import generate
 from infra.settings import ROOT
 
 
@@ -26,7 +26,7 @@ def demo(tmp_path):
     def start(*options, **env):
         with (tmp_path / "out").open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "deployments.demo", "--months", "1", *options],
+                [sys.executable, "-m", "demo", "--months", "1", *options],
                 cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
                 env={**os.environ, "TAXIWAY_STATE_DIR": str(tmp_path / "state"), **env},
             )  # fmt: skip
@@ -151,7 +151,7 @@ def test_a_kept_stack_is_stopped_by_down(demo, tmp_path):
     second = demo()
     assert second.wait(60) == 1 and "make down" in (tmp_path / "out").read_text()
     down = subprocess.run(
-        [sys.executable, "-m", "infra.stack", "down"], cwd=ROOT, capture_output=True, text=True, check=True,
+        [sys.executable, "-m", "infra.local.stack", "down"], cwd=ROOT, capture_output=True, text=True, check=True,
         env={**os.environ, "TAXIWAY_STATE_DIR": str(tmp_path / "state")},
     )  # fmt: skip
     assert "stopped" in down.stdout

@@ -35,7 +35,7 @@ async def broken_and_repeated(get_client, declared, number: int, *, after: bool)
     """Deploy with the call of that number failing, then once more. Gives what the server has then."""
     import httpx
 
-    from deployments.apply import Stopped
+    from infra.deploy.apply import Stopped
     from tests.faults.deploy_places import Calls
 
     async with get_client() as client:
@@ -102,7 +102,7 @@ def test_a_fault_at_every_single_call(on_server, from_nothing, after):
 
 
 def test_what_was_applied_before_the_fault_is_said(on_server):
-    from deployments.apply import Stopped
+    from infra.deploy.apply import Stopped
     from tests.faults.deploy_places import Calls, first
 
     async def work(get_client):

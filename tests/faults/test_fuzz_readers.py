@@ -22,11 +22,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flows.datasets.layout import LAYOUTS
+from flows.datasets.partition import Month, Service
+from flows.datasets.rule import RULES_OF
+from flows.datasets.tlc.generate import generate
 from flows.errors import Refused
-from flows.trips.generate import generate
-from flows.trips.layouts import LAYOUTS
-from flows.trips.month import Month, Service
-from flows.trips.rules import RULES_OF
 from tests.reading import TLC, cleaned
 
 SECONDS = float(os.environ.get("TAXIWAY_FUZZ_SECONDS", "20"))

@@ -8,8 +8,8 @@ from uuid import UUID
 import httpx
 import pytest
 
+from infra.local.stack import Stack, read_running
 from infra.settings import Settings
-from infra.stack import Stack, read_running
 
 # The shortest lease that Prefect gives.
 LEASE_SECONDS = 60

@@ -25,17 +25,17 @@ import pytest
 from google.api_core.exceptions import Forbidden, PreconditionFailed, ServiceUnavailable
 from google.cloud.bigquery import Client
 
+from flows.datasets.partition import Month, Service
+from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.errors import Refused, StoreFailed, StoreUnavailable, TaxiwayError
 from flows.stores import bucket as bucket_module
 from flows.stores.batches import flat, flat_schema, rejected_batches, write_parquet
+from flows.stores.bigquery import WarehouseStore
+from flows.stores.bigquery_jobs import REPLACE, LoadJobs
 from flows.stores.bucket import BucketStore, data_name
 from flows.stores.ledger import LedgerEntry
 from flows.stores.ledger_rows import LEDGER_SCHEMA, ledger_row
-from flows.stores.verify import verify
-from flows.stores.warehouse import WarehouseStore
-from flows.stores.warehouse_jobs import REPLACE, LoadJobs
-from flows.trips.month import Month, Service
-from flows.trips.rejected import REJECTED_SCHEMA
+from flows.stores.reconcile import verify
 from infra.settings import ROOT
 from tests.integration.stores_fixtures import (  # noqa: F401
     FEBRUARY,
@@ -86,7 +86,7 @@ from pathlib import Path
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 from flows.stores.bucket import BucketStore
-from flows.stores.warehouse import WarehouseStore
+from flows.stores.bigquery import WarehouseStore
 from tests.integration.stores_fixtures import JANUARY, Pass, source
 
 kind, address, name, directory = sys.argv[1:]
@@ -370,7 +370,7 @@ def test_a_crash_at_any_step_leaves_one_load_whole(
     else:
         assert (found, warehouse.count(JANUARY), warehouse.count_rejected(JANUARY)) == (old, 1000, 3)
     assert verify({"bigquery": warehouse}, lambda month: None).differences == []
-    monkeypatch.setattr("flows.stores.warehouse.LEFT_OVER", dt.timedelta(0))
+    monkeypatch.setattr("flows.stores.bigquery.LEFT_OVER", dt.timedelta(0))
     last = warehouse.replace(Pass(JANUARY, tmp_path, rows=7, bad=2), source("sha256:next"))
     assert warehouse.entries() == [last] and verify({"bigquery": warehouse}, lambda month: None).differences == []
     assert kept() == {"": 7, "_rejected": 2, "_ledger": 1}, "what the crash has left is deleted"

@@ -12,8 +12,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from flows.stores.postgres import PostgresStore
-from infra import postgres
-from infra.processes import free_port, spawn, stop, wait_healthy
+from infra.local import embedded_postgres as postgres
+from infra.local.processes import free_port, spawn, stop, wait_healthy
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, server, source, uri  # noqa: F401
 
 BOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")

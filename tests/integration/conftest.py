@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.stack import Stack
 from infra.settings import Settings
-from infra.stack import Stack
 
 _state = tempfile.TemporaryDirectory(prefix="taxiway-tests-")
 _stack = Stack(Path(_state.name), Settings(_env_file=None, state_dir=Path(_state.name)))
@@ -35,7 +35,7 @@ def stack():
 @pytest.fixture(scope="session")
 def deployed(stack):
     """The stack with blocks, bucket, dataset and deployments as `make demo` makes them, and a worker."""
-    from deployments.demo_runs import prepare
+    from demo.runs import prepare
 
     prepare(stack)
     return stack

@@ -21,17 +21,17 @@ class Place:
     blocks: dict = field(default_factory=dict)
 
     async def prepared(self, **options):
-        from deployments import deploy
+        from infra.deploy import deploy
 
         return await deploy.prepare(self.config, specs=self.specs, blocks=self.blocks, **options)
 
     async def plan(self, client, **options):
-        from deployments import deploy
+        from infra.deploy import deploy
 
         return await deploy.planned(await self.prepared(**options), client)
 
     async def apply(self, client, **options):
-        from deployments import deploy
+        from infra.deploy import deploy
 
         return await deploy.apply(await self.prepared(**options), client)
 
@@ -49,7 +49,7 @@ def place(stack):
     from prefect.blocks.system import Secret
     from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
-    from deployments.declaration import DeploymentSpec, ScheduleSpec
+    from infra.deploy.spec import DeploymentSpec, ScheduleSpec
 
     own = f"t{uuid.uuid4().hex[:8]}"
     anchor = dt.datetime(2026, 1, 1, 7, 30, tzinfo=dt.UTC)
@@ -103,7 +103,7 @@ def command(stack, place, monkeypatch):
     settings.cache_clear()
 
     def run(*arguments):
-        from deployments.__main__ import app
+        from infra.deploy.__main__ import app
 
         return CliRunner().invoke(app, arguments)
 
@@ -116,6 +116,6 @@ def told(actions) -> set[tuple[str, str]]:
 
 
 def changes(actions) -> set[tuple[str, str]]:
-    from deployments.plan import changing
+    from infra.deploy.plan import changing
 
     return told(changing(actions))

@@ -26,7 +26,7 @@ from google.cloud import bigquery, storage
 from google.oauth2 import service_account as google_service_account
 
 from infra.emulators.credentials import service_account
-from infra.processes import Process, free_port, spawn, stop, wait_healthy
+from infra.local.processes import Process, free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT
 
 LIVE = os.environ.get("TAXIWAY_LIVE_PROJECT")

@@ -21,16 +21,16 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
+from flows.datasets.check import CheckResult
+from flows.datasets.partition import Month, Service
+from flows.datasets.rejected import REJECTED_SCHEMA
+from flows.datasets.tlc.contract import schema
+from flows.stores.bigquery import WarehouseStore
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LedgerEntry, LoadSource, Status
 from flows.stores.postgres import PostgresStore
-from flows.stores.warehouse import WarehouseStore
-from flows.trips.checks import CheckResult
-from flows.trips.contract import schema
-from flows.trips.month import Month, Service
-from flows.trips.rejected import REJECTED_SCHEMA
-from infra import postgres
-from infra.processes import Process, free_port, spawn, stop, wait_healthy
+from infra.local import embedded_postgres as postgres
+from infra.local.processes import Process, free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT
 
 JANUARY, FEBRUARY = Month(Service.GREEN, 2021, 1), Month(Service.GREEN, 2021, 2)

@@ -8,7 +8,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from flows.stores.verify import verify
+from flows.stores.reconcile import verify
 from tests.integration.stores_fixtures import JANUARY, AnyStore, Pass, Place, source
 
 # Rows and rejected rows of the two contents of the month, by the checksum of the source.

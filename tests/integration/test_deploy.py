@@ -64,7 +64,7 @@ def test_every_kind_of_change_is_shown_applied_and_gone_from_the_next_plan(place
 
 
 def test_plan_shows_field_old_and_new_and_never_a_secret(place, on_server):
-    from deployments.render import as_json
+    from infra.deploy.render import as_json
 
     async def work(client):
         await place.apply(client)
@@ -180,7 +180,7 @@ def test_a_schedule_makes_runs_and_they_go_with_it(place, on_server):
 
 
 def test_nothing_is_changed_where_anything_is_wrong(place, on_server):
-    from deployments.scripts import Invalid
+    from infra.deploy.scripts import Invalid
 
     async def work(client):
         good = place.specs[0]
@@ -199,8 +199,8 @@ def test_nothing_is_changed_where_anything_is_wrong(place, on_server):
 
 
 def test_destroy_removes_all_of_ours_and_nothing_else(place, on_server):
-    from deployments import deploy
-    from deployments.target import target_of
+    from infra.deploy import deploy
+    from infra.deploy.target import target_of
 
     async def work(client):
         await place.apply(client)
@@ -223,7 +223,7 @@ def test_destroy_removes_all_of_ours_and_nothing_else(place, on_server):
 def test_two_deploys_at_once_do_not_mix(place, on_server):
     from prefect.client.orchestration import get_client
 
-    from deployments import deploy
+    from infra.deploy import deploy
 
     async def one(revision: str):
         place_of_one = replace(place, config=place.config.model_copy(update={"revision": revision}))
@@ -242,7 +242,7 @@ def test_two_deploys_at_once_do_not_mix(place, on_server):
 
 
 def test_a_live_deploy_is_waited_for_and_a_dead_one_is_taken_over(place, on_server):
-    from deployments.lock import Locked, Pace, deploy_lock
+    from infra.deploy.lock import Locked, Pace, deploy_lock
 
     quick = Pace(renew=0.1, silent=0.5, patience=0.3, poll=0.05)
 
@@ -261,7 +261,7 @@ def test_a_live_deploy_is_waited_for_and_a_dead_one_is_taken_over(place, on_serv
 
 
 def test_a_deploy_that_lost_its_lock_is_told(place, on_server):
-    from deployments.lock import LockLost, Pace, deploy_lock, lock_name
+    from infra.deploy.lock import LockLost, Pace, deploy_lock, lock_name
 
     async def work(client):
         async with deploy_lock(client, place.config.tag, Pace(renew=0.05)) as lock:

@@ -115,7 +115,7 @@ def test_run_shows_the_logs_and_exits_with_the_result(command, on_server, place)
         """A run that the test itself ends, in place of a worker."""
         from prefect.client.orchestration import get_client
 
-        from deployments.run import follow, parameters_of, start
+        from infra.deploy.run import follow, parameters_of, start
 
         async with get_client() as client:
             run = await start(client, place.name, parameters_of(["MONTH=3"]))

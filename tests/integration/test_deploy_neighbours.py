@@ -105,9 +105,9 @@ def under_tag(place: Place, tag: str, **changed) -> Place:
 
 @pytest.mark.parametrize("tagged", [True, False])
 def test_what_others_have_under_our_names_is_a_conflict_and_stays_whole(place, on_server, tagged):
-    from deployments import deploy
-    from deployments.scripts import Invalid
-    from deployments.target import target_of
+    from infra.deploy import deploy
+    from infra.deploy.scripts import Invalid
+    from infra.deploy.target import target_of
 
     own = place.config.tag
 
@@ -134,8 +134,8 @@ def test_what_others_have_under_our_names_is_a_conflict_and_stays_whole(place, o
 def test_what_others_have_beside_ours_stays_whole(place, on_server):
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
-    from deployments import deploy
-    from deployments.target import target_of
+    from infra.deploy import deploy
+    from infra.deploy.target import target_of
 
     own = place.config.tag
     first = place.specs[0]
@@ -169,7 +169,7 @@ def test_what_others_have_beside_ours_stays_whole(place, on_server):
 
 
 def test_a_schedule_by_hand_with_our_prefix_is_kept_and_a_recreated_deployment_is_not_ours(place, on_server):
-    from deployments.scripts import Invalid
+    from infra.deploy.scripts import Invalid
 
     async def work(client):
         await place.apply(client)
@@ -190,7 +190,7 @@ def test_a_schedule_by_hand_with_our_prefix_is_kept_and_a_recreated_deployment_i
 
 
 def test_two_tags_never_share_an_object(place, on_server):
-    from deployments.scripts import Invalid
+    from infra.deploy.scripts import Invalid
 
     own = place.config.tag
 
@@ -208,10 +208,10 @@ def test_two_tags_never_share_an_object(place, on_server):
 
 def test_what_two_tags_have_in_their_records_is_changed_by_neither(place, on_server):
     """Two deploys at once under two tags may both be told by the server that they made a deployment."""
-    from deployments import deploy
-    from deployments.record import DeployedObjects, document_name
-    from deployments.scripts import Invalid
-    from deployments.target import target_of
+    from infra.deploy import deploy
+    from infra.deploy.record import DeployedObjects, document_name
+    from infra.deploy.scripts import Invalid
+    from infra.deploy.target import target_of
 
     async def work(client):
         await place.apply(client)
@@ -232,9 +232,9 @@ def test_what_two_tags_have_in_their_records_is_changed_by_neither(place, on_ser
 def test_what_an_earlier_version_made_without_a_record_is_ours(place, on_server):
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
-    from deployments.record import DeployedObjects
-    from deployments.scripts import Invalid
     from infra.automations import give_up_silent_runs
+    from infra.deploy.record import DeployedObjects
+    from infra.deploy.scripts import Invalid
 
     own = place.config.tag
 
@@ -262,8 +262,8 @@ def test_a_name_that_a_cut_off_deploy_did_not_get_to_create_is_anyones(place, on
     import httpx
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
-    from deployments.apply import Stopped
-    from deployments.scripts import Invalid
+    from infra.deploy.apply import Stopped
+    from infra.deploy.scripts import Invalid
 
     name = f"{place.config.tag}-downloads"
 
@@ -301,7 +301,7 @@ def test_a_pool_that_the_agent_made_is_ours(place, on_server):
 
 
 def test_a_switch_changed_in_the_code_is_applied_and_an_interrupted_delete_is_not_a_persons_doing(place, on_server):
-    from deployments.apply import Stopped
+    from infra.deploy.apply import Stopped
 
     async def states(client):
         deployment = await client.read_deployment_by_name(place.name)
@@ -335,7 +335,7 @@ def test_a_switch_changed_in_the_code_is_applied_and_an_interrupted_delete_is_no
 
 
 def test_a_variable_of_someone_else_under_the_locks_name_stays(place, on_server):
-    from deployments.lock import Locked, Pace, deploy_lock, lock_name
+    from infra.deploy.lock import Locked, Pace, deploy_lock, lock_name
 
     async def work(client):
         body = {"name": lock_name(place.config.tag), "value": {"mine": 1}, "tags": ["theirs"]}

@@ -41,7 +41,7 @@ class Source:
         return self.folder / f"{month.stem}.csv.gz"
 
     def put(self, *months):
-        from flows.trips.generate import generate
+        from flows.datasets.tlc.generate import generate
 
         for month in months:
             generate(month, self.file(month), rows=ROWS, seed=month.month)
@@ -54,7 +54,7 @@ class Source:
 
 
 def months(service, year, *numbers):
-    from flows.trips.month import Month, Service
+    from flows.datasets.partition import Month, Service
 
     return [Month(Service(service), year, number) for number in numbers]
 
@@ -114,9 +114,9 @@ def test_a_changed_rule_makes_months_due_again_wherever_they_are_in_time(deploye
     """A dry run lists them and loads nothing; then `limit` per run; one that the source no longer has is named once."""
     import pyarrow.compute as pc
 
-    from flows.due import candidates
-    from flows.trips.month import Service
-    from flows.trips.rules import RULES_OF, Action, Rule
+    from flows.datasets.partition import Service
+    from flows.datasets.rule import RULES_OF, Action, Rule
+    from flows.pipeline.due import candidates
     from flows.web_to_postgres import etl_web_to_postgres
 
     recent = candidates(Service.YELLOW, None)[-3]
@@ -170,8 +170,8 @@ def test_an_unexpected_error_stops_one_month_alone_and_is_not_retried(deployed, 
 
 @pytest.mark.timeout(200)
 def test_a_source_that_refuses_everybody_fails_the_run(deployed, monkeypatch):
-    from flows import offers
-    from flows.trips.patience import Patience
+    from flows.pipeline import offers
+    from flows.reading.retry import Patience
     from flows.web_to_gcs import etl_web_to_gcs
 
     monkeypatch.setattr(offers, "PATIENCE", Patience(attempts=2, first_wait=0.01))
@@ -205,7 +205,7 @@ def test_a_page_that_came_in_the_place_of_what_was_offered_is_asked_for_again(de
 @pytest.mark.timeout(200)
 def test_an_older_version_than_the_offered_one_does_not_hide_it(deployed, source):
     """A cache on the way still has the last version: the month is due until the new one comes."""
-    from flows.trips.generate import generate
+    from flows.datasets.tlc.generate import generate
     from flows.web_to_gcs import etl_web_to_gcs
 
     (month,) = months("green", 2022, 10)
@@ -250,7 +250,7 @@ def test_nothing_of_a_source_s_password_is_shown_or_stored(deployed, source, mon
             ends = [run(etl_web_to_postgres, **given), run(etl_web_to_postgres, **given, month=4)]
             command = [sys.executable, "-m", "flows.web_to_postgres", "--source-url", address]
             refused = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-            command = [sys.executable, "-m", "deployments", "plan", "--json"]
+            command = [sys.executable, "-m", "infra.deploy", "plan", "--json"]
             plan = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
     assert ends[0].startswith("Completed: green 2020-03: 200 rows read") and ends[1].startswith("Failed: ")
     assert (refused.returncode, refused.stdout) == (2, "") and "set TAXIWAY_SOURCE_URL instead" in refused.stderr
@@ -292,7 +292,7 @@ def everything_stored():
 @pytest.mark.timeout(200)
 def test_what_is_missing_is_one_line(deployed, source, monkeypatch):
     """A block, the limit on downloads, a free slot, the server: each is named, and no traceback is shown."""
-    from flows import download_slot
+    from flows.pipeline import download_slot
     from flows.verify import verify_stores
     from flows.web_to_gcs import etl_web_to_gcs
     from infra.settings import settings

@@ -17,7 +17,7 @@ from google.api_core.exceptions import GoogleAPICallError, InternalServerError, 
 from google.cloud import bigquery, storage
 from google.cloud.bigquery import QueryJobConfig
 
-from infra.processes import free_port
+from infra.local.processes import free_port
 from infra.settings import ROOT
 from tests.integration.google_fixtures import (
     Emulator,

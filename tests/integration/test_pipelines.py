@@ -18,8 +18,8 @@ ROWS = 4_000
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A folder of generated green months as a file URL template; 2021-09 is an HTML page."""
-    from flows.trips.generate import generate
-    from flows.trips.month import Month, Service
+    from flows.datasets.partition import Month, Service
+    from flows.datasets.tlc.generate import generate
 
     folder = tmp_path_factory.mktemp("source")
     for year, month in ((2021, 1), (2021, 2), (2022, 3), (2022, 5)):
@@ -53,9 +53,9 @@ def finish(*runs, seconds: float = 120):
 
 
 def stores():
+    from flows.stores.bigquery import WarehouseStore
     from flows.stores.bucket import BucketStore
     from flows.stores.postgres import PostgresStore
-    from flows.stores.warehouse import WarehouseStore
     from infra.blocks import credentials_block
     from infra.settings import Settings
 
@@ -71,7 +71,7 @@ def stores():
 @pytest.mark.timeout(300)
 def test_every_pipeline_through_its_deployment(deployed, source):
     """Two months into all three stores; a second run skips, a forced one leaves the same rows; no row is lost."""
-    from flows.trips.month import Month, Service
+    from flows.datasets.partition import Month, Service
 
     january, february = (Month(Service.GREEN, 2021, month) for month in (1, 2))
     months = {"service": "green", "year": 2021, "source_url": source}

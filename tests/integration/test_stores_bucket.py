@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from prefect_gcp import GcpCredentials, GcsBucket
 
+from flows.datasets.partition import Month, Service
 from flows.errors import Refused, StoreFailed
-from flows.month_load import bucket_store
+from flows.pipeline.load_partition import bucket_store
 from flows.stores.bucket import BucketStore, data_name, month_of, rejected_name
 from flows.stores.ledger import LedgerEntry, now
-from flows.stores.verify import verify
-from flows.trips.month import Month, Service
+from flows.stores.reconcile import verify
 from infra.emulators.credentials import service_account
 from infra.settings import Settings
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bucket, source, storage_client  # noqa: F401
@@ -213,7 +213,9 @@ def test_a_blocks_folder_and_the_project_that_pays(storage_client, tmp_path, mon
     """What the pipelines make of a GcsBucket block, whose folder may be set in the UI."""
     address = storage_client._connection.API_BASE_URL
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
-    monkeypatch.setattr("flows.month_load.settings", lambda: Settings(_env_file=None, user_project="taxiway-payer"))
+    monkeypatch.setattr(
+        "flows.pipeline.load_partition.settings", lambda: Settings(_env_file=None, user_project="taxiway-payer")
+    )
     paid = storage_client.bucket(f"b{uuid.uuid4().hex[:12]}", user_project="taxiway-payer")
     paid.requester_pays = True
     storage_client.create_bucket(paid)

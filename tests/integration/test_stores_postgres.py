@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 from psycopg import sql
 
+from flows.datasets.partition import Month, Service
 from flows.errors import StoreFailed
 from flows.stores.ledger import LedgerEntry
 from flows.stores.postgres import PostgresStore
-from flows.trips.month import Month, Service
 from flows.web_to_postgres import libpq_uri
 from infra.blocks import postgres_block
 from infra.postgres_url import postgres_url

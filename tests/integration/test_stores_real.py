@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from flows.datasets.cleaning import Cleaning
+from flows.datasets.partition import Month, Service
+from flows.datasets.rule import RULES_OF
+from flows.datasets.source_address import published_rows
+from flows.stores.bigquery import WarehouseStore
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LoadSource
 from flows.stores.postgres import PostgresStore
-from flows.stores.verify import verify
-from flows.stores.warehouse import WarehouseStore
-from flows.trips.catalog import published_rows
-from flows.trips.clean import Cleaning
-from flows.trips.month import Month, Service
-from flows.trips.rules import RULES_OF
+from flows.stores.reconcile import verify
 from infra.settings import ROOT
 from tests.integration.stores_fixtures import bigquery_client, bucket, dataset, server, storage_client, uri  # noqa: F401
 

@@ -7,10 +7,10 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
+from flows.datasets.partition import Month, Service
 from flows.errors import StoreFailed
-from flows.stores.verify import verify
-from flows.stores.warehouse import WarehouseStore
-from flows.trips.month import Month, Service
+from flows.stores.bigquery import WarehouseStore
+from flows.stores.reconcile import verify
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bigquery_client, dataset, source  # noqa: F401
 
 

@@ -26,10 +26,10 @@ def snapshots() -> dict[str, str]:
     The flows take their defaults from the settings when they are imported: this is right only in a process that has
     DEFAULTS in its environment from its start.
     """
-    from deployments.scripts import SCRIPTS, read_script
-    from deployments.target import IMAGE_ROOT, Target
-    from deployments.wanted import wanted_automations, wanted_deployment, wanted_limits, wanted_pool
     from infra.automations import declared_automations
+    from infra.deploy.desired import wanted_automations, wanted_deployment, wanted_limits, wanted_pool
+    from infra.deploy.scripts import SCRIPTS, read_script
+    from infra.deploy.target import IMAGE_ROOT, Target
     from infra.limits import declared_limits
     from infra.work_pool import declared_pool
 

@@ -6,8 +6,16 @@ import datetime as dt
 
 import pytest
 
-from flows.trips.catalog import FIRST_MONTH, months_of, months_until, public, published_rows, require_public, source_url
-from flows.trips.month import Month, Service
+from flows.datasets.partition import Month, Service
+from flows.datasets.source_address import (
+    FIRST_MONTH,
+    months_of,
+    months_until,
+    public,
+    published_rows,
+    require_public,
+    source_url,
+)
 from infra.settings import TLC_URL
 
 GREEN = Month(Service.GREEN, 2021, 1)

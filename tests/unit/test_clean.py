@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.datasets.check import CHECKS
+from flows.datasets.cleaning import REJECTED_SCHEMA, Cleaning
+from flows.datasets.partition import Month, Service
+from flows.datasets.rejected import RejectedRows, rows_as_json
+from flows.datasets.rule import RULES_OF
+from flows.datasets.tlc.contract import schema
+from flows.datasets.tlc.generate import generate
 from flows.errors import Refused
-from flows.trips.checks import CHECKS
-from flows.trips.clean import REJECTED_SCHEMA, Cleaning
-from flows.trips.contract import schema
-from flows.trips.generate import generate
-from flows.trips.month import Month, Service
-from flows.trips.plain import plain
-from flows.trips.rejected import RejectedRows, rows_as_json
-from flows.trips.rules import RULES_OF
+from flows.reading.plain import plain
 from tests.reading import cleaned
 
 GREEN = Month(Service.GREEN, 2021, 1)
@@ -141,10 +141,10 @@ def test_a_month_of_dates_in_another_order_is_blocked_whatever_its_size(tmp_path
 PEAK = """
 import resource, sys
 from pathlib import Path
-from flows.trips.clean import Cleaning
-from flows.trips.month import Month, Service
-from flows.trips.plain import plain
-from flows.trips.rules import RULES_OF
+from flows.datasets.cleaning import Cleaning
+from flows.datasets.partition import Month, Service
+from flows.reading.plain import plain
+from flows.datasets.rule import RULES_OF
 cleaning = Cleaning(Path(sys.argv[1]), Month(Service.GREEN, 2021, 1), RULES_OF["postgres"], Path(sys.argv[1] + ".out"))
 print(sum(map(len, cleaning.reader())), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

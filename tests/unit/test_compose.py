@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from infra import compose
-from infra.processes import free_port
+from infra.local.processes import free_port
+from infra.local.stack import SERVER_SETTINGS
 from infra.settings import ROOT
-from infra.stack import SERVER_SETTINGS
 from tests.http_server import status
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from flows.datasets.layout import LAYOUTS, read_layout, service_of
+from flows.datasets.partition import Service
+from flows.datasets.tlc.contract import CONTRACT, FLOAT, INT, TEXT, TIME, columns_by_meaning, meaning, schema
 from flows.errors import Refused
-from flows.trips.contract import CONTRACT, FLOAT, INT, TEXT, TIME, columns_by_meaning, meaning, schema
-from flows.trips.layouts import LAYOUTS, read_layout, service_of
-from flows.trips.month import Service
 
 COORDINATES = {"pickup_longitude", "pickup_latitude", "dropoff_longitude", "dropoff_latitude"}
 

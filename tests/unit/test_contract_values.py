@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.trips.cast import cast
-from flows.trips.contract import FLAGS, FLOAT, INT, PAYMENTS, RATES, TEXT, TIME, VENDORS, Column
-from flows.trips.plain import plain
+from flows.datasets.tlc.contract import FLAGS, FLOAT, INT, PAYMENTS, RATES, TEXT, TIME, VENDORS, Column
+from flows.reading.cast import cast
+from flows.reading.plain import plain
 
 BAD = "bad"
 NUMBER, AMOUNT, NAME, MOMENT = Column("n", INT), Column("a", FLOAT), Column("t", TEXT), Column("m", TIME)

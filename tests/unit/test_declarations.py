@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
-from deployments.check import problems_of, problems_on, twice
-from deployments.scripts import SCRIPTS, declared
-from deployments.target import IMAGE_ROOT, Target
-from deployments.wanted import wanted_blocks, wanted_deployment, wanted_pool
+from infra.deploy.check import problems_of, problems_on, twice
+from infra.deploy.desired import wanted_blocks, wanted_deployment, wanted_pool
+from infra.deploy.scripts import SCRIPTS, declared
+from infra.deploy.target import IMAGE_ROOT, Target
 from infra.docker_container import DockerContainer, declared_container
 from infra.settings import ROOT, Settings
 from infra.work_pool import declared_pool
@@ -31,7 +31,7 @@ def specs():
 
 PROGRAM = """
 import json, sys
-from deployments.scripts import declared
+from infra.deploy.scripts import declared
 declared()
 loaded = [name for name in sys.modules if name.split(".")[0] in ("flows", "pyarrow", "docker")]
 from tests.unit.declared_snapshot import snapshots

@@ -10,11 +10,11 @@ import urllib.request
 import pandas as pd
 import pytest
 
-from deployments import demo
-from deployments.demo import DemoFailed, demanded, reachable_source, served
-from deployments.report import Loaded, Profile, write_page, write_summary
+from demo import __main__ as demo
+from demo.__main__ import DemoFailed, demanded, reachable_source, served
+from demo.summary import Loaded, Profile, write_page, write_summary
+from flows.datasets.partition import Month, Service
 from flows.stores.ledger import LedgerEntry
-from flows.trips.month import Month, Service
 from infra.settings import Settings
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

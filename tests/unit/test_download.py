@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.errors import Forbidden, NotPublished, Refused, SourceUnavailable, TaxiwayError
-from flows.trips import download
-from flows.trips.download import fetch, probe
-from flows.trips.patience import Patience
-from flows.trips.sniff import FileKind, refuse_unless_data
+from flows.reading import download
+from flows.reading.download import fetch, probe
+from flows.reading.file_kind import FileKind, refuse_unless_data
+from flows.reading.retry import Patience
 from tests.http_server import ETAG, Answer, Handler, cut, ranged, status, whole
 
 HASTY = Patience(attempts=3, first_wait=0.01, connect=2, silence=0.5, total=5)

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import due as due_module
-from flows import offers
-from flows.due import Reason, asked_for, by_month, candidates, due, due_in_bucket, due_on_the_web, waiting
+from flows.datasets.partition import Month, Service
 from flows.errors import Forbidden, NotPublished, SourceUnavailable
-from flows.offers import Offer, modified_at, offers_in_bucket
+from flows.pipeline import due as due_module
+from flows.pipeline import offers
+from flows.pipeline.due import Reason, asked_for, by_month, candidates, due, due_in_bucket, due_on_the_web, waiting
+from flows.pipeline.offers import Offer, modified_at, offers_in_bucket
+from flows.reading.retry import Patience
 from flows.stores.ledger import LedgerEntry
-from flows.trips.month import Month, Service
-from flows.trips.patience import Patience
 from tests.http_server import status, whole
 
 NOW = "now"

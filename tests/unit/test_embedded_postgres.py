@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infra.postgres import PostgresUnavailable, make_cluster
+from infra.local.embedded_postgres import PostgresUnavailable, make_cluster
 
 
 @pytest.mark.parametrize("file", ["17/main/base", "PG_VERSION"])

@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from infra.blocks import BlocksUnavailable
 from infra.command_line import one_line_for
-from infra.processes import free_port
+from infra.local.processes import free_port
 from infra.server import NoServer, ends_in_one_line, require_server
 from infra.settings import ROOT
 
@@ -24,17 +24,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWa
 
 # What a command is given so that it begins its work, where nothing would not do. A new one is tried with nothing.
 GIVEN = {
-    "deployments": ["plan"],
+    "infra.deploy": ["plan"],
     "infra.compose": ["up"],
     "infra.image": ["push"],
-    "infra.stack": ["neither up nor down"],
+    "infra.local.stack": ["neither up nor down"],
     "infra.emulators": ["storage"],
-    "deployments.demo": ["--service", "purple"],
-    "flows.trips.inspect": ["no-such-file"],
-    "flows.trips.generate": ["green", "2021-13"],
+    "demo": ["--service", "purple"],
+    "flows.datasets.inspect": ["no-such-file"],
+    "flows.datasets.tlc.generate": ["green", "2021-13"],
 }
 # Those that have nothing to do with a Prefect server.
-WITHOUT = {name for name in GIVEN if name != "deployments"} | {"infra.google"}
+WITHOUT = {name for name in GIVEN if name != "infra.deploy"} | {"infra.google"}
 # It writes the `.env` of this checkout, whatever it is given.
 NOT_TRIED = {"infra.environment"}
 
@@ -42,7 +42,9 @@ NOT_TRIED = {"infra.environment"}
 def commands() -> list[str]:
     """Every module that can be run: `python -m NAME`."""
     found = []
-    for path in sorted(file for folder in ("deployments", "flows", "infra") for file in (ROOT / folder).rglob("*.py")):
+    for path in sorted(
+        file for folder in ("demo", "deployments", "flows", "infra") for file in (ROOT / folder).rglob("*.py")
+    ):
         parts = path.relative_to(ROOT).with_suffix("").parts
         if path.name == "__main__.py" or any(map(_runs, ast.parse(path.read_text()).body)):
             found.append(".".join(parts[:-1] if parts[-1] == "__main__" else parts))
@@ -160,7 +162,7 @@ def test_a_command_without_a_prefect_server_ends_in_one_line(name, server, away,
         assert line in said
 
 
-@pytest.mark.parametrize("name", ["infra.compose", "infra.image", "infra.stack"])
+@pytest.mark.parametrize("name", ["infra.compose", "infra.image", "infra.local.stack"])
 @pytest.mark.parametrize("given", [[], ["stop"], ["down", "push"]])
 def test_a_command_that_is_given_no_verb_of_its_own_does_nothing(name, given, away, monkeypatch):
     monkeypatch.setattr("sys.argv", [name, *given])

@@ -16,11 +16,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from flows.trips.generate import BLOCK, generate
-from flows.trips.generated.chance import Odds
-from flows.trips.generated.layouts import layout
-from flows.trips.generated.taxi import NO_ONE, UNMETERED
-from flows.trips.month import Month, Service
+from flows.datasets.partition import Month, Service
+from flows.datasets.tlc.generate import BLOCK, generate
+from flows.datasets.tlc.generated.chance import Odds
+from flows.datasets.tlc.generated.file_layouts import layout
+from flows.datasets.tlc.generated.taxi import NO_ONE, UNMETERED
 
 ROOT = Path(__file__).resolve().parents[2]
 TLC = Path(os.environ.get("TLC_DATA", ROOT.parent / "shared" / "tlc"))
@@ -187,7 +187,17 @@ def test_odds_are_met():
 
 
 def test_the_command_line_writes_under_the_name_of_tlc(tmp_path):
-    command = [sys.executable, "-m", "flows.trips.generate", "green", "2021-01", "--rows", "50", "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.datasets.tlc.generate",
+        "green",
+        "2021-01",
+        "--rows",
+        "50",
+        "--out",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     path = tmp_path / "green_tripdata_2021-01.parquet"
     assert done.stdout.replace("\n", "") == str(path)

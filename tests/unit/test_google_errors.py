@@ -9,7 +9,7 @@ from google.auth.exceptions import DefaultCredentialsError, RefreshError, Transp
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 
 from flows.errors import StoreFailed, StoreUnavailable
-from flows.stores.google import one_line
+from flows.stores.google_errors import one_line
 
 
 def answer(status: int) -> requests.Response:

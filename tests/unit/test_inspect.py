@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.trips.inspect import inspect
-from flows.trips.layouts import LAYOUTS
-from flows.trips.month import Service
+from flows.datasets.inspect import inspect
+from flows.datasets.layout import LAYOUTS
+from flows.datasets.partition import Service
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = [
@@ -29,7 +29,7 @@ TEXT = f"{LAYOUTS['yellow-2019']},mood\n" + "1,2019-01-01 00:00:00" + "," * 17 +
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "flows.trips.inspect", *arguments]
+    command = [sys.executable, "-m", "flows.datasets.inspect", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from flows.datasets.partition import Month, Service
 from flows.stores.ledger import LedgerEntry, LoadSource, unchanged
-from flows.trips.month import Month, Service
 
 AT = dt.datetime(2021, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
 ENTRY = LedgerEntry(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from flows.datasets.partition import Month, Service
 from flows.errors import StoreFailed, StoreUnavailable
 from flows.stores.ledger import LedgerEntry
-from flows.stores.verify import Difference, Verified, verify
-from flows.trips.month import Month, Service
+from flows.stores.reconcile import Difference, Verified, verify
 
 JANUARY, FEBRUARY = Month(Service.GREEN, 2021, 1), Month(Service.GREEN, 2021, 2)
 PARQUET = "https://example.org/green_tripdata_2021-01.parquet"

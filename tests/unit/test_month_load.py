@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from flows.due import Due, Reason
+from flows.datasets.partition import Month, Service
+from flows.datasets.tlc.generate import generate
 from flows.errors import SourceUnavailable
-from flows.month_load import load_file, load_month
+from flows.pipeline.due import Due, Reason
+from flows.pipeline.load_partition import load_file, load_month
+from flows.reading.parquet_file import ParquetFile
 from flows.stores.batches import checked, write_parquet
 from flows.stores.ledger import LoadSource
-from flows.trips.generate import generate
-from flows.trips.month import Month, Service
-from flows.trips.read_parquet import ParquetFile
 from infra.settings import settings
 
 MONTH = Month(Service.GREEN, 2021, 1)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from flows.trips.plain import plain, text_of
-from flows.trips.rules import RULES_OF
+from flows.datasets.rule import RULES_OF
+from flows.reading.plain import plain, text_of
 from tests.reading import cleaned_table
 
 MORNING = dt.datetime(2021, 1, 2, 3, 4, 5)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.plan import ADDED_BY_HAND, SWITCH, Action, Change, Found, Kind, Verb, Wanted, changing, plan
+from infra.deploy.plan import ADDED_BY_HAND, SWITCH, Action, Change, Found, Kind, Verb, Wanted, changing, plan
 
 SECRET = "a secret value"
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from prefect.client.schemas.schedules import CronSchedule
 
-from deployments import scripts
-from deployments.check import BlockReference, problems_of, problems_on, references_in, twice
-from deployments.declaration import DeploymentSpec, ScheduleSpec
-from deployments.plan import Found, Kind, Wanted
-from deployments.scripts import Invalid, declared, with_cron
-from deployments.target import Target
-from deployments.wanted import wanted_deployment, wanted_pool
+from infra.deploy import scripts
+from infra.deploy.check import BlockReference, problems_of, problems_on, references_in, twice
+from infra.deploy.desired import wanted_deployment, wanted_pool
+from infra.deploy.plan import Found, Kind, Wanted
+from infra.deploy.scripts import Invalid, declared, with_cron
+from infra.deploy.spec import DeploymentSpec, ScheduleSpec
+from infra.deploy.target import Target
 from infra.settings import Settings
 from infra.work_pool import declared_pool
 

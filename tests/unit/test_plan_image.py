@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from docker.errors import APIError, DockerException
 
-from deployments import image
-from deployments.image import by_digest, repository
-from deployments.scripts import Invalid
+from infra.deploy import image_digest as image
+from infra.deploy.image_digest import by_digest, repository
+from infra.deploy.scripts import Invalid
 from infra.settings import Settings
 
 DIGEST = "sha256:" + 64 * "a"

@@ -8,7 +8,7 @@ import datetime as dt
 import pytest
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
-from deployments.schedules import as_fields, describe, next_times, problems
+from infra.deploy.schedules import as_fields, describe, next_times, problems
 
 NOW = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)

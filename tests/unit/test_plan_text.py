@@ -7,9 +7,9 @@ import json
 
 from prefect.client.schemas.schedules import CronSchedule
 
-from deployments.plan import Found, Kind, Wanted, plan
-from deployments.render import as_json, as_text
-from deployments.schedules import as_fields
+from infra.deploy.plan import Found, Kind, Wanted, plan
+from infra.deploy.render import as_json, as_text
+from infra.deploy.schedules import as_fields
 
 MONTHLY = as_fields(CronSchedule(cron="0 5 1 * *", timezone="UTC"))
 WANTED = [

@@ -92,8 +92,9 @@ def test_loopback_goes_past_a_proxy_and_httpx_reads_every_entry(monkeypatch, nam
 
 
 ENTRIES = (
-    *("flows.web_to_postgres", "flows.web_to_gcs", "flows.gcs_to_bigquery", "flows.backfill", "flows.trips.inspect"),
-    *("deployments", "deployments.demo"),
+    *("flows.web_to_postgres", "flows.web_to_gcs", "flows.gcs_to_bigquery", "flows.backfill", "flows.datasets.inspect"),
+    "infra.deploy",
+    "demo",
     *(
         "infra.agent",
         "infra.blocks",
@@ -101,7 +102,7 @@ ENTRIES = (
         "infra.environment",
         "infra.google",
         "infra.image",
-        "infra.stack",
+        "infra.local.stack",
     ),
 )
 

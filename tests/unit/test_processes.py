@@ -12,7 +12,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from infra.processes import NotHealthy, spawn, stop, wait_healthy
+from infra.local.processes import NotHealthy, spawn, stop, wait_healthy
 
 SLEEPER = (
     "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
@@ -73,7 +73,7 @@ def test_it_dies_with_us_even_if_we_are_killed(tmp_path, monkeypatch, delay):
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     code = (
-        "import os, sys, time; from pathlib import Path; from infra.processes import spawn;"
+        "import os, sys, time; from pathlib import Path; from infra.local.processes import spawn;"
         f"p = spawn('it', [sys.executable, '-c', 'import time; time.sleep(60)'], Path({str(tmp_path / 'log')!r}),"
         " env=os.environ, cwd=Path('/')); print(p.pid, flush=True); time.sleep(60)"
     )

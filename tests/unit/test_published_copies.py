@@ -1,4 +1,4 @@
-"""Copies of the records that others publish, under their own names, types and words (see `flows.trips.contract`)."""
+"""Copies of the records that others publish, under names, types and words of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pytest
 
-from flows.trips.month import Service
+from flows.datasets.partition import Service
 from tests.reading import cleaned_table, cleaned_text
 
 PICKUP, DROPOFF = dt.datetime(2021, 1, 2, 3, 4, 5), dt.datetime(2021, 1, 2, 3, 14, 5)

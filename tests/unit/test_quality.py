@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.trips import duplicates, quality
-from flows.trips.checks import CHECKS, SAMPLE, CheckResult
-from flows.trips.contract import columns_by_meaning, meaning, schema
-from flows.trips.duplicates import Duplicates
-from flows.trips.month import Month, Service
-from flows.trips.quality import Quality
+from flows.datasets import duplicates, quality
+from flows.datasets.check import CHECKS, SAMPLE, CheckResult
+from flows.datasets.duplicates import Duplicates
+from flows.datasets.partition import Month, Service
+from flows.datasets.quality import Quality
+from flows.datasets.tlc.contract import columns_by_meaning, meaning, schema
 
 TLC = Path(os.environ.get("TLC_DATA", Path(__file__).resolve().parents[3] / "shared" / "tlc"))
 FUTURE = Month(Service.GREEN, 2031, 4)  # no published count

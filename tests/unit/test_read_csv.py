@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flows.datasets.layout import LAYOUTS
+from flows.datasets.partition import Month, Service
 from flows.errors import Refused
-from flows.trips import text_blocks
-from flows.trips.layouts import LAYOUTS
-from flows.trips.month import Month, Service
+from flows.reading import text_blocks
 from tests.reading import cleaned, cleaned_text
 
 HEADER = "vendor_id,pickup_datetime,passenger_count,store_and_fwd_flag,total_amount"

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.trips.contract import CONTRACT, FLOAT, INT, TEXT, TIME, Column, columns_by_meaning, meaning
-from flows.trips.layouts import LAYOUTS
-from flows.trips.month import Month, Service
+from flows.datasets.layout import LAYOUTS
+from flows.datasets.partition import Month, Service
+from flows.datasets.tlc.contract import CONTRACT, FLOAT, INT, TEXT, TIME, Column, columns_by_meaning, meaning
 from tests.reading import cleaned
 
 MOMENTS = st.datetimes(dt.datetime(2000, 1, 1), dt.datetime(2100, 1, 1))

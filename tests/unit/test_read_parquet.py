@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.datasets.cleaning import Cleaning
+from flows.datasets.partition import Month, Service
+from flows.datasets.tlc.contract import schema
 from flows.errors import Refused
-from flows.trips.clean import Cleaning
-from flows.trips.contract import schema
-from flows.trips.month import Month, Service
 from tests.reading import cleaned, cleaned_table
 
 MONTH = Month(Service.YELLOW, 2021, 1)

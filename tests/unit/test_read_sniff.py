@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.errors import Refused
-from flows.trips.sniff import FileKind, refuse_unless_data
+from flows.reading.file_kind import FileKind, refuse_unless_data
 
 HEADER = b"VendorID,tpep_pickup_datetime\n1,2021-01-01 00:00:00\n"
 

@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import pyarrow as pa
 
-from flows.trips import version
-from flows.trips.contract import FLOAT, INT, TEXT, TIME, columns_by_meaning, meaning
-from flows.trips.layouts import LAYOUTS
-from flows.trips.month import Service
+from flows.datasets import version
+from flows.datasets.layout import LAYOUTS
+from flows.datasets.partition import Service
+from flows.datasets.tlc.contract import FLOAT, INT, TEXT, TIME, columns_by_meaning, meaning
 from tests.reading import Outcome, cleaned_table, cleaned_text
 
 # The first of each is what the other columns of its row hold.
@@ -83,6 +83,6 @@ def test_the_version_of_the_reader_is_that_of_what_it_reads():
     ]
     found = hashlib.sha256(repr(read).encode()).hexdigest()[:12]
     assert found == version.READING, (
-        f"Other values are read than before. If they should be, set READING = {found!r} in flows/trips/version.py: "
+        f"Other values are read than before. If they should be, set READING = {found!r} in flows/datasets/version.py: "
         "every month that is stored will be loaded again."
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from flows.trips.contract import CONTRACT
-from flows.trips.month import Service
-from flows.trips.rules import BY_NAME, RULES, RULES_OF, Action
+from flows.datasets.partition import Service
+from flows.datasets.rule import BY_NAME, RULES, RULES_OF, Action
+from flows.datasets.tlc.contract import CONTRACT
 from tests.reading import cleaned_text
 
 TEXT = """VendorID,lpep_pickup_datetime,passenger_count,total_amount

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from flows.datasets.inspect import inspect
+from flows.datasets.partition import Month, Service
+from flows.datasets.rule import RULES_OF
 from flows.errors import Refused
-from flows.trips.inspect import inspect
-from flows.trips.month import Month, Service
-from flows.trips.rules import RULES_OF
 from tests.reading import TLC, cleaned, needs_tlc
 
 pytestmark = needs_tlc
@@ -195,7 +195,7 @@ def test_values_of_old_files(name, column, values):
 
 
 def test_parquet_of_one_month_is_read_in_batches_of_bounded_size():
-    from flows.trips.read_parquet import BATCH_ROWS, ParquetFile
+    from flows.reading.parquet_file import BATCH_ROWS, ParquetFile
 
     path = TLC / "samples/yellow_tripdata_2022-01.parquet"
     sizes = [len(batch.columns) for batch in ParquetFile(path, "x").batches()]

@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from flows.datasets.check import CHECKS, Check
+from flows.datasets.cleaning import Cleaning
+from flows.datasets.partition import Month, Service
+from flows.datasets.rule import RULES_OF, Action, Rule
+from flows.datasets.source_code import function_code
+from flows.datasets.tlc.contract import CONTRACT, PAYMENTS, Column
+from flows.datasets.version import contract_version, version_of
 from flows.stores.ledger import LedgerEntry, LoadSource
-from flows.trips.checks import CHECKS, Check
-from flows.trips.clean import Cleaning
-from flows.trips.contract import CONTRACT, PAYMENTS, Column
-from flows.trips.month import Month, Service
-from flows.trips.rules import RULES_OF, Action, Rule
-from flows.trips.source_code import function_code
-from flows.trips.version import contract_version, version_of
 
 RULES = RULES_OF["postgres"]
 GREEN, FHV = CONTRACT[Service.GREEN], CONTRACT[Service.FHV]

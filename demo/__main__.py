@@ -1,0 +1,202 @@
+"""`make demo`: the whole main job on this machine, on the embedded stack, which is stopped at the end.
+
+Web -> bucket, bucket -> warehouse and web -> Postgres for some months, run through the API as a click in the UI would.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from types import ModuleType
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from demo.summary import Loaded, cells
+from flows.datasets.partition import Month, Service
+from flows.datasets.source_address import months_of, published_rows, require_public, source_url
+from flows.datasets.tlc.generate import generate
+from flows.errors import Forbidden, TaxiwayError
+from flows.reading.download import Patience, probe
+from infra.local.embedded_postgres import PostgresUnavailable
+from infra.local.processes import NotHealthy
+from infra.local.stack import AlreadyUp, Stack
+from infra.settings import TLC_URL, settings
+
+# In a log there is no terminal to fit into.
+console = Console(width=None if sys.stdout.isatty() else 110)
+
+# TLC's own address is asked once and briefly: without a network the demo must not hang.
+BRIEFLY = Patience(attempts=1, connect=3.0, silence=5.0, total=8.0)
+
+# A month whose published row count is not known is generated with about a green month's.
+GENERATED_ROWS = 75_000
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the message is one line."""
+
+
+def main(
+    service: Annotated[str, typer.Option(help="yellow or green")] = "green",
+    year: Annotated[int, typer.Option(help="year of the files")] = 2021,
+    months: Annotated[str, typer.Option(help="months of the year, such as 1,2,3")] = "1,2,3",
+    source_url: Annotated[str, typer.Option(help="URL template; default: TLC, else generated months")] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="leave the stack and its UI running")] = False,
+) -> None:
+    """Run the main job whole, print what it did, stop everything."""
+    # As Ctrl-C, which asyncio knows how to end in order; a shell's background job is started with it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    started = time.monotonic()
+    try:
+        demo(demanded(service, year, months), source_url, keep=keep)
+    except (DemoFailed, TaxiwayError, NotHealthy, PostgresUnavailable, AlreadyUp) as failure:
+        console.print(f"taxiway: {failure}", style="red", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("taxiway: stopped; nothing is left running")
+        sys.exit(130)
+    console.print(f"taxiway: demo done in {time.monotonic() - started:.0f} s", style="bold green")
+
+
+def demanded(service: str, year: int, months: str) -> list[Month]:
+    """The months that were asked for. Raises DemoFailed for what is not a service, a year or a list of months."""
+    if service not in ("yellow", "green"):
+        raise DemoFailed(f"SERVICE={service}: the demo knows yellow and green")
+    if not 2009 <= year <= 2100:
+        raise DemoFailed(f"YEAR={year}: TLC's files begin in 2009")
+    try:
+        return [Month(Service(service), year, month) for month in months_of(months)]
+    except ValueError as wrong:
+        raise DemoFailed(f"MONTHS={months}: {wrong}") from None
+
+
+def demo(months: list[Month], template: str, *, keep: bool) -> None:
+    """Start the stack, load the months into all three stores, report; the stack is stopped unless it is kept."""
+    config = settings()
+    stack = Stack(config.state_dir, config, keep=keep)
+    with ExitStack() as at_the_end:
+        source = at_the_end.enter_context(reachable_source(template, months, config.state_dir))
+        with console.status("starting PostgreSQL, the Prefect server and the Google emulators"):
+            stack.up()
+        at_the_end.callback(stack.down)
+        console.print(f"stack is up: {stack.ui_url}")
+        os.environ.update(stack.operator_environment)
+        from demo import runs as demo_runs  # Prefect reads its settings when it is first imported
+
+        with console.status("saving the blocks, applying the deployments"):
+            demo_runs.prepare(stack)
+        loaded = run_all(demo_runs, months, source)
+        demo_runs.write_report(config.state_dir / "report", stack, months, loaded)
+        show(loaded, config.state_dir / "report")
+        if keep:
+            at_the_end.pop_all()
+            console.print(f"taxiway: the stack is kept: {stack.ui_url} (make down stops it)", highlight=False)
+
+
+@contextmanager
+def reachable_source(template: str, months: list[Month], state: Path) -> Iterator[str]:
+    """The URL template to load from: the given one, else TLC's, else one of generated months served on loopback.
+
+    An empty one is that of the setting, which may hold a password: the runs read it themselves.
+    """
+    if template:
+        try:
+            require_public(template)
+        except ValueError as wrong:
+            raise DemoFailed(f"SOURCE_URL {wrong}") from None
+        try:
+            source_url(template, months[0])
+        except ValueError as wrong:
+            raise DemoFailed(str(wrong)) from None
+        yield template
+        return
+    if "source_url" in settings().model_fields_set:
+        yield ""
+        return
+    try:
+        probe(source_url(TLC_URL, months[0]), patience=BRIEFLY)
+    except Forbidden:  # the address works: the runs say what it refuses
+        yield TLC_URL
+        return
+    except TaxiwayError as failure:
+        console.print(f"TLC's address cannot be reached ({failure.reason}): using generated months", soft_wrap=True)
+    else:
+        yield TLC_URL
+        return
+    folder = state / "generated"
+    for month in months:
+        file = folder / f"{month.stem}.parquet"
+        if not file.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            generate(month, file, rows=published_rows(month) or GENERATED_ROWS, seed=0)
+    with served(folder) as address:
+        yield f"{address}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet"
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder over HTTP on loopback. Gives its address."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+
+
+def run_all(demo_runs: ModuleType, months: list[Month], source: str) -> list[Loaded]:
+    """Run the three pipelines and show how far they are. Gives what the ledgers say then, a row a store and month.
+
+    Raises DemoFailed with the run's own words if one does not end well.
+    """
+    columns = (SpinnerColumn(), TextColumn("{task.description:<22}"), BarColumn(), TextColumn("{task.fields[state]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        for together in demo_runs.ROUNDS:
+            runs = {pipeline: demo_runs.start(pipeline, months, source) for pipeline in together}
+            bars = {pipeline: progress.add_task(pipeline, total=len(months), state="") for pipeline in runs}
+            while runs:
+                time.sleep(0.3)
+                for pipeline, run in list(runs.items()):
+                    done, state = demo_runs.look(run)
+                    progress.update(bars[pipeline], completed=done, state=state.name)
+                    if state.is_final():
+                        del runs[pipeline]
+                        if not state.is_completed():
+                            raise DemoFailed(f"{pipeline} ended {state.name}: {state.message}")
+    return demo_runs.ledger_rows(months)
+
+
+def show(loaded: list[Loaded], folder: Path) -> None:
+    """Print one table of everything that was loaded, and where the report is."""
+    table = Table(title="rows read = loaded + rejected", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("store", "service", "month"):
+        table.add_column(name)
+    for name in ("rows read", "loaded", "rejected", "MB", "s", "rows/s"):
+        table.add_column(name, justify="right")
+    for row in loaded:
+        table.add_row(*cells(row))
+    console.print(table)
+    console.print(f"report: {folder / 'report.html'} and {folder / 'summary.json'}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

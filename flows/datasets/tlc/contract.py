@@ -1,0 +1,236 @@
+"""The contract: one typed schema per service, the same for every month that TLC ever published.
+
+Names are harmonised over services and eras; meanings, units and codes are those of TLC's data dictionaries
+(https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page: "Yellow Trips", "Green Trips", "FHV Trips" and
+"High Volume FHV Trips Data Dictionary"), the names of other eras are those in the headers of the published files.
+
+Copies of the same records that others publish are read as well. What they call a column otherwise:
+- BigQuery's `bigquery-public-data.new_york_taxi_trips` (and the older `new_york`): `imp_surcharge`, `rate_code`, zones
+  and codes as text ("1.0"), times in UTC that show New York's wall clock; also NYC Open Data's "2014 Yellow Taxi Trip
+  Data" (https://data.cityofnewyork.us/d/gkne-dk5s).
+- Azure Open Datasets (https://learn.microsoft.com/azure/open-datasets/dataset-taxi-for-hire-vehicle, and -yellow,
+  -green): `dispatchBaseNum`; the other names are TLC's in camel case.
+- ClickHouse (https://clickhouse.com/docs/get-started/sample-datasets/nyc-taxi): `pickup_date` and `dropoff_date`, days
+  only, beside `pickup_datetime` and `dropoff_datetime`.
+Their other columns (`data_file_year`, `puMonth`, `trip_id`) are kept in `extra_columns`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import pyarrow as pa
+
+from flows.datasets.partition import Service
+
+INT, FLOAT, TEXT, TIME = pa.int32(), pa.float64(), pa.string(), pa.timestamp("us")
+
+EXTRA_COLUMNS = "extra_columns"
+SOURCE_MONTH = "source_month"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the contract.
+
+    Attributes:
+        name: its name in every store.
+        type: int32, float64 (dollars, miles or degrees), string, or timestamp[us] without zone (New York wall clock).
+        synonyms: what TLC called it in other eras or services, and others in their copies, besides `name` itself; case
+            and punctuation aside. Where a file has several of them, the earlier one counts, and `name` before all.
+        required: a file without it is refused, a row without a value is rejected.
+        words: texts that stand for a value of the column (lower case -> value): those of the files of 2009 to 2014, and
+            the labels that the data dictionaries give to codes.
+    """
+
+    name: str
+    type: pa.DataType
+    synonyms: tuple[str, ...] = ()
+    required: bool = False
+    words: Mapping[str, int | str] = field(default_factory=dict)
+
+    @property
+    def field(self) -> pa.Field:
+        """The column as a field of the schema."""
+        return pa.field(self.name, self.type, nullable=not self.required)
+
+
+# Codes 1 and 2 are the dictionary's names for the companies whose initials the files of 2009 to 2014 carry: Creative
+# Mobile Technologies and VeriFone Transportation Systems. Digital Dispatch Systems left before there were codes: the
+# dictionary has none for it, and 3, which TLC never gave out, is ours.
+# Curb Mobility is VeriFone's later name.
+VENDORS = {
+    **dict.fromkeys(("cmt", "creative mobile technologies, llc"), 1),
+    **dict.fromkeys(("vts", "verifone inc.", "curb mobility, llc"), 2),
+    "dds": 3,
+    "myle technologies inc": 6,
+    "helix": 7,
+}
+
+RATES = {
+    "standard rate": 1,
+    "jfk": 2,
+    "newark": 3,
+    "nassau or westchester": 4,
+    "negotiated fare": 5,
+    "group ride": 6,
+    "null/unknown": 99,
+}
+
+TRIP_TYPES = {"street-hail": 1, "dispatch": 2}
+
+# The dictionary's codes: 0 flex fare, 1 credit card, 2 cash, 3 no charge, 4 dispute, 5 unknown, 6 voided trip.
+PAYMENTS = {
+    "flex fare trip": 0,
+    **dict.fromkeys(("credit", "credit card", "cre", "crd"), 1),
+    **dict.fromkeys(("cash", "cas", "csh"), 2),
+    **dict.fromkeys(("no charge", "no", "noc"), 3),
+    **dict.fromkeys(("dispute", "dis"), 4),
+    **dict.fromkeys(("unknown", "unk", "na"), 5),
+    **dict.fromkeys(("voided trip", "voided", "void", "voi"), 6),
+}
+
+# The dictionary's flags are Y and N; files of 2009 and 2010 write 0 and 1 (as text or as a double).
+FLAGS = {
+    **dict.fromkeys(("y", "yes", "true", "t", "1", "1.0"), "Y"),
+    **dict.fromkeys(("n", "no", "false", "f", "0", "0.0"), "N"),
+}
+
+PICKUP_NAMES = ("trip_pickup_datetime", "tpep_pickup_datetime", "lpep_pickup_datetime", "pickup_date")
+DROPOFF_NAMES = ("trip_dropoff_datetime", "tpep_dropoff_datetime", "lpep_dropoff_datetime", "dropoff_date")
+
+PICKUP = Column("pickup_datetime", TIME, PICKUP_NAMES, required=True)
+DROPOFF = Column("dropoff_datetime", TIME, DROPOFF_NAMES)
+# For-hire files of 2015 and 2016 know one zone only: where the trip began.
+PICKUP_ZONE = Column("pickup_location_id", INT, ("pu_location_id", "location_id"))
+DROPOFF_ZONE = Column("dropoff_location_id", INT, ("do_location_id",))
+# A shared ride of a for-hire base: 1 or null.
+SHARED_RIDE = Column("sr_flag", INT, ("shared_ride_flag",), words={"y": 1, "n": 0})
+
+
+def _taxi_trip() -> tuple[Column, ...]:
+    """What the meter and the driver record of a taxi trip; distances in miles, places by zone or (to 2016) degrees."""
+    return (
+        Column("vendor_id", INT, ("vendor_name", "vendor"), words=VENDORS),
+        PICKUP,
+        DROPOFF,
+        Column("passenger_count", INT),
+        Column("trip_distance", FLOAT),
+        Column("rate_code_id", INT, ("rate_code",), words=RATES),
+        Column("store_and_fwd_flag", TEXT, ("store_and_forward", "store_and_forward_flag"), words=FLAGS),
+        PICKUP_ZONE,
+        DROPOFF_ZONE,
+        Column("pickup_longitude", FLOAT, ("start_lon",)),
+        Column("pickup_latitude", FLOAT, ("start_lat",)),
+        Column("dropoff_longitude", FLOAT, ("end_lon",)),
+        Column("dropoff_latitude", FLOAT, ("end_lat",)),
+    )
+
+
+def _taxi_fare() -> tuple[Column, ...]:
+    """What a taxi trip cost, in dollars; `surcharge`, to 2014, is the later `extra`: rush hour and overnight."""
+    return (
+        Column("payment_type", INT, words=PAYMENTS),
+        Column("fare_amount", FLOAT, ("fare_amt",)),
+        Column("extra", FLOAT, ("surcharge",)),
+        Column("mta_tax", FLOAT),
+        Column("tip_amount", FLOAT, ("tip_amt",)),
+        Column("tolls_amount", FLOAT, ("tolls_amt",)),
+        Column("improvement_surcharge", FLOAT, ("imp_surcharge",)),
+        Column("total_amount", FLOAT, ("total_amt",)),
+        Column("congestion_surcharge", FLOAT),
+    )
+
+
+YELLOW = (
+    *_taxi_trip(),
+    *_taxi_fare(),
+    Column("airport_fee", FLOAT),
+    Column("cbd_congestion_fee", FLOAT),
+    Column("request_source", TEXT),
+)
+
+GREEN = (
+    *_taxi_trip(),
+    *_taxi_fare(),
+    Column("ehail_fee", FLOAT),
+    Column("trip_type", INT, words=TRIP_TYPES),
+    Column("cbd_congestion_fee", FLOAT),
+    Column("request_source", TEXT),
+)
+
+FHV = (
+    Column("dispatching_base_num", TEXT, ("dispatching_base_number", "dispatch_base_num")),
+    PICKUP,
+    DROPOFF,
+    PICKUP_ZONE,
+    DROPOFF_ZONE,
+    SHARED_RIDE,
+    Column("affiliated_base_number", TEXT, ("affiliated_base_num",)),
+)
+
+FHVHV = (
+    Column("hvfhs_license_num", TEXT, ("hvfhs_license_number",)),
+    Column("dispatching_base_num", TEXT, ("dispatching_base_number",)),
+    Column("originating_base_num", TEXT, ("originating_base_number",)),
+    Column("request_datetime", TIME),
+    Column("on_scene_datetime", TIME),
+    PICKUP,
+    DROPOFF,
+    PICKUP_ZONE,
+    DROPOFF_ZONE,
+    Column("trip_distance", FLOAT, ("trip_miles",)),
+    Column("trip_time", INT),
+    Column("base_passenger_fare", FLOAT),
+    Column("tolls_amount", FLOAT, ("tolls",)),
+    Column("bcf", FLOAT),
+    Column("sales_tax", FLOAT),
+    Column("congestion_surcharge", FLOAT),
+    Column("airport_fee", FLOAT),
+    Column("tip_amount", FLOAT, ("tips",)),
+    Column("driver_pay", FLOAT),
+    Column("shared_request_flag", TEXT, words=FLAGS),
+    Column("shared_match_flag", TEXT, words=FLAGS),
+    Column("access_a_ride_flag", TEXT, words=FLAGS),
+    Column("wav_request_flag", TEXT, words=FLAGS),
+    Column("wav_match_flag", TEXT, words=FLAGS),
+    Column("cbd_congestion_fee", FLOAT),
+    SHARED_RIDE,
+)
+
+CONTRACT: Mapping[Service, tuple[Column, ...]] = {
+    Service.YELLOW: YELLOW,
+    Service.GREEN: GREEN,
+    Service.FHV: FHV,
+    Service.FHVHV: FHVHV,
+}
+
+
+@cache
+def schema(service: Service) -> pa.Schema:
+    """The schema of every clean batch of a service, in every store.
+
+    The service's columns, then `extra_columns` (map of name to text: what the file has and the contract does not; null
+    where there is nothing), last `source_month` (date32: the first day of the file's month, never null).
+    """
+    return pa.schema(
+        [
+            *(column.field for column in CONTRACT[service]),
+            pa.field(EXTRA_COLUMNS, pa.map_(pa.string(), pa.string())),
+            pa.field(SOURCE_MONTH, pa.date32(), nullable=False),
+        ]
+    )
+
+
+def meaning(name: str) -> str:
+    """A column's name without what changes from era to era: case, spaces, underscores, any other punctuation."""
+    return re.sub(r"[\W_]+", "", name.casefold())
+
+
+@cache
+def columns_by_meaning(service: Service) -> Mapping[str, Column]:
+    """Every name that a column of the service has had, as `meaning` gives it, to the column."""
+    return {meaning(name): column for column in CONTRACT[service] for name in (column.name, *column.synonyms)}

@@ -1,0 +1,116 @@
+"""Months made up here, for where TLC's server cannot be reached and for measuring: the real layout, the real dirt.
+
+    python -m flows.datasets.tlc.generate green 2021-01 --rows 76518 --out /tmp/months
+
+The same service, month, rows, seed and file ending give the same bytes, under the same versions of numpy, pyarrow and
+zlib.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+import typer
+
+from flows.datasets.partition import Month, Service
+from flows.datasets.source_address import FIRST_MONTH, published_rows
+from flows.datasets.tlc.generated.hire import HireMonth
+from flows.datasets.tlc.generated.taxi import TaxiMonth
+
+BLOCK = 1 << 17
+"""Rows that are drawn, and written as a row group, at a time: what bounds the memory."""
+
+
+def generate(month: Month, path: Path, *, rows: int, seed: int = 1) -> Path:
+    """Write a month of `rows` rows to `path`, as `.parquet` or `.csv.gz` by its ending, and return the path.
+
+    The file is TLC's of that date in names, order and types of its columns; a csv has the layout of 2019 on. It holds
+    what real files hold: rows without the meter's fields (from 2020 on), zero passengers, negative fares, pickups of
+    other months and years, absurd distances. The file appears under its name when it is whole.
+
+    Raises:
+        ValueError: one line: another ending, a negative number of rows, a month before the service's first or of a
+            layout that is not generated (csv before 2019, yellow before 2011).
+    """
+    csv = path.name.endswith(".csv.gz")
+    if not csv and path.suffix != ".parquet":
+        raise ValueError(f"{path.name}: a generated month is a .parquet or a .csv.gz")
+    if rows < 0:
+        raise ValueError(f"{month}: {rows} rows cannot be generated")
+    if month < FIRST_MONTH[month.service]:
+        raise ValueError(f"{month}: TLC's first {month.service} month is {FIRST_MONTH[month.service].label}")
+    taxi = month.service in (Service.YELLOW, Service.GREEN)
+    source = (TaxiMonth if taxi else HireMonth)(month, rows, csv=csv)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with (_csv if csv else _parquet)(part, source.schema, month) as write:
+            for start in range(0, rows, BLOCK):
+                write(source.batch(_dice(month, seed, rows, start), start, min(start + BLOCK, rows)))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _dice(month: Month, seed: int, rows: int, start: int) -> np.random.Generator:
+    """A generator of its own for every block, so that no block depends on how much chance another one used up."""
+    service = list(Service).index(month.service)
+    return np.random.Generator(np.random.SFC64([seed, service, month.year, month.month, rows, start]))
+
+
+Write = Callable[[pa.RecordBatch], None]
+
+
+@contextmanager
+def _parquet(path: Path, schema: pa.Schema, month: Month) -> Iterator[Write]:
+    # TLC wrote gzip until 2023-01 and zstd since; zstd throughout, as gzip alone takes longer than all the rest.
+    with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
+        yield writer.write_batch
+
+
+@contextmanager
+def _csv(path: Path, schema: pa.Schema, month: Month) -> Iterator[Write]:
+    ending = b"\r\n" if month.year <= 2020 else b"\n"  # as TLC's files of these years
+    plain = pc.WriteOptions(include_header=False, quoting_style="none")
+
+    def write(batch: pa.RecordBatch) -> None:
+        text = pa.BufferOutputStream()
+        pc.write_csv(batch, text, plain)
+        file.write(bytes(text.getvalue()).replace(b"\n", ending))
+
+    # No name and no time in gzip's header: they would differ from run to run.
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as file:
+        file.write(",".join(schema.names).encode() + ending)
+        yield write
+
+
+def main(
+    service: Annotated[Service, typer.Argument(help="yellow, green, fhv or fhvhv")],
+    month: Annotated[dt.datetime, typer.Argument(formats=["%Y-%m"], help="the month, as 2021-01")],
+    rows: Annotated[int | None, typer.Option(min=0, help="as many as TLC published, or 100,000 where unknown")] = None,
+    out: Annotated[Path, typer.Option(file_okay=False, help="directory, made if need be")] = Path(),
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    csv: Annotated[bool, typer.Option("--csv", help="write .csv.gz instead of .parquet")] = False,
+) -> None:
+    """Write a made-up month under TLC's file name and print its path."""
+    of = Month(service, month.year, month.month)
+    if rows is None:
+        rows = published_rows(of) or 100_000
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        typer.echo(generate(of, out / f"{of.stem}{'.csv.gz' if csv else '.parquet'}", rows=rows, seed=seed))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,120 @@
+"""The flows' parameters as validated types, and a flow as a command: a wrong value is one line, before any work."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import typer
+from prefect import Flow, State
+from prefect.exceptions import ParameterTypeError
+from prefect.runtime import flow_run
+from prefect.states import Failed
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from flows.datasets.partition import Service
+from flows.datasets.source_address import PUBLIC_URL, months_of, require_public
+from flows.errors import TaxiwayError
+from infra.server import ends_in_one_line, require_server
+from infra.settings import settings
+
+__all__ = [
+    "Concurrency",
+    "Limit",
+    "MonthNumber",
+    "Months",
+    "Service",
+    "SourceUrl",
+    "Year",
+    "command",
+    "failing_in_one_line",
+    "run_name",
+    "template",
+]
+
+# What a parameter means stands in its flow's docstring, from where Prefect's form in the UI takes it as well.
+Year = Annotated[int, Field(ge=2009, le=2100)]
+MonthNumber = Annotated[int, Field(ge=1, le=12)]
+Months = Annotated[
+    list[MonthNumber],
+    Field(min_length=1),
+    BeforeValidator(lambda given: months_of(given) if isinstance(given, str) else given),
+]
+Limit = Annotated[int, Field(ge=1, le=100)]
+Concurrency = Annotated[int, Field(ge=1, le=32)]
+
+
+# Parameters are stored and shown: an address with a password or a token in it is a setting, which is not.
+SourceUrl = Annotated[str, AfterValidator(require_public), WithJsonSchema({"type": "string", "pattern": PUBLIC_URL})]
+
+
+def template(source_url: str | None) -> str:
+    """The URL template that a run loads from: its parameter's, or the setting's, which may hold a password."""
+    return source_url or settings().source_url.get_secret_value()
+
+
+def failing_in_one_line(work: Callable[..., Awaitable[State]]) -> Callable[..., Awaitable[State]]:
+    """The flow's function with an end for what it raises on purpose: Failed, with the error's line and no traceback."""
+
+    @functools.wraps(work)
+    async def run(*args: Any, **parameters: Any) -> State:
+        try:
+            return await work(*args, **parameters)
+        except TaxiwayError as failure:
+            return Failed(message=str(failure))
+
+    return run
+
+
+def run_name() -> str:
+    """The name of a run of one month's pipeline, from its parameters."""
+    given = flow_run.parameters
+    service = Service(given["service"])
+    return f"{service} due" if given["month"] is None else f"{service} {given['year']}-{given['month']:02}"
+
+
+def command(flow: Flow[..., Any]) -> None:
+    """Run a flow from the command line, with an option for every parameter; the exit status is 1 if the run fails.
+
+    Values are validated as the API would; a wrong one is one line on standard error and exit status 2.
+    """
+
+    def run(**given: str | None) -> None:
+        parameters = {name: text for name, text in given.items() if text is not None}
+        logging.disable(logging.ERROR)  # Prefect logs what we say in one line
+        try:
+            flow.validate_parameters(parameters)
+        except ParameterTypeError as wrong:
+            typer.echo(f"taxiway: {one_line(wrong)}", err=True)
+            raise typer.Exit(2) from None
+        logging.disable(logging.NOTSET)
+        with ends_in_one_line(RuntimeError):  # as Prefect calls a server that goes away
+            require_server()
+            state = asyncio.run(flow(**parameters, return_state=True))
+        typer.echo(f"taxiway: {flow.name}: {state.name}{f': {state.message}' if state.message else ''}")
+        raise typer.Exit(0 if state.is_completed() else 1)
+
+    run.__doc__ = (flow.description or "").partition("Args:")[0]
+    parameters = inspect.signature(flow.fn).parameters.values()
+    run.__signature__ = inspect.Signature([_option(flow, parameter) for parameter in parameters])  # type: ignore[attr-defined]
+    typer.run(run)
+
+
+def one_line(wrong: ParameterTypeError) -> str:
+    """Every wrong parameter, its name first, on one line."""
+    lines = str(wrong).splitlines()[1:]
+    return "; ".join(line.strip(" -") for line in lines)
+
+
+def _option(flow: Flow[..., Any], parameter: inspect.Parameter) -> inspect.Parameter:
+    described = flow.parameters.properties[parameter.name].get("description", "")
+    option = typer.Option(None, help=f"{described} (default: {_shown(parameter.default)})", show_default=False)
+    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=str | None)
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

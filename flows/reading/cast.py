@@ -1,0 +1,274 @@
+"""Values of any file to the contract's types: a whole column at once, and which of its values cannot be read.
+
+The fast path is one vectorised cast. Only a column of a batch where that fails takes the slow path, which reads what
+can be read (padding, "1.0" for an integer, other date formats, the words of 2009) and says which values cannot.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.datasets.tlc.contract import TIME, Column
+from flows.reading.plain import text_of
+
+# Texts that stand for no value in a number, a time or a flag.
+NOTHING = pa.array(["", "nan", "nat", "null", "none", "na", "n/a", "<na>", "\\n"])
+# How Hive, PostgreSQL and MySQL export a null of any column.
+EXPORTED_NULL = "\\N"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+
+# What PostgreSQL, BigQuery and Python can all hold: years 1 to 9999.
+FIRST, LAST = (pa.scalar(moment, TIME) for moment in (dt.datetime(1, 1, 1), dt.datetime.max))
+
+# Other ways dates are written: exports of the city's open data portal, and of spreadsheets.
+DATE_FORMATS = (
+    "%m/%d/%Y %I:%M:%S %p",
+    "%m/%d/%Y %I:%M %p",
+    "%m/%d/%Y %H:%M:%S",
+    "%m/%d/%Y %H:%M",
+    "%m/%d/%Y",
+    "%m/%d/%y %H:%M",
+    "%Y %b %d %I:%M:%S %p",
+    "%Y/%m/%d %H:%M:%S",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%d %H:%M",
+)
+
+
+class Cast(NamedTuple):
+    """A column in the contract's type, and where it could not be read: a boolean mask, or None where all could."""
+
+    values: pa.Array
+    bad: pa.BooleanArray | None
+
+
+def cast(values: pa.Array, column: Column) -> Cast:
+    """One column of a file as the contract's type.
+
+    `values` may be of any plain type (see `flows.reading.plain`). An empty text, a NaN and the usual words for nothing
+    are null in a number, a time or a flag; text loses the white space around it, and an empty text is null. Times with
+    a zone keep the wall clock that they show. What cannot be read is null in `values` and true in `bad`.
+    """
+    if pa.types.is_null(values.type):
+        return Cast(pa.nulls(len(values), column.type), None)
+    if pa.types.is_string(column.type):
+        return _text(values, column)
+    if pa.types.is_timestamp(column.type):
+        return _time(values)
+    return _number(values, column)
+
+
+def as_text(values: pa.Array) -> pa.StringArray:
+    """Plain values as text, without the white space around them; an empty one and EXPORTED_NULL are null."""
+    text = pc.utf8_trim_whitespace(text_of(values))
+    return _without(text, pc.or_(pc.equal(text, ""), pc.equal(text, EXPORTED_NULL)))
+
+
+def bad_values(was: pa.Array, now: pa.Array) -> pa.BooleanArray | None:
+    """Where there was a value and now is none; None where that is nowhere."""
+    if was.null_count == now.null_count:
+        return None
+    return pc.and_(pc.is_valid(was), pc.is_null(now))
+
+
+# Text
+
+
+def _text(values: pa.Array, column: Column) -> Cast:
+    text = as_text(values)
+    if column.words:
+        text = _flags(text, column)
+    bad = _unreadable_text(text)
+    return Cast(text if bad is None else pc.if_else(bad, None, text), bad)
+
+
+def _flags(text: pa.StringArray, column: Column) -> pa.StringArray:
+    """Words of a flag column as their values; a word that is none of them, nor in NOTHING, stays as it is."""
+    values = pa.array(sorted(set(column.words.values())))
+    if pc.all(pc.is_in(text, values), min_count=0).as_py():
+        return text
+    return pc.coalesce(_by_word(text, column), _without_nothing(text))
+
+
+def _by_word(text: pa.StringArray, column: Column) -> pa.Array:
+    words = pa.array(list(column.words))
+    return pa.array(column.words.values(), column.type).take(pc.index_in(pc.utf8_lower(text), words))
+
+
+def _unreadable_text(text: pa.StringArray) -> pa.BooleanArray | None:
+    r"""Where a text holds what no store takes: a NUL, or bytes that were not UTF-8 (which readers mark as `\xNN`)."""
+    raw = _bytes(text)
+    if b"\0" not in raw and b"\\x" not in raw:
+        return None
+    bad = pc.fill_null(pc.match_substring_regex(text, r"\x00|\\x[89a-f][0-9a-f]"), False)
+    return bad if pc.any(bad).as_py() else None
+
+
+def _bytes(text: pa.StringArray) -> bytes:
+    """The bytes of all the texts, one after the other."""
+    data = text.buffers()[2]
+    return data.to_pybytes() if data else b""
+
+
+# Numbers
+
+
+def _number(values: pa.Array, column: Column) -> Cast:
+    kind = values.type
+    if pa.types.is_string(kind):
+        return _number_of_text(values, column)
+    if pa.types.is_decimal(kind):  # by way of text: Arrow's cast to double makes 0.30000000000000004 of 0.300000000
+        return _number_of_text(values.cast(pa.string()), column)
+    if pa.types.is_boolean(kind) and pa.types.is_integer(column.type):
+        values = values.cast(pa.float64())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return _nothing_readable(values, column)
+    return _of_number(values, column)
+
+
+def _number_of_text(text: pa.StringArray, column: Column) -> Cast:
+    try:
+        if not _hexadecimal(text):
+            return _of_number(text.cast(column.type), column)
+    except pa.ArrowInvalid:
+        pass
+    # A word first: of a payment, "NA" says that it is unknown, not that there is nothing.
+    by_word = _by_word(pc.utf8_trim_whitespace(text), column) if column.words else pa.nulls(len(text), column.type)
+    trimmed = pc.coalesce(by_word.cast(pa.string()), _without_nothing(text))
+    readable = pc.match_substring_regex(trimmed, NUMBER)
+    number = _of_number(pc.if_else(readable, trimmed, None).cast(pa.float64()), column).values
+    return Cast(number, bad_values(trimmed, number))
+
+
+def _hexadecimal(text: pa.StringArray) -> bool:
+    """Whether there may be a number like 0x10, which a cast alone would take for 16."""
+    raw = _bytes(text)
+    return b"x" in raw or b"X" in raw
+
+
+def _of_number(values: pa.Array, column: Column) -> Cast:
+    """Numbers as int32 or float64; NaN is no value, an infinity or a fraction where an integer stands is unreadable."""
+    if pa.types.is_floating(values.type) and not pc.all(pc.is_finite(values), min_count=0).as_py():
+        return _of_odd_double(values.cast(pa.float64()), column)
+    if values.type == column.type:
+        return Cast(values, None)
+    try:
+        return Cast(values.cast(column.type), None)
+    except pa.ArrowInvalid:
+        return _in_range(values, column)
+
+
+def _of_odd_double(values: pa.DoubleArray, column: Column) -> Cast:
+    values = pc.if_else(pc.is_nan(values), None, values)
+    finite = pc.if_else(pc.is_finite(values), values, None)
+    number = _of_number(finite, column).values
+    return Cast(number, bad_values(values, number))
+
+
+def _in_range(values: pa.Array, column: Column) -> Cast:
+    as_double = values.cast(pa.float64(), safe=False)
+    if pa.types.is_floating(column.type):  # an integer too large to be exact as a double is near enough
+        return Cast(as_double, None)
+    fits = pc.and_(pc.greater_equal(as_double, INT32_MIN), pc.less_equal(as_double, INT32_MAX))
+    fits = pc.and_(fits, pc.equal(as_double, pc.floor(as_double)))
+    number = pc.if_else(fits, as_double, None).cast(column.type)
+    return Cast(number, bad_values(values, number))
+
+
+# Times
+
+
+def _time(values: pa.Array) -> Cast:
+    kind = values.type
+    if pa.types.is_string(kind):
+        return _time_of_text(values)
+    if pa.types.is_timestamp(kind):
+        return _possible(values, _wall_clock(values))
+    if pa.types.is_date(kind):
+        return _possible(values, _microseconds(values.cast(pa.timestamp("ms"))))
+    return Cast(pa.nulls(len(values), TIME), pc.is_valid(values))
+
+
+def _wall_clock(values: pa.TimestampArray) -> pa.TimestampArray:
+    """The times as a clock in their own zone showed them."""
+    zone = values.type.tz
+    if zone is None:
+        return _microseconds(values)
+    if zone.upper() in ("UTC", "ETC/UTC", "GMT", "Z", "+00:00"):  # needs no time zone database
+        return _microseconds(values.cast(pa.int64()).cast(pa.timestamp(values.type.unit)))
+    try:
+        return _microseconds(pc.local_timestamp(values))
+    except pa.ArrowInvalid:  # a zone that nobody knows
+        return pa.nulls(len(values), TIME)
+
+
+def _microseconds(values: pa.TimestampArray) -> pa.TimestampArray:
+    if values.type.unit in ("us", "ns"):
+        return values.cast(TIME, safe=False)  # nanoseconds are cut off
+    try:
+        return values.cast(TIME)
+    except pa.ArrowInvalid:  # a year that microseconds cannot count to
+        unit = pa.scalar(1_000_000 if values.type.unit == "s" else 1_000)
+        most = (2**63 - 1) // unit.as_py()
+        count = values.cast(pa.int64())
+        return pc.multiply(pc.if_else(pc.less_equal(pc.abs(count), most), count, None), unit).cast(TIME)
+
+
+def _possible(was: pa.Array, times: pa.TimestampArray) -> Cast:
+    """The times in years that every store can hold; the others are unreadable."""
+    extremes = pc.min_max(times)
+    least, most = extremes["min"], extremes["max"]
+    if least.is_valid and (least.value < FIRST.value or most.value > LAST.value):
+        fits = pc.and_(pc.greater_equal(times, FIRST), pc.less_equal(times, LAST))
+        times = pc.if_else(fits, times, None)
+    return Cast(times, bad_values(was, times))
+
+
+def _time_of_text(text: pa.StringArray) -> Cast:
+    try:
+        return _possible(text, text.cast(TIME))
+    except pa.ArrowInvalid:
+        pass
+    trimmed = pc.replace_substring_regex(_without_nothing(text), " UTC$", "")  # as BigQuery writes times
+    try:
+        return _possible(trimmed, trimmed.cast(TIME))
+    except pa.ArrowInvalid:
+        return _possible(trimmed, pa.array([_moment(value) for value in trimmed.to_pylist()], TIME))
+
+
+def _moment(text: str | None) -> dt.datetime | None:
+    """A time in ISO 8601 or one of the other formats, as the wall clock shown; None where it is neither."""
+    if text is None:
+        return None
+    try:
+        return dt.datetime.fromisoformat(text).replace(tzinfo=None)
+    except ValueError:
+        return next((moment for way in DATE_FORMATS if (moment := _by_format(text, way))), None)
+
+
+def _by_format(text: str, way: str) -> dt.datetime | None:
+    try:
+        return dt.datetime.strptime(text, way)
+    except ValueError:
+        return None
+
+
+# What several of them need
+
+
+def _without_nothing(text: pa.StringArray) -> pa.StringArray:
+    trimmed = pc.utf8_trim_whitespace(text)
+    return _without(trimmed, pc.is_in(pc.utf8_lower(trimmed), NOTHING))
+
+
+def _without(values: pa.Array, where: pa.BooleanArray) -> pa.Array:
+    return pc.if_else(where, None, values) if pc.any(where).as_py() else values
+
+
+def _nothing_readable(values: pa.Array, column: Column) -> Cast:
+    return Cast(pa.nulls(len(values), column.type), pc.is_valid(values))

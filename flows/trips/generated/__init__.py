@@ -1,1 +1,0 @@
-"""Rows for months that TLC did not publish: what `flows/trips/generate.py` writes."""

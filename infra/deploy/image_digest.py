@@ -1,0 +1,74 @@
+"""The flow image as the registry has it: that it is there, and its digest, which names it for good."""
+
+from __future__ import annotations
+
+from docker.errors import APIError, DockerException
+
+import docker
+from infra.deploy.scripts import Invalid
+from infra.docker_cli import DockerFailed
+from infra.image import ImageUnavailable, deployed_image
+from infra.settings import Settings
+
+WHERE = "image"
+LOCAL_ID = "sha256:"
+
+
+def by_digest(config: Settings) -> str:
+    """`repository@sha256:...` of the image that the settings name, else of the image of this revision.
+
+    The Docker engine asks the registry, so that its own settings (a proxy, a registry without TLS) and the logins of
+    `docker login` count here as they do when an agent pulls the image. An image of this machine that was never pushed
+    stands as its id.
+
+    Raises Invalid where there is no image, the engine or the registry does not answer, or it does not have the image.
+    """
+    try:
+        reference = deployed_image(config)
+    except (DockerFailed, ImageUnavailable) as wrong:
+        raise Invalid([f"{WHERE}: {wrong}"]) from None
+    if reference.startswith(LOCAL_ID):
+        return reference
+    if config.image is None and only_here(reference):
+        return reference.partition("@")[2]
+    return in_registry(reference)
+
+
+def only_here(reference: str) -> bool:
+    """Whether an image of this engine, as `repository@digest`, was never pushed.
+
+    Docker's older image store gives a digest to what was pushed or pulled alone. In containerd's, the default since
+    Docker 29, an image has one from its build on, which is its id, and only the registry knows whether it was pushed.
+    """
+    try:
+        engine = docker.from_env()
+        if engine.images.get(reference).id != reference.partition("@")[2]:
+            return False
+        if reference.startswith("localhost/"):
+            return True  # no registry: a name for images of this machine
+        engine.images.get_registry_data(reference)
+    except APIError as wrong:
+        return wrong.is_client_error()
+    except DockerException:
+        return False
+    return False
+
+
+def in_registry(reference: str) -> str:
+    """`repository@sha256:...` of `repository:tag` or `repository@digest`, as the registry has it. Raises Invalid."""
+    try:
+        digest = docker.from_env().images.get_registry_data(reference).id
+    except APIError as wrong:
+        explanation = " ".join(str(wrong.explanation or wrong).split())
+        raise Invalid([f"{WHERE}: the registry does not give {reference}: {explanation}"]) from None
+    except DockerException as wrong:
+        raise Invalid([f"{WHERE}: no Docker engine to ask for {reference}: {str(wrong).splitlines()[0]}"]) from None
+    return f"{repository(reference)}@{digest}"
+
+
+def repository(reference: str) -> str:
+    """An image reference without its tag or digest; the port of a registry is not a tag."""
+    name = reference.partition("@")[0]
+    head, _, last = name.rpartition("/")
+    last = last.partition(":")[0]
+    return f"{head}/{last}" if head else last

@@ -1,0 +1,238 @@
+"""What a deploy would do, as pure data: what is declared, against what the server has, gives a list of actions.
+
+Nothing here talks to a server. `infra/deploy/actual.py` makes `Found`, `infra/deploy/desired.py` makes `Wanted`,
+`infra/deploy/apply.py` carries `Action`s out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """What can be declared, in the order in which it is created: what comes later may refer to what came before."""
+
+    POOL = "work pool"
+    BLOCK = "block"
+    LIMIT = "concurrency limit"
+    AUTOMATION = "automation"
+    DEPLOYMENT = "deployment"
+    SCHEDULE = "schedule"
+
+
+class Verb(StrEnum):
+    """What happens to an object."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    UNCHANGED = "unchanged"
+    DELETE = "delete"
+    KEPT = "kept"
+    CONFLICT = "conflict"
+
+
+CHANGING = frozenset({Verb.CREATE, Verb.UPDATE, Verb.DELETE})
+
+# The switch of each kind. What a person has switched since the last deploy stays, except on --reset.
+SWITCH = {Kind.AUTOMATION: "enabled", Kind.DEPLOYMENT: "paused", Kind.SCHEDULE: "active"}
+SWITCHED = {
+    (Kind.AUTOMATION, False): "switched off by hand",
+    (Kind.AUTOMATION, True): "switched on by hand",
+    (Kind.DEPLOYMENT, True): "paused by hand",
+    (Kind.DEPLOYMENT, False): "resumed by hand",
+    (Kind.SCHEDULE, False): "switched off by hand",
+    (Kind.SCHEDULE, True): "switched on by hand",
+}
+ADDED_BY_HAND = "added by hand"
+MADE_UNDER = "made by deploys under the tag {tag}"
+
+
+class Absent:
+    """The value of a key that one side does not have; None is a value."""
+
+    def __repr__(self) -> str:
+        return "(none)"
+
+
+ABSENT = Absent()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An object as the code declares it.
+
+    Attributes:
+        kind: what it is.
+        name: unique in its kind: `flow/deployment`, `flow/deployment#slug`, `block-type/name`, or a plain name.
+        fields: JSON values, by field.
+        secrets: the fields whose values are never shown.
+        parent: a schedule's deployment.
+        script: the file that declares it, for messages.
+        source: the object itself, where the fields alone cannot be saved: a block.
+    """
+
+    kind: Kind
+    name: str
+    fields: Mapping[str, Any]
+    secrets: frozenset[str] = frozenset()
+    parent: str | None = None
+    script: str = ""
+    source: Any = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object as the server has it; `fields` has at least the fields of a `Wanted` of its kind.
+
+    Attributes:
+        id: the server's id of it.
+        ours: our deploys have made it, see `infra/deploy/record.py`. Nothing else is ever changed or deleted.
+        about: what it is, for a person, where its name does not say so.
+        last: how the last deploy left its switch; None where that is not known.
+        owner: the other tag whose deploys have made it; empty where it is ours or nobody's.
+    """
+
+    kind: Kind
+    name: str
+    fields: Mapping[str, Any]
+    id: str
+    ours: bool
+    parent: str | None = None
+    about: str = ""
+    last: bool | None = None
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field, or one key deep in it, that differs. Of a secret neither value is kept."""
+
+    path: tuple[str, ...]
+    old: Any
+    new: Any
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Action:
+    """One line of the plan."""
+
+    verb: Verb
+    kind: Kind
+    name: str
+    changes: tuple[Change, ...] = ()
+    note: str = ""
+    wanted: Wanted | None = None
+    found: Found | None = None
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.kind} {self.name}"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The values to set: all of them for a create, the ones that differ for an update."""
+        if self.wanted is None:
+            return {}
+        if self.verb is Verb.CREATE:
+            return dict(self.wanted.fields)
+        return {change.path[0]: self.wanted.fields[change.path[0]] for change in self.changes}
+
+
+def plan(wanted: Sequence[Wanted], found: Sequence[Found], *, reset: bool = False, prune: bool = True) -> list[Action]:
+    """What to do so that the server has what is wanted.
+
+    An object of a declared name that is not ours is a conflict, unless it is already as declared: then it is used as it
+    is. A plan with a conflict is not to be carried out.
+
+    Args:
+        wanted: what the code declares; names are unique in their kind.
+        found: what the server has.
+        reset: overwrite what a person has paused, or switched off or on.
+        prune: delete our objects that are not wanted. Without it only schedules of wanted deployments are deleted.
+
+    Returns:
+        The actions, in the order in which they can be carried out: creates and updates first, what is depended on
+        before what depends, deletions last and the other way round.
+    """
+    # Of several automations of one name, which the server allows, ours is the one that is meant.
+    there = {(thing.kind, thing.name): thing for thing in sorted(found, key=lambda thing: thing.ours)}
+    actions: list[Action] = []
+    for thing in sorted(wanted, key=lambda thing: list(Kind).index(thing.kind)):
+        parent = there.get((Kind.DEPLOYMENT, thing.parent or ""))
+        if parent is None or parent.ours:  # nothing is added to a deployment of someone else
+            actions += _for_wanted(thing, there.get((thing.kind, thing.name)), reset=reset)
+    declared = {(thing.kind, thing.name) for thing in wanted}
+    others = [thing for thing in found if (thing.kind, thing.name) not in declared]
+    actions += _for_others(others, declared, prune=prune)
+    return actions
+
+
+def changing(actions: Sequence[Action]) -> list[Action]:
+    """The actions that change something on the server."""
+    return [action for action in actions if action.verb in CHANGING]
+
+
+def conflicts(actions: Sequence[Action]) -> list[Action]:
+    """The actions that stand for an object of someone else under a declared name."""
+    return [action for action in actions if action.verb is Verb.CONFLICT]
+
+
+def _for_wanted(wanted: Wanted, found: Found | None, *, reset: bool) -> Iterator[Action]:
+    if found is None:
+        yield Action(Verb.CREATE, wanted.kind, wanted.name, wanted=wanted)
+        return
+    left_alone = {SWITCH[wanted.kind]} if found.ours and not reset and _switched_by_hand(wanted, found) else set()
+    changes = tuple(
+        change
+        for name, new in wanted.fields.items()
+        if name not in left_alone
+        for change in _differences(found.fields.get(name, ABSENT), new, (name,), secret=name in wanted.secrets)
+    )
+    if not found.ours and (changes or wanted.kind is Kind.DEPLOYMENT):
+        note = MADE_UNDER.format(tag=found.owner) if found.owner else "not made by our deploys"
+        yield Action(Verb.CONFLICT, wanted.kind, wanted.name, note=note, wanted=wanted, found=found)
+        return
+    verb = Verb.UPDATE if changes else Verb.UNCHANGED
+    yield Action(verb, wanted.kind, wanted.name, changes, wanted=wanted, found=found)
+    for switch in left_alone:
+        note = SWITCHED[wanted.kind, found.fields[switch]]
+        yield Action(Verb.KEPT, wanted.kind, wanted.name, note=note, wanted=wanted, found=found)
+
+
+def _switched_by_hand(wanted: Wanted, found: Found) -> bool:
+    """Whether a person has switched it since the last deploy; where nobody knows how that left it, as declared now."""
+    switch = SWITCH.get(wanted.kind)
+    if switch not in wanted.fields:
+        return False
+    last = wanted.fields[switch] if found.last is None else found.last
+    return found.fields.get(switch) not in (last, wanted.fields[switch])
+
+
+def _for_others(others: Sequence[Found], declared: set[tuple[Kind, str]], *, prune: bool) -> Iterator[Action]:
+    """What the server has and the code does not declare: ours goes, a person's stays and is listed."""
+    for thing in sorted(others, key=lambda thing: (-list(Kind).index(thing.kind), thing.name)):
+        of_declared = (Kind.DEPLOYMENT, thing.parent) in declared
+        if thing.kind is Kind.SCHEDULE and not of_declared:
+            continue  # it goes, or stays, with its deployment
+        if not thing.ours:
+            made = MADE_UNDER.format(tag=thing.owner) if thing.owner else ADDED_BY_HAND
+            note = f"{made}: {thing.about}" if thing.about else made
+            yield Action(Verb.KEPT, thing.kind, thing.name, note=note, found=thing)
+        elif prune or of_declared:
+            by_hand = [other.about for other in others if other.parent == thing.name and not other.ours]
+            note = f"with what was {ADDED_BY_HAND}: {'; '.join(by_hand)}" if by_hand else ""
+            yield Action(Verb.DELETE, thing.kind, thing.name, note=note, found=thing)
+
+
+def _differences(old: Any, new: Any, path: tuple[str, ...], *, secret: bool) -> Iterator[Change]:
+    if secret:
+        if old != new:
+            yield Change(path, None, None, secret=True)
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key, ABSENT), new.get(key, ABSENT), (*path, key), secret=False)
+    elif old != new:
+        yield Change(path, old, new)

@@ -1,0 +1,111 @@
+"""One run of a deployment: started as the UI would, its logs as they come, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFilterTimestamp
+from prefect.client.schemas.objects import FlowRun, Log
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import LogSort
+from prefect.exceptions import ObjectNotFound
+
+from flows.datasets.source_address import months_of, require_public
+from infra.deploy.pages import everything
+from infra.settings import settings
+
+# Log records are sent in batches by several processes, so one may come after a younger one.
+LATE = dt.timedelta(seconds=30)
+LONG_AGO = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+
+
+class NoDeployment(LookupError):
+    """The server has no deployment of that name."""
+
+
+class WrongParameter(ValueError):
+    """A value that no run is started with; the message names its parameter, and never shows an address in it."""
+
+
+async def start(client: PrefectClient, deployment: str, parameters: Mapping[str, Any]) -> FlowRun:
+    """Create a run of the deployment called `flow/deployment`; texts among the parameters are read by its schema.
+
+    Raises NoDeployment, WrongParameter, or HTTPStatusError where the API refuses the parameters.
+    """
+    found = await find(client, deployment)
+    properties = (found.parameter_openapi_schema or {}).get("properties", {})
+    given = {
+        name: value_of(name, value, properties.get(name, {})) if isinstance(value, str) else value
+        for name, value in parameters.items()
+    }
+    return await client.create_flow_run_from_deployment(found.id, parameters=given)
+
+
+async def find(client: PrefectClient, deployment: str) -> DeploymentResponse:
+    """The deployment called `flow/deployment`, or of that flow on the settings' pool. Raises NoDeployment."""
+    name = deployment if "/" in deployment else f"{deployment}/{settings().work_pool_type}"
+    try:
+        return await client.read_deployment_by_name(name)
+    except (ObjectNotFound, ValueError):
+        raise NoDeployment(f"the server has no deployment {name}; a name is flow/deployment") from None
+
+
+async def follow(client: PrefectClient, run_id: UUID, on_log: Callable[[Log], None], *, poll: float = 1.0) -> FlowRun:
+    """Hand over every log record of the run once, until the run has ended. Gives the run as it ended."""
+    seen: set[UUID] = set()
+    latest = LONG_AGO
+    while True:
+        run = await client.read_flow_run(run_id)
+        ended = run.state is not None and run.state.is_final()
+        if ended:
+            await asyncio.sleep(poll)  # its last records
+        for record in await _records(client, run_id, latest - LATE):
+            if record.id not in seen:
+                seen.add(record.id)
+                latest = max(latest, record.timestamp)
+                on_log(record)
+        if ended:
+            return run
+        await asyncio.sleep(poll)
+
+
+def parameters_of(pairs: Iterable[str]) -> dict[str, str]:
+    """NAME=VALUE from the command line as parameters; a name may be in capitals, as in a Makefile."""
+    split = (pair.partition("=") for pair in pairs)
+    return {name.strip().lower(): text for name, _, text in split}
+
+
+def value_of(name: str, text: str, schema: Mapping[str, Any]) -> Any:
+    """A parameter's value from the command line, by its JSON schema: 1,2 or 1-3 for a list, 01 for a number, 1 for yes.
+
+    A text that does not fit stays as it is, for the API to refuse. Raises WrongParameter.
+    """
+    kinds = {branch.get("type") for branch in (schema, *schema.get("anyOf", ()))}
+    try:
+        if name == "source_url":
+            return require_public(text)
+        if "array" in kinds and not text.startswith("["):
+            return months_of(text)
+    except ValueError as wrong:
+        raise WrongParameter(f"{name}: {wrong}") from None
+    if "boolean" in kinds and text in {"0", "1"}:
+        return text == "1"
+    return text if "string" in kinds else _number_or_json(text)
+
+
+def _number_or_json(text: str) -> Any:
+    try:
+        return int(text) if text.isdecimal() else json.loads(text)
+    except ValueError:
+        return text
+
+
+async def _records(client: PrefectClient, run_id: UUID, since: dt.datetime) -> list[Log]:
+    of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]), timestamp=LogFilterTimestamp(after_=since))
+    return await everything(client.read_logs, log_filter=of_run, sort=LogSort.TIMESTAMP_ASC)

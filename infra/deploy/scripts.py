@@ -1,0 +1,95 @@
+"""The deployment scripts: which there are, reading what they declare, and what they do when run by themselves."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from prefect.client.schemas.schedules import CronSchedule
+from pydantic import ValidationError
+
+from infra.deploy.desired import full_name
+from infra.deploy.spec import DeploymentSpec, ScheduleSpec
+from infra.deploy.target import Target
+from infra.settings import ROOT
+
+SCRIPTS = tuple(
+    f"deployments/{name}.py" for name in ("web_to_gcs", "gcs_to_bigquery", "web_to_postgres", "backfill", "verify")
+)
+COMMAND_LINE = "command-line"
+OURS = ("deployments.", "flows.", "infra.")
+
+
+class Invalid(Exception):
+    """Declarations that cannot be deployed; nothing was changed.
+
+    Attributes:
+        problems: a line each, with the script's name.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(problems))
+
+
+def declared(scripts: Sequence[str] = SCRIPTS) -> list[DeploymentSpec]:
+    """What the scripts declare, each spec with its script's name. Raises Invalid, naming every script that fails."""
+    specs: list[DeploymentSpec] = []
+    problems: list[str] = []
+    for script in scripts:
+        try:
+            specs += read_script(script)
+        except Exception as wrong:
+            problems += [f"{script}: {reason}" for reason in reasons(wrong)]
+    if problems:
+        raise Invalid(problems)
+    return specs
+
+
+def read_script(script: str) -> list[DeploymentSpec]:
+    """Run one script, which applies nothing that way, and take its DEPLOYMENTS. Raises what the script raises."""
+    namespace = runpy.run_path(str(ROOT / script), run_name=Path(script).stem)
+    return [replace(spec, script=script) for spec in namespace["DEPLOYMENTS"]]
+
+
+def reasons(wrong: Exception) -> list[str]:
+    """What is wrong, a line each."""
+    if isinstance(wrong, ValidationError):
+        return [error["msg"].removeprefix("Value error, ") for error in wrong.errors()]
+    first = (str(wrong).splitlines() or [""])[0]
+    # What our own code raises is a clear line by itself.
+    return [first if type(wrong).__module__.startswith(OURS) else f"{type(wrong).__name__}: {first}"]
+
+
+def with_cron(specs: Sequence[DeploymentSpec], name: str, cron: str, target: Target) -> list[DeploymentSpec]:
+    """The specs with one more schedule, given on the command line and in UTC, for the deployment called `name`.
+
+    The next deploy without it deletes it: what is given at deploy is part of what is declared.
+    Raises Invalid where no spec has the name, or Prefect cannot read the rule.
+    """
+    script = "command line"
+    try:
+        schedule = ScheduleSpec(slug=COMMAND_LINE, schedule=CronSchedule(cron=cron, timezone="UTC"))
+    except ValidationError as wrong:
+        raise Invalid([f"{script}: {reason}" for reason in reasons(wrong)]) from None
+    names = [full_name(spec, target) for spec in specs]
+    if name not in names:
+        raise Invalid([f"{script}: no deployment is called {name}; there are {', '.join(names)}"])
+    return [
+        replace(spec, schedules=(*spec.schedules, schedule)) if called == name else spec
+        for spec, called in zip(specs, names, strict=True)
+    ]
+
+
+def deploy_this(script: str) -> None:
+    """What `python deployments/NAME.py` does: deploy what that script declares, and delete nothing else.
+
+    Ends the process with the command line's exit status.
+    """
+    from infra.deploy.__main__ import app
+
+    sys.argv = [script, "apply", "--script", str(Path(script).resolve().relative_to(ROOT)), *sys.argv[1:]]
+    app()

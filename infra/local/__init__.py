@@ -1,0 +1,1 @@
+"""The embedded stack: PostgreSQL, a Prefect server and the emulators as processes of this machine."""

@@ -1,0 +1,302 @@
+"""The embedded stack: PostgreSQL, the Prefect server and its UI, the Google emulators and a worker, on loopback alone.
+
+`python -m infra.local.stack down` stops what a kept one left running. Its state is under `.taxiway/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from infra.command_line import verb_of
+from infra.local import embedded_postgres as postgres
+from infra.local.processes import Process, free_port, spawn, stop, wait_healthy
+from infra.settings import ROOT, Settings, settings
+
+# Of the environment we were started with, nothing may steer the stack's Prefect or Google clients elsewhere, or give
+# them another Python's modules.
+FOREIGN = ("PREFECT_", "TAXIWAY_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST")
+FOREIGN += ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
+
+SERVER_START_SECONDS = 180.0
+# As docker-compose.yml has them, which says why.
+SERVER_SETTINGS = {
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_CANCELLING_TIMEOUT_SECONDS": "90",
+    "PYTHONTZPATH": "",
+}
+
+
+class AlreadyUp(RuntimeError):
+    """A stack with the same state folder is running."""
+
+
+class Stack:
+    """One embedded stack. `up()` starts it, `down()` stops it; as a context manager, both.
+
+    Args:
+        state: the folder for data, logs and the list of what runs.
+        config: names and, for `postgres_url`, a server to use for the trips instead of our own.
+        keep: let it outlive this process.
+    """
+
+    def __init__(self, state: Path, config: Settings, *, keep: bool = False) -> None:
+        self.state, self.config, self.keep = state.resolve(), config, keep
+        self.ports = {name: free_port() for name in ("postgres", "prefect", "storage", "bigquery")}
+        self._running = self.state / "stack.json"
+        self._environment_file = self.state / "stack.env"
+        self._processes: list[Process] = []
+        self._while_up = ExitStack()
+
+    # What it offers
+
+    @property
+    def ui_url(self) -> str:
+        """Where a browser finds Prefect's UI."""
+        return self._address("prefect")
+
+    @property
+    def client_environment(self) -> dict[str, str]:
+        """What a process needs in order to be a client of the stack: the flows' and the worker's environment.
+
+        No password is in it; those are in the blocks.
+        """
+        return {
+            "PREFECT_API_URL": f"{self._address('prefect')}/api",
+            "PREFECT_HOME": str(self.state / "prefect"),
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            # Without heartbeats nothing can tell a run whose worker died with it from one that is at work.
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+            "DO_NOT_TRACK": "1",
+            "STORAGE_EMULATOR_HOST": self._address("storage"),
+            "BIGQUERY_EMULATOR_HOST": self._address("bigquery"),
+            "NO_GCE_CHECK": "true",
+            # google-auth asks iamcredentials.googleapis.com about the throwaway account in the background, and urllib3
+            # warns that it cannot be reached.
+            "PREFECT_LOGGING_ROOT_LEVEL": "ERROR",
+            "TAXIWAY_STATE_DIR": str(self.state),
+            "TAXIWAY_WORK_POOL_TYPE": "process",
+            # Prefect's own command first prepares a workspace for the code, in one more process that has to start.
+            "TAXIWAY_PROCESS_COMMAND": shlex.join([sys.executable, "-m", "prefect.engine"]),
+            "PYTHONPATH": str(ROOT),
+            "TAXIWAY_ROOT": str(ROOT),  # where `prefect.yaml` finds the code
+        }
+
+    @property
+    def operator_environment(self) -> dict[str, str]:
+        """The clients' environment and what only the one who saves the blocks may know: the secrets in them."""
+        from infra.emulators.credentials import service_account
+
+        key = service_account(self.config.project, f"{self._address('storage')}/token")
+        return self.client_environment | {
+            "TAXIWAY_POSTGRES_URL": self.postgres_url("trips"),
+            "TAXIWAY_GOOGLE_KEY": json.dumps(key),
+        }
+
+    def postgres_url(self, database: str) -> str:
+        """The URL of a database, password included. The trips are on the server that the settings name, if any."""
+        if database == "trips" and self.config.postgres_url is not None:
+            return self.config.postgres_url.get_secret_value()
+        return postgres.url(self.state / "postgres", self.ports["postgres"], database)
+
+    # Start and stop
+
+    def up(self) -> None:
+        """Start everything but the worker and wait until it answers; on any failure stop what was started.
+
+        Raises AlreadyUp, NotHealthy or PostgresUnavailable, each with one clear line.
+        """
+        if any(process.alive() for process in read_running(self._running)):
+            raise AlreadyUp(f"a stack is running with its state in {self.state}: `make down` stops it")
+        for folder in ("logs", "prefect"):
+            (self.state / folder).mkdir(parents=True, exist_ok=True)
+        try:
+            with ExitStack() as while_starting:
+                # For a database of the user's own they may be meant, so there the runs have them.
+                own = self._while_up if self.config.postgres_url is None else while_starting
+                own.enter_context(postgres.client_defaults_hidden())
+                self._start_all()
+        except BaseException:
+            self.down()
+            raise
+
+    def start_worker(self, *, limit: int = 4) -> None:
+        """Start a worker on the pool's default queue. The pool must be there: a worker would make one of its own."""
+        self._spawn(
+            "worker",
+            [
+                sys.executable,
+                "-m",
+                "prefect",
+                "worker",
+                "start",
+                "--pool",
+                self.config.work_pool,
+                "--type",
+                "process",
+                "--name",
+                "embedded",
+                "--limit",
+                str(limit),
+            ],
+            self._environment(self.client_environment),
+        )
+
+    def down(self) -> None:
+        """Stop what runs, the last started first."""
+        stop_all(self._processes)
+        self._processes = []
+        self._while_up.close()
+        self._running.unlink(missing_ok=True)
+        self._environment_file.unlink(missing_ok=True)
+
+    def __enter__(self) -> Stack:
+        self.up()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.down()
+
+    def _write_environment(self) -> None:
+        """For the Makefile: against a kept stack its targets work as they are. Secrets are in it: mode 600."""
+        self._environment_file.unlink(missing_ok=True)
+        self._environment_file.touch(mode=0o600)
+        lines = [f"export {name} = {value}\n" for name, value in self.operator_environment.items()]
+        self._environment_file.write_text("".join(lines))
+
+    # The parts
+
+    def _start_all(self) -> None:
+        self._start_postgres()
+        emulators = list(self._start_emulators())
+        self._start_prefect()
+        for emulator in emulators:
+            self._wait(emulator, "/health", 60)
+        if self.keep:
+            self._write_environment()
+
+    def _start_postgres(self) -> None:
+        data = self.state / "postgres"
+        postgres.make_cluster(data)
+        process = self._spawn(
+            "postgres",
+            postgres.server_command(data, self.ports["postgres"]),
+            self._environment({}),
+            stop_signal=signal.SIGINT,
+            **postgres.spawn_options(data),
+        )
+        maintenance = postgres.url(data, self.ports["postgres"], "postgres")
+        wait_healthy(process, self._log("postgres"), lambda: postgres.answers(maintenance), seconds=60)
+        postgres.ensure_databases(maintenance, "prefect", "trips")
+
+    def _start_emulators(self) -> Iterator[Process]:
+        environment = self._environment({"STORAGE_EMULATOR_HOST": self._address("storage")})
+        for name in ("storage", "bigquery"):
+            state = self.state / name
+            state.mkdir(exist_ok=True)
+            yield self._spawn(
+                name,
+                [sys.executable, "-m", "infra.emulators", name, "--port", str(self.ports[name]), "--state", state],
+                environment,
+            )
+
+    def _start_prefect(self) -> None:
+        address = self._address("prefect")
+        database = self.postgres_url("prefect")
+        environment = self._environment(
+            {
+                "PREFECT_HOME": str(self.state / "prefect"),
+                # PostgreSQL, not SQLite: healthy sooner (6.0 s against 9.3 s on two cores, from nothing) and never
+                # "database is locked" with a worker and several runs writing.
+                "PREFECT_SERVER_DATABASE_CONNECTION_URL": database.replace("postgresql://", "postgresql+asyncpg://", 1),
+                # A `.env` of the Compose stack in this folder names another one.
+                "PREFECT_API_URL": f"{address}/api",
+                "PREFECT_SERVER_UI_API_URL": f"{address}/api",
+                "DO_NOT_TRACK": "1",
+                **SERVER_SETTINGS,
+            }
+        )
+        command = [
+            sys.executable,
+            "-m",
+            "prefect",
+            "server",
+            "start",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.ports["prefect"]),
+        ]
+        process = self._spawn("prefect", command, environment)
+        self._wait(process, "/api/health", SERVER_START_SECONDS)
+
+    def _spawn(self, name: str, command: list[str | Path], env: dict[str, str], **options: int) -> Process:
+        process = spawn(name, command, self._log(name), env=env, cwd=ROOT, die_with_us=not self.keep, **options)
+        self._processes.append(process)
+        self._running.write_text(json.dumps([asdict(member) for member in self._processes]))
+        return process
+
+    def _wait(self, process: Process, path: str, seconds: float) -> None:
+        url = f"{self._address(process.name)}{path}"
+        wait_healthy(process, self._log(process.name), lambda: answers(url), seconds=seconds)
+
+    def _environment(self, ours: dict[str, str]) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        # The virtual environment's commands first: Prefect starts `python` by name for its runs.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+        return inherited | {"PATH": path} | ours
+
+    def _address(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def _log(self, name: str) -> Path:
+        return self.state / "logs" / f"{name}.log"
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of the URL gives a success."""
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def read_running(path: Path) -> list[Process]:
+    """The processes of a `stack.json`; none where there is no such file."""
+    return [Process(**member) for member in json.loads(path.read_text())] if path.exists() else []
+
+
+def stop_all(processes: list[Process]) -> int:
+    """Stop the processes, the last started first. Gives how many were alive."""
+    alive = [process for process in reversed(processes) if process.alive()]
+    for process in alive:
+        stop(process)
+    return len(alive)
+
+
+def main() -> None:
+    """Stop a kept stack."""
+    state = settings().state_dir
+    stopped = stop_all(read_running(state / "stack.json"))
+    for name in ("stack.json", "stack.env"):
+        (state / name).unlink(missing_ok=True)
+    print(f"taxiway: {stopped} processes stopped" if stopped else "taxiway: nothing was running")
+
+
+if __name__ == "__main__":
+    verb_of("infra.local.stack", "down")
+    main()
