@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.datasets.layout import Layout
-from flows.datasets.partition import Month
-from flows.datasets.tlc.contract import CONTRACT, EXTRA_COLUMNS, SOURCE_MONTH, Column, schema
+from flows.datasets.column import Column
+from flows.datasets.dataset import EXTRA_COLUMNS, Partition
 from flows.errors import Refused
 from flows.reading.cast import as_text, cast
 from flows.reading.plain import TEXT_MAP, text_of
@@ -28,7 +28,7 @@ class Conform:
 
     Args:
         layout: which column is which.
-        month: what `source_month` says.
+        partition: whose file it is.
         subject: the URL or path that errors name.
 
     Attributes:
@@ -36,20 +36,21 @@ class Conform:
             as they are met, those without a name and those that contradict another.
     """
 
-    def __init__(self, layout: Layout, month: Month, subject: str) -> None:
-        self._layout, self._month, self._subject = layout, month, subject
-        self._schema = schema(layout.service)
+    def __init__(self, layout: Layout, partition: Partition, subject: str) -> None:
+        self._layout, self._partition, self._subject = layout, partition, subject
+        self._dataset = partition.dataset
+        self._schema = self._dataset.schema
         self.extra_columns: list[str] = [name for at, name in layout.extra.items() if layout.header[at].strip()]
 
     def __call__(self, raw: pa.RecordBatch) -> Conformed:
         """One batch, `raw` with the file's columns by position.
 
         Raises:
-            Refused: the file was written by this project and is of another month.
+            Refused: the file was written by this project and is of another partition.
         """
         rows, reasons, extra = raw.num_rows, None, []
         arrays = []
-        for column in CONTRACT[self._layout.service]:
+        for column in self._dataset.columns:
             values, bad, second = self._column(raw, column)
             arrays.append(values)
             extra += second
@@ -62,8 +63,10 @@ class Conform:
             if text.null_count < rows:
                 extra.append((self._note(name), text))
         arrays.append(self._own_extra(raw) if self._layout.own else _as_map(extra, rows))
-        arrays.append(pa.repeat(pa.scalar(self._month.first), rows))
-        self._check_month(raw)
+        if self._dataset.partition_column:
+            kind = self._schema.field(self._dataset.partition_column).type
+            arrays.append(pa.repeat(pa.scalar(self._partition.column_value, kind), rows))
+            self._check_partition(raw, self._dataset.partition_column)
         return Conformed(pa.RecordBatch.from_arrays(arrays, schema=self._schema), reasons)
 
     def _column(self, raw: pa.RecordBatch, column: Column) -> tuple[pa.Array, pa.Array | None, list]:
@@ -94,13 +97,13 @@ class Conform:
             self._note(name)
         return values
 
-    def _check_month(self, raw: pa.RecordBatch) -> None:
+    def _check_partition(self, raw: pa.RecordBatch, column: str) -> None:
         if not self._layout.own:
             return
-        months = pc.unique(self._own(raw, SOURCE_MONTH))
-        if not pc.all(pc.equal(months, self._month.first), skip_nulls=False, min_count=0).as_py():
-            found = ", ".join(map(str, text_of(months).to_pylist()))
-            raise Refused(self._subject, f"holds rows of {found}, not of {self._month.label}")
+        starts = pc.unique(self._own(raw, column))
+        if not pc.all(pc.equal(starts, self._partition.column_value), skip_nulls=False, min_count=0).as_py():
+            found = ", ".join(map(str, text_of(starts).to_pylist()))
+            raise Refused(self._subject, f"holds rows of {found}, not of {self._partition.key}")
 
     def _own(self, raw: pa.RecordBatch, name: str) -> pa.Array:
         """A column that only files of this project have, in its type."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-import re
 import tempfile
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -15,24 +16,19 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.datasets.cleaning import Cleaning, open_raw
-from flows.datasets.layout import service_of
-from flows.datasets.partition import Month, Service
-from flows.datasets.source_address import public
+from flows.datasets.dataset import Dataset, Partition
+from flows.datasets.layout import dataset_of
+from flows.datasets.registry import datasets, named
 from flows.errors import Refused, TaxiwayError
+from flows.reading.address import public
 from flows.reading.download import fetch
-
-TLC_NAME = re.compile(r"(yellow|green|fhvhv|fhv)_tripdata_(\d{4})-(0[1-9]|1[0-2])(?!\d)")
-
-# What `source_month` says where the file's name tells no month; no row leaves this command.
-NO_MONTH = (1, 1)
-
 
 @dataclass
 class Inspection:
     """What a file is and what would become of its rows, by the contract alone: no store's rules.
 
     Attributes:
-        service: yellow, green, fhv or fhvhv; None where neither name nor columns tell.
+        service: the dataset's name; None where neither the file's name nor its columns tell.
         layout: the layout's name; None for a file refused before its header was read.
         rows_read, rows_clean, rows_rejected: rows, the first the sum of the others; 0 for a refused file.
         reasons: reason -> rejected rows.
@@ -52,29 +48,31 @@ class Inspection:
     refused: str | None = None
 
 
-def inspect(source: str, service: Service | None = None) -> Inspection:
+def inspect(source: str, dataset: Dataset | None = None) -> Inspection:
     """Read a file, or what a URL (https, http, file) gives, through the contract; nothing of it is kept.
 
-    Without `service` the file's name tells it, else its columns.
+    Without `dataset` the file's name tells it, else its columns.
     """
-    found = Inspection(service=service)
+    found = Inspection(service=dataset and dataset.name)
     shown = _shown(source)
     with tempfile.TemporaryDirectory(prefix="taxiway-inspect-") as work:
         try:
             path = fetch(source, Path(work, "spool")).path if "://" in source else _local(source)
-            month = _month(path, shown, service)
-            found.service = month.service
-            cleaning = Cleaning(path, month, [], Path(work, "rejected.parquet"), subject=shown)
-            counts = cleaning.counts
-            found.layout = counts.layout
-            found.missing_columns, found.extra_columns = counts.missing_columns, counts.extra_columns
-            for _ in cleaning.reader():
-                pass
+            partition = _partition(path, shown, dataset)
+            found.service = partition.dataset.name
+            cleaning = Cleaning(path, partition, [], Path(work, "rejected.parquet"), subject=shown)
+            found.layout, found.missing_columns = cleaning.layout.name, list(cleaning.layout.missing)
+            outcome = cleaning.into(lambda batches: sum(batch.num_rows for batch in batches))
         except TaxiwayError as refused:
             found.refused = " ".join(str(refused).split())
             return found
-    found.rows_read, found.rows_clean, found.rows_rejected = counts.rows_read, counts.rows_clean, counts.rows_rejected
-    found.reasons = dict(counts.reasons.most_common())
+    found.rows_read, found.rows_clean, found.rows_rejected = (
+        outcome.rows_read,
+        outcome.rows_loaded,
+        outcome.rows_rejected,
+    )
+    found.reasons = dict(Counter(outcome.reasons).most_common())
+    found.extra_columns = list(outcome.extra_columns)
     return found
 
 
@@ -93,14 +91,18 @@ def _local(source: str) -> Path:
     return path
 
 
-def _month(path: Path, source: str, service: Service | None) -> Month:
-    """The month that the file's name tells, of the service given, named or shown by the columns."""
-    name = TLC_NAME.search(path.name)
-    year, month = (int(name[2]), int(name[3])) if name else NO_MONTH
-    found = service or (Service(name[1]) if name else service_of(open_raw(path, source).header))
-    if not found:
-        raise Refused(source, "tells no service, neither by its name nor by its columns")
-    return Month(found, max(year, 1), month)
+def _partition(path: Path, source: str, dataset: Dataset | None) -> Partition:
+    """The partition that the file's name tells, of the dataset given, named or shown by the columns.
+
+    Where the name tells none, it is the first one of the dataset: no row leaves this command.
+    """
+    named_in = (each.partition_in(path.name) for each in ([dataset] if dataset else datasets().values()))
+    if partition := next(filter(None, named_in), None):
+        return partition
+    dataset = dataset or dataset_of(open_raw(path, source).header)
+    if not dataset:
+        raise Refused(source, "is of no known dataset, neither by its name nor by its columns")
+    return next(dataset.partitions_until(dt.date.max))
 
 
 def _table(source: str, found: Inspection) -> Table:
@@ -119,13 +121,17 @@ def _table(source: str, found: Inspection) -> Table:
 
 def main(
     file: Annotated[str, typer.Argument(help="path or URL (https, http, file) of a csv, csv.gz or parquet file")],
-    service: Annotated[Service | None, typer.Option(help="whose trips; else the file's name or columns tell")] = None,
+    service: Annotated[str | None, typer.Option(help="the dataset; else the file's name or columns tell")] = None,
 ) -> None:
     """Read any file through the contract: a table on standard error, one JSON object on standard output.
 
     Exits with 1 where the file is refused.
     """
-    found = inspect(file, service)
+    try:
+        dataset = named(service) if service else None
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from None
+    found = inspect(file, dataset)
     Console(stderr=True).print(_table(file, found))
     print(json.dumps(asdict(found)))
     raise typer.Exit(1 if found.refused else 0)

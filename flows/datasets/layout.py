@@ -1,4 +1,4 @@
-"""Which column of a file is which column of the contract: by the names' meaning, whatever the month."""
+"""Which column of a file is which column of the contract: by its normalized name, whatever the file's layout."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from flows.datasets.partition import Service
-from flows.datasets.tlc.contract import CONTRACT, EXTRA_COLUMNS, SOURCE_MONTH, columns_by_meaning, meaning, schema
+from flows.datasets.column import normalized
+from flows.datasets.dataset import EXTRA_COLUMNS, Dataset
+from flows.datasets.registry import datasets
 from flows.errors import Refused
 
 OWN = "taxiway"
@@ -15,76 +16,13 @@ OWN = "taxiway"
 
 MOST_COLUMNS = 500
 
-_TAXI = "VendorID,{0}pep_pickup_datetime,{0}pep_dropoff_datetime,passenger_count,trip_distance,RatecodeID,"
-_FARE = "payment_type,fare_amount,extra,mta_tax,tip_amount,tolls_amount,"
-_YELLOW = f"{_TAXI.format('t')}store_and_fwd_flag,PULocationID,DOLocationID,{_FARE}improvement_surcharge,total_amount"
-_GREEN = (
-    "VendorID,lpep_pickup_datetime,lpep_dropoff_datetime,store_and_fwd_flag,RatecodeID,PULocationID,DOLocationID,"
-    "passenger_count,trip_distance,fare_amount,extra,mta_tax,tip_amount,tolls_amount,ehail_fee,improvement_surcharge,"
-    "total_amount,payment_type,trip_type"
-)
-_GREEN_PLACES = (
-    "VendorID,lpep_pickup_datetime,Lpep_dropoff_datetime,Store_and_fwd_flag,RateCodeID,Pickup_longitude,"
-    "Pickup_latitude,Dropoff_longitude,Dropoff_latitude,Passenger_count,Trip_distance,Fare_amount,Extra,MTA_tax,"
-    "Tip_amount,Tolls_amount,Ehail_fee,"
-)
-_FHV = "Dispatching_base_num,Pickup_DateTime,DropOff_datetime,PUlocationID,DOlocationID"
-_FHVHV = (
-    "hvfhs_license_num,dispatching_base_num,originating_base_num,request_datetime,on_scene_datetime,pickup_datetime,"
-    "dropoff_datetime,PULocationID,DOLocationID,trip_miles,trip_time,base_passenger_fare,tolls,bcf,sales_tax,"
-    "congestion_surcharge,airport_fee,tips,driver_pay,shared_request_flag,shared_match_flag,access_a_ride_flag,"
-    "wav_request_flag,wav_match_flag"
-)
-
-# Header of every layout that TLC has published, by the month (or year) whose file first had it. A layout only gets its
-# name from here: columns are matched one by one, so that a file of no known layout is read as well.
-LAYOUTS: Mapping[str, str] = {
-    "yellow-2009": "vendor_name,Trip_Pickup_DateTime,Trip_Dropoff_DateTime,Passenger_Count,Trip_Distance,Start_Lon,"
-    "Start_Lat,Rate_Code,store_and_forward,End_Lon,End_Lat,Payment_Type,Fare_Amt,surcharge,mta_tax,Tip_Amt,Tolls_Amt,"
-    "Total_Amt",
-    "yellow-2010": "vendor_id,pickup_datetime,dropoff_datetime,passenger_count,trip_distance,pickup_longitude,"
-    "pickup_latitude,rate_code,store_and_fwd_flag,dropoff_longitude,dropoff_latitude,payment_type,fare_amount,"
-    "surcharge,mta_tax,tip_amount,tolls_amount,total_amount",
-    "yellow-2015": "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,pickup_longitude,"
-    "pickup_latitude,RateCodeID,store_and_fwd_flag,dropoff_longitude,dropoff_latitude,payment_type,fare_amount,extra,"
-    "mta_tax,tip_amount,tolls_amount,improvement_surcharge,total_amount",
-    "yellow-2016-07": _YELLOW,
-    "yellow-2019": f"{_YELLOW},congestion_surcharge",
-    "yellow-2022": f"{_YELLOW},congestion_surcharge,airport_fee",
-    "yellow-2025": f"{_YELLOW},congestion_surcharge,Airport_fee,cbd_congestion_fee",
-    "yellow-2026-06": f"{_YELLOW},congestion_surcharge,Airport_fee,cbd_congestion_fee,request_source",
-    "green-2013-08": f"{_GREEN_PLACES}Total_amount,Payment_type,Trip_type ",
-    "green-2015": f"{_GREEN_PLACES}improvement_surcharge,Total_amount,Payment_type,Trip_type ",
-    "green-2016-07": _GREEN,
-    "green-2019": f"{_GREEN},congestion_surcharge",
-    "green-2025": f"{_GREEN},congestion_surcharge,cbd_congestion_fee",
-    "green-2026-06": f"{_GREEN},congestion_surcharge,cbd_congestion_fee,request_source",
-    "fhv-2015": "Dispatching_base_num,Pickup_date,locationID",
-    "fhv-2017": _FHV,
-    "fhv-2017-07": f"{_FHV},SR_Flag",
-    "fhv-2018": "Pickup_DateTime,DropOff_datetime,PUlocationID,DOlocationID,SR_Flag,Dispatching_base_number,"
-    "Dispatching_base_num",
-    "fhv-2022": f"{_FHV},SR_Flag,Affiliated_base_number",
-    "fhvhv-2019": "hvfhs_license_num,dispatching_base_num,pickup_datetime,dropoff_datetime,PULocationID,DOLocationID,"
-    "SR_Flag",
-    "fhvhv-2022": _FHVHV,
-    "fhvhv-2025": f"{_FHVHV},cbd_congestion_fee",
-}
-
-# Column names that only one service has ever had, and that it has always had.
-_MARKS = {
-    Service.FHVHV: {"hvfhslicensenum"},
-    Service.GREEN: {"lpeppickupdatetime"},
-    Service.YELLOW: {"tpeppickupdatetime", "trippickupdatetime"},
-}
-
 
 @dataclass(frozen=True)
 class Layout:
-    """How one file's columns stand to the contract.
+    """How one file's columns map to the contract.
 
     Attributes:
-        service: whose contract.
+        dataset: whose contract.
         name: the known layout, `taxiway` for the contract's own, or the nearest known one with what differs.
         header: the file's column names, as they are.
         sources: contract column -> positions in the file, in the order of the column's names; of several, the first
@@ -93,7 +31,7 @@ class Layout:
         missing: contract columns that the file does not have: null in every row.
     """
 
-    service: Service
+    dataset: Dataset
     name: str
     header: tuple[str, ...]
     sources: Mapping[str, tuple[int, ...]]
@@ -111,75 +49,74 @@ class Layout:
         return name if name and self.header.count(name) == 1 else f"{name or 'column'}_{at + 1}"
 
 
-def read_layout(header: Sequence[str], service: Service | None, subject: str) -> Layout:
-    """The layout of a file with this header; without `service` the header must tell it.
+def read_layout(header: Sequence[str], dataset: Dataset | None, subject: str) -> Layout:
+    """The layout of a file with this header; without `dataset` the header must tell which one it is.
 
     Raises:
-        Refused: the columns are another service's or nobody's, or a required one is missing.
+        Refused: the columns are those of another dataset or of none, or a required one is missing.
     """
     names = tuple(header)
     if len(names) > MOST_COLUMNS:
-        raise Refused(subject, f"has {len(names):,} columns, which no trip record has: {_first(names)}")
+        raise Refused(subject, f"has {len(names):,} columns, the limit is {MOST_COLUMNS}: {_first(names)}")
     marked = _marked(names)
-    service = service or service_of(names)
-    if service is None:
-        raise Refused(subject, f"has no columns of trip records: {_first(names)}")
-    if marked not in (None, service):
-        raise Refused(subject, f"has the columns of {marked} trips, not {service}: {_first(names)}")
-    layout = _match(names, service)
-    absent = [column.name for column in CONTRACT[service] if column.required and column.name in layout.missing]
+    dataset = dataset or dataset_of(names)
+    if dataset is None:
+        raise Refused(subject, f"has the columns of no dataset: {_first(names)}")
+    if marked not in (None, dataset):
+        raise Refused(subject, f"has the columns of {marked}, not {dataset}: {_first(names)}")
+    layout = _match(names, dataset)
+    absent = [column.name for column in dataset.columns if column.required and column.name in layout.missing]
     if absent:
         raise Refused(subject, f"has no {', '.join(absent)} column: {_first(names)}")
     return layout
 
 
-def service_of(header: Sequence[str]) -> Service | None:
-    """The service whose columns these are, or None."""
-    found = {meaning(name) for name in header}
-    # Yellow files of 2010 to 2014 have no name of their own: theirs are those that the contract took for all.
-    taxi = Service.YELLOW if {"vendorid", "pickupdatetime", "totalamount"} <= found else None
-    return _marked(header) or taxi
+def dataset_of(header: Sequence[str]) -> Dataset | None:
+    """The dataset whose columns these are, or None."""
+    found = {normalized(name) for name in header}
+    signed = (dataset for dataset in datasets().values() if dataset.signature and dataset.signature <= found)
+    return _marked(header) or next(signed, None)
 
 
-def _marked(header: Sequence[str]) -> Service | None:
-    """The service whose columns these must be, because no other has such names."""
-    found = {meaning(name) for name in header}
-    own = (service for service in Service if tuple(header) == tuple(schema(service).names))
-    marked = (service for service, marks in _MARKS.items() if marks & found)
-    base = Service.FHV if found & {"dispatchingbasenum", "dispatchingbasenumber"} else None
-    return next(own, None) or next(marked, base)
+def _marked(header: Sequence[str]) -> Dataset | None:
+    """The dataset whose columns these must be, because no other has such names."""
+    found = {normalized(name) for name in header}
+    known = datasets().values()
+    own = next((dataset for dataset in known if tuple(header) == tuple(dataset.schema.names)), None)
+    marked = [dataset for dataset in known if dataset.marks & found]
+    return own or max(marked, key=lambda dataset: len(found & dataset.columns_by_name.keys()), default=None)
 
 
-def _match(names: tuple[str, ...], service: Service) -> Layout:
-    own = {EXTRA_COLUMNS, SOURCE_MONTH} <= set(names)
-    known = columns_by_meaning(service)
+def _match(names: tuple[str, ...], dataset: Dataset) -> Layout:
+    added = {EXTRA_COLUMNS, dataset.partition_column} - {None}
+    own = added <= set(names)
     sources: dict[str, tuple[int, ...]] = {}
     extra: dict[int, str] = {}
     for position, name in enumerate(names):
-        if _is_index(position, name) or (own and name in (EXTRA_COLUMNS, SOURCE_MONTH)):
+        if _is_index(position, name) or (own and name in added):
             continue
-        column = known.get(meaning(name))
+        column = dataset.columns_by_name.get(normalized(name))
         if column:
             sources[column.name] = (*sources.get(column.name, ()), position)
         else:
             extra[position] = name.strip() or f"column_{position + 1}"
-    for column in CONTRACT[service]:
-        rank = [meaning(name) for name in (column.name, *column.synonyms)]
+    for column in dataset.columns:
+        rank = [normalized(name) for name in (column.name, *column.synonyms)]
         if len(sources.get(column.name, ())) > 1:
-            sources[column.name] = tuple(sorted(sources[column.name], key=lambda at: rank.index(meaning(names[at]))))
+            sources[column.name] = tuple(sorted(sources[column.name], key=lambda at: rank.index(normalized(names[at]))))
     return Layout(
-        service,
-        OWN if own else _name(names, service),
+        dataset,
+        OWN if own else _name(names, dataset),
         names,
         sources,
         _distinct(extra),
-        tuple(column.name for column in CONTRACT[service] if column.name not in sources),
+        tuple(column.name for column in dataset.columns if column.name not in sources),
     )
 
 
 def _is_index(position: int, name: str) -> bool:
     """Whether a column is a data frame's row index, which pandas writes first and without a name, or under its own."""
-    return (position == 0 and meaning(name) in ("", "unnamed0")) or name.startswith("__index_level_")
+    return (position == 0 and normalized(name) in ("", "unnamed0")) or name.startswith("__index_level_")
 
 
 def _distinct(extra: Mapping[int, str]) -> dict[int, str]:
@@ -188,17 +125,15 @@ def _distinct(extra: Mapping[int, str]) -> dict[int, str]:
     return {at: name if count[name] == 1 else f"{name}_{at + 1}" for at, name in extra.items()}
 
 
-def _name(names: tuple[str, ...], service: Service) -> str:
+def _name(names: tuple[str, ...], dataset: Dataset) -> str:
     """The known layout with the same columns, in whatever order; or the nearest one and what differs."""
-    found = {meaning(name) for at, name in enumerate(names) if not _is_index(at, name)}
-    known = {name: _meanings(header) for name, header in LAYOUTS.items() if name.split("-")[0] == service}
+    found = {normalized(name) for at, name in enumerate(names) if not _is_index(at, name)}
+    known = {name: {normalized(column) for column in header.split(",")} for name, header in dataset.layouts.items()}
+    if not known:
+        return dataset.name
     nearest = min(known, key=lambda name: len(known[name] ^ found))
     more, fewer = len(found - known[nearest]), len(known[nearest] - found)
     return nearest + (f" (+{more} -{fewer} columns)" if more or fewer else "")
-
-
-def _meanings(header: str) -> set[str]:
-    return {meaning(name) for name in header.split(",")}
 
 
 def _first(names: tuple[str, ...]) -> str:

@@ -1,9 +1,7 @@
-"""What the checks need of a month, counted in the pass that cleans it."""
+"""What the checks need of a partition, counted in the pass that cleans it."""
 
 from __future__ import annotations
 
-import calendar
-import datetime as dt
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
@@ -12,30 +10,26 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.datasets.check import CHECKS, CheckResult, Figures
+from flows.datasets.quality_check import Check, CheckResult, Figures
+from flows.datasets.dataset import Partition
 from flows.datasets.duplicates import Duplicates
-from flows.datasets.partition import Month
-from flows.datasets.source_address import published_rows
-
-FAR = 200.0
-"""Miles; no taxi trip of New York is longer."""
-
-
-_COLUMNS = {check.column for check in CHECKS if check.column}
 
 
 class Quality:
-    """Gathers what the checks need from a month's clean batches; a context manager, which removes what it spilled."""
+    """Counts what the checks need in a partition's clean batches; a context manager, which removes what it spilled.
 
-    def __init__(self, month: Month, spill: Path | None = None) -> None:
-        """Take the month, and the directory for what a large one spills (8 bytes a row; default: the system's)."""
-        self._month = month
-        self._start = pa.scalar(month.first).cast(pa.timestamp("us"))
-        days = calendar.monthrange(month.year, month.month)[1]
-        self._end = pa.scalar(month.first + dt.timedelta(days)).cast(pa.timestamp("us"))
+    Args:
+        partition: whose rows they are.
+        spill: the folder for the hashes of a large partition (8 bytes a row); None: the system's.
+    """
+
+    def __init__(self, partition: Partition, spill: Path | None = None) -> None:
+        self._partition = partition
+        self._span = (partition.start, partition.next.start)
+        self._checks = partition.dataset.checks
         self._duplicates = Duplicates(spill)
-        self._nulls: Counter[str] = Counter()
-        self._clean = self._outside = self._negative = self._far = 0
+        self._matching: Counter[str] = Counter()
+        self._clean = 0
 
     def __enter__(self) -> Self:
         return self
@@ -48,35 +42,34 @@ class Quality:
         self._duplicates.close()
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take a batch of clean rows, in the contract's schema."""
+        """Take a batch of clean rows, in the dataset's schema."""
         self._clean += batch.num_rows
-        pickups = batch.column("pickup_datetime")
-        outside = pc.or_(pc.less(pickups, self._start), pc.greater_equal(pickups, self._end))
-        self._outside += pc.sum(outside).as_py() or 0
-        for name in _COLUMNS.intersection(batch.schema.names):
-            self._nulls[name] += batch.column(name).null_count
-        if "total_amount" in self._nulls:
-            self._negative += pc.sum(pc.less(batch.column("total_amount"), 0.0)).as_py() or 0
-        if "trip_distance" in self._nulls:
-            self._far += pc.sum(pc.greater(batch.column("trip_distance"), FAR)).as_py() or 0
+        for check in self._checks:
+            if check.condition and check.column in batch.schema.names:
+                matching = check.condition(batch.column(check.column), *self._span)
+                self._matching[check.name] += pc.sum(matching).as_py() or 0
         self._duplicates.add(batch)
 
     def results(self, rows_read: int, missing_columns: Collection[str] = ()) -> list[CheckResult]:
-        """What every check that applies says of the month, after the last batch.
+        """The result of every check that applies, after the last batch.
 
         Args:
             rows_read: rows of the file, clean and rejected.
             missing_columns: the contract's columns that the file does not have; their nulls are no fault of its rows.
         """
-        figures = Figures(
-            read=rows_read,
-            clean=self._clean,
-            published=published_rows(self._month),
-            outside=self._outside,
-            negative=self._negative,
-            far=self._far,
-            copies=self._duplicates.count(),
-            nulls=dict(self._nulls),
-            columns=set(self._nulls) - set(missing_columns),
-        )
-        return [result for check in CHECKS if (result := check.judge(figures))]
+        dataset = self._partition.dataset
+        present = {None, *dataset.schema.names}.difference(missing_columns)
+        copies = self._duplicates.count()
+
+        def judge(check: Check) -> CheckResult | None:
+            figures = Figures(
+                read=rows_read,
+                clean=self._clean,
+                published=self._partition.published_rows,
+                copies=copies,
+                matching=self._matching[check.name],
+                sample=rows_read <= dataset.sample_rows,
+            )
+            return check.judge(figures)
+
+        return [result for check in self._checks if check.column in present and (result := judge(check))]

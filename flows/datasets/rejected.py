@@ -10,29 +10,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from flows.datasets.partition import Month
+from flows.datasets.dataset import Partition
 from flows.reading.plain import text_of
 
 REJECTED_SCHEMA = pa.schema(
     [
-        pa.field("service", pa.string(), nullable=False),
-        pa.field("source_month", pa.date32(), nullable=False),
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("partition", pa.string(), nullable=False),
         pa.field("row_number", pa.int64(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("row", pa.string(), nullable=False),
     ]
 )
-"""`row_number` is 1-based among the data rows; `row` is JSON: file column -> value, or `line` for a broken line."""
+"""`partition` is the partition's key; `row_number` is 1-based among the data rows; `row` is JSON: file column -> value, or
+`line` for a broken line."""
 
 ROWS_IN_MEMORY = 1 << 15
 NEEDS_ESCAPE = r'[\x00-\x1f"\\]'
 
 
 class RejectedRows:
-    """The rejected rows of one month, written to `path` as they come; there is no file where there are none."""
+    """The rejected rows of one partition, written to `path` as they come; there is no file where there are none."""
 
-    def __init__(self, path: Path, month: Month) -> None:
-        self._path, self._month = path, month
+    def __init__(self, path: Path, partition: Partition) -> None:
+        self._path, self._partition = path, partition
         self._waiting: list[pa.RecordBatch] = []
         self._writer: pq.ParquetWriter | None = None
         path.unlink(missing_ok=True)
@@ -42,8 +43,8 @@ class RejectedRows:
         count = len(numbers)
         batch = pa.RecordBatch.from_arrays(
             [
-                pa.repeat(str(self._month.service), count),
-                pa.repeat(pa.scalar(self._month.first), count),
+                pa.repeat(self._partition.dataset.name, count),
+                pa.repeat(self._partition.key, count),
                 numbers,
                 reasons,
                 rows,

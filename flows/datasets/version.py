@@ -1,9 +1,9 @@
 """The version of a contract: a hash of everything that decides which values a store ends up with.
 
-A month that was loaded under another version is loaded again. So the version changes with the columns of its service,
-with the rules that its store applies and the checks, limits and functions included, and with the values that are read
-of a file. Documentation does not change it, nor does code that is moved or rewritten. A rule or a check on a column
-that a service does not have leaves that service's version alone.
+A partition that was loaded under another version is loaded again. So the version changes with the columns of its
+dataset, with the rules of its store and the checks, limits and functions included, and with the values that are read
+from a file. Documentation does not change it, nor does code that is moved or rewritten. A rule or a check on a column
+that a dataset does not have does not change that dataset's version.
 """
 
 from __future__ import annotations
@@ -12,27 +12,22 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
-from flows.datasets.check import CHECKS, Check
-from flows.datasets.partition import Service
-from flows.datasets.rule import RULES_OF, Rule
+from flows.datasets.quality_check import Check
+from flows.datasets.column import Column
+from flows.datasets.dataset import Dataset
+from flows.datasets.rule import Rule
 from flows.datasets.source_code import function_code
-from flows.datasets.tlc.contract import CONTRACT, Column
 
 READING = "686923e01703"
 """A hash of what is read of the samples in `tests/unit/test_reading_version.py`, which fails where the two differ."""
 
 
-def contract_version(service: Service, store: str) -> str:
-    """The version under which a store loads a service now: 12 hexadecimal digits.
-
-    Args:
-        service: whose trips.
-        store: its name in `RULES_OF`.
-    """
-    return version_of(CONTRACT[service], RULES_OF[store])
+def contract_version(dataset: Dataset, store: str) -> str:
+    """The version under which a store loads a dataset now: 12 hexadecimal digits."""
+    return version_of(dataset.columns, dataset.rules.get(store, ()), dataset.checks)
 
 
-def version_of(columns: Sequence[Column], rules: Iterable[Rule], checks: Iterable[Check] = CHECKS) -> str:
+def version_of(columns: Sequence[Column], rules: Iterable[Rule], checks: Iterable[Check]) -> str:
     """The version of a contract of these columns, under these rules and checks.
 
     Raises:
@@ -59,4 +54,5 @@ def _rule(rule: Rule) -> list[object]:
 
 
 def _check(check: Check) -> list[object]:
-    return [check.name, check.column, check.warn, check.block, check.always, function_code(check.ask)]
+    functions = [function_code(function) for function in (check.ask, check.condition) if function]
+    return [check.name, check.column, check.warn, check.block, check.always, functions]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.datasets.tlc.contract import TIME, Column
+from flows.datasets.column import TIME, Column
 from flows.reading.plain import text_of
 
 # Texts that stand for no value in a number, a time or a flag.

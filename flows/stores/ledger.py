@@ -1,4 +1,4 @@
-"""The ledger: what is known of each month in a store, and whether its source has changed since."""
+"""The ledger: what is known of each partition in a store, and whether its source has changed since."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from flows.datasets.partition import Month, Service
-
-if TYPE_CHECKING:
-    from flows.datasets.cleaning import Cleaning
+from flows.datasets.dataset import Dataset, Partition
+from flows.datasets.outcome import Outcome
 
 Status = Literal["loaded", "blocked", "refused"]
 
@@ -26,14 +24,14 @@ def now() -> dt.datetime:
 
 @dataclass(frozen=True)
 class LoadSource:
-    """Where a month comes from, as the caller knows it before the store is touched.
+    """Where a partition comes from, as the caller knows it before the store is touched.
 
     Attributes:
         url: the address it was read from (https, file, gs).
         checksum: `sha256:...` of the bytes, or `generation:...` of a bucket object; equal means same content.
         bytes: size of the source.
         flow_run_id: the run that loads it, if there is one.
-        started: when the work on this month began, UTC.
+        started: when the work on this partition began, UTC.
         etag: the version that the source's server names, if it does.
         modified: when the source says that it was last modified, UTC, if it does.
     """
@@ -48,15 +46,15 @@ class LoadSource:
 
 
 def new_load_id() -> str:
-    """Names one attempt to load a month, and no other one."""
+    """A new id for one attempt to load a partition."""
     return uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One month of one service in one store: where it came from and what became of every row of it.
+    """One partition in one store: where it came from and what became of every row of it.
 
-    A month has at most one entry of each status. `blocked` is a month that a quality check kept out: its rows are
+    A partition has at most one entry of each status. `blocked` is a partition that a check kept out: its rows are
     stored apart, and what was loaded before is unchanged. `refused` is a source that could not be loaded, with the
     reason as `message` and no rows; it has not changed anything either.
 
@@ -68,8 +66,7 @@ class LedgerEntry:
             add up to `rows_rejected`), or if a time has no zone.
     """
 
-    service: str
-    month: str
+    partition: Partition
     status: Status
     source: str
     checksum: str
@@ -89,7 +86,7 @@ class LedgerEntry:
     message: str | None = None
 
     def __post_init__(self) -> None:
-        where = f"ledger of {self.service} {self.month}"
+        where = f"ledger of {self.partition}"
         if self.status not in get_args(Status):
             raise ValueError(f"{where}: status {self.status!r} is none of {', '.join(get_args(Status))}")
         if self.rows_read != self.rows_loaded + self.rows_rejected:
@@ -103,26 +100,23 @@ class LedgerEntry:
             raise ValueError(f"{where}: a time without a zone")
 
     @classmethod
-    def of(cls, cleaning: Cleaning, source: LoadSource, load_id: str) -> LedgerEntry:
-        """The entry of a pass that has ended (its reader is exhausted): blocked if a check that blocks has failed.
+    def of(cls, partition: Partition, outcome: Outcome, source: LoadSource, load_id: str) -> LedgerEntry:
+        """The entry of a load: blocked if a check that blocks has failed.
 
         The load id is of this attempt (see `new_load_id`): what a store deletes of an earlier one is not of this one.
         """
-        counts, month = cleaning.counts, cleaning.month
-        blocked = any(check.action == "block" and not check.passed for check in cleaning.checks)
         return cls(
-            service=str(month.service),
-            month=month.label,
-            status="blocked" if blocked else "loaded",
+            partition=partition,
+            status="blocked" if outcome.blocking else "loaded",
             source=source.url,
             checksum=source.checksum,
             bytes=source.bytes,
-            rows_read=counts.rows_read,
-            rows_loaded=counts.rows_clean,
-            rows_rejected=counts.rows_rejected,
-            reasons=dict(counts.reasons),
-            contract_version=cleaning.contract_version,
-            checks=[asdict(check) for check in cleaning.checks],
+            rows_read=outcome.rows_read,
+            rows_loaded=outcome.rows_loaded,
+            rows_rejected=outcome.rows_rejected,
+            reasons=dict(outcome.reasons),
+            contract_version=outcome.contract_version,
+            checks=[asdict(check) for check in outcome.checks],
             started=source.started,
             finished=now(),
             flow_run_id=source.flow_run_id,
@@ -135,40 +129,36 @@ class LedgerEntry:
     def _times(self) -> dict[str, dt.datetime | None]:
         return {name: getattr(self, name) for name in TIMES}
 
-    @property
-    def of_month(self) -> Month:
-        """The month this entry is about."""
-        year, month = self.month.split("-")
-        return Month(Service(self.service), int(year), int(month))
-
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it: times as ISO 8601 text in UTC."""
+        """As JSON can hold it: the partition as `dataset` and `partition`, times as ISO 8601 text in UTC."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        names = {"dataset": self.partition.dataset.name, "partition": self.partition.key}
         times = {name: time and time.astimezone(dt.UTC).isoformat() for name, time in self._times.items()}
-        return {**asdict(self), **times}
+        return names | {name: value for name, value in values.items() if name not in names} | times
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> LedgerEntry:
-        """The reverse of `to_dict`: of this version, of an older one with fewer fields, of a newer one with more.
+    def from_dict(cls, dataset: Dataset, values: Mapping[str, Any]) -> LedgerEntry:
+        """The reverse of `to_dict`, for an entry of that dataset; fields may be missing, or unknown.
 
         Raises ValueError, KeyError, TypeError or AttributeError for what is not an entry.
         """
-        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         given = {name: known[name] for name in TIMES if known.get(name)}
         times = {name: dt.datetime.fromisoformat(time).astimezone(dt.UTC) for name, time in given.items()}
-        return cls(**{**known, **times})
+        return cls(**{**known, **times, "partition": dataset.partition_of(values["partition"])})
 
     def to_json(self) -> str:
         """One line of compact JSON, ASCII only, so that it also fits a header."""
         return json.dumps(self.to_dict(), separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> LedgerEntry:
+    def from_json(cls, dataset: Dataset, text: str) -> LedgerEntry:
         """The reverse of `to_json`; raises as `from_dict` does."""
-        return cls.from_dict(json.loads(text))
+        return cls.from_dict(dataset, json.loads(text))
 
 
 def may_record(entry: LedgerEntry, stored: LedgerEntry | None) -> bool:
-    """Whether `Store.record` may write `entry` over the stored one of its month and status.
+    """Whether `Store.record` may write `entry` over the stored one of its partition and status.
 
     What is known of a source may be added to the load that has read it, not to another load that has come since.
     """
@@ -178,7 +168,7 @@ def may_record(entry: LedgerEntry, stored: LedgerEntry | None) -> bool:
 def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str) -> bool:
     """Whether the entry is about the same content, under the same contract: to load it again would change nothing.
 
-    The contract's version is what `flows.datasets.version` gives for the service and the store. The address does not
+    The contract's version is what `flows.datasets.version` gives for the dataset and the store. The address does not
     matter (a mirror of the same bytes is the same source).
     """
     return entry is not None and (entry.checksum, entry.contract_version) == (source.checksum, contract_version)

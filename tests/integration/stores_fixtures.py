@@ -21,7 +21,7 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
-from flows.datasets.check import CheckResult
+from flows.datasets.quality_check import CheckResult
 from flows.datasets.partition import Month, Service
 from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.datasets.tlc.contract import schema

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.datasets.check import CHECKS
+from flows.datasets.quality_check import CHECKS
 from flows.datasets.cleaning import REJECTED_SCHEMA, Cleaning
 from flows.datasets.partition import Month, Service
 from flows.datasets.rejected import RejectedRows, rows_as_json

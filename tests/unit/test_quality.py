@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.datasets import duplicates, quality
-from flows.datasets.check import CHECKS, SAMPLE, CheckResult
+from flows.datasets.quality_check import CHECKS, SAMPLE, CheckResult
 from flows.datasets.duplicates import Duplicates
 from flows.datasets.partition import Month, Service
 from flows.datasets.quality import Quality

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from flows.datasets.check import CHECKS, Check
+from flows.datasets.quality_check import CHECKS, Check
 from flows.datasets.cleaning import Cleaning
 from flows.datasets.partition import Month, Service
 from flows.datasets.rule import RULES_OF, Action, Rule

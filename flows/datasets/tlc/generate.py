@@ -21,8 +21,9 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import typer
 
-from flows.datasets.partition import Month, Service
-from flows.datasets.source_address import FIRST_MONTH, published_rows
+from flows.datasets.dataset import Partition
+from flows.datasets.registry import named
+from flows.datasets.tlc import DATASETS, GREEN, YELLOW
 from flows.datasets.tlc.generated.hire import HireMonth
 from flows.datasets.tlc.generated.taxi import TaxiMonth
 
@@ -30,7 +31,7 @@ BLOCK = 1 << 17
 """Rows that are drawn, and written as a row group, at a time: what bounds the memory."""
 
 
-def generate(month: Month, path: Path, *, rows: int, seed: int = 1) -> Path:
+def generate(month: Partition, path: Path, *, rows: int, seed: int = 1) -> Path:
     """Write a month of `rows` rows to `path`, as `.parquet` or `.csv.gz` by its ending, and return the path.
 
     The file is TLC's of that date in names, order and types of its columns; a csv has the layout of 2019 on. It holds
@@ -46,9 +47,9 @@ def generate(month: Month, path: Path, *, rows: int, seed: int = 1) -> Path:
         raise ValueError(f"{path.name}: a generated month is a .parquet or a .csv.gz")
     if rows < 0:
         raise ValueError(f"{month}: {rows} rows cannot be generated")
-    if month < FIRST_MONTH[month.service]:
-        raise ValueError(f"{month}: TLC's first {month.service} month is {FIRST_MONTH[month.service].label}")
-    taxi = month.service in (Service.YELLOW, Service.GREEN)
+    if month.key < month.dataset.first:
+        raise ValueError(f"{month}: TLC's first {month.dataset} month is {month.dataset.first}")
+    taxi = month.dataset in (YELLOW, GREEN)
     source = (TaxiMonth if taxi else HireMonth)(month, rows, csv=csv)
     part = path.with_name(f".{path.name}.part")
     try:
@@ -61,25 +62,25 @@ def generate(month: Month, path: Path, *, rows: int, seed: int = 1) -> Path:
     return path
 
 
-def _dice(month: Month, seed: int, rows: int, start: int) -> np.random.Generator:
+def _dice(month: Partition, seed: int, rows: int, start: int) -> np.random.Generator:
     """A generator of its own for every block, so that no block depends on how much chance another one used up."""
-    service = list(Service).index(month.service)
-    return np.random.Generator(np.random.SFC64([seed, service, month.year, month.month, rows, start]))
+    number = DATASETS.index(month.dataset)
+    return np.random.Generator(np.random.SFC64([seed, number, month.start.year, month.start.month, rows, start]))
 
 
 Write = Callable[[pa.RecordBatch], None]
 
 
 @contextmanager
-def _parquet(path: Path, schema: pa.Schema, month: Month) -> Iterator[Write]:
+def _parquet(path: Path, schema: pa.Schema, month: Partition) -> Iterator[Write]:
     # TLC wrote gzip until 2023-01 and zstd since; zstd throughout, as gzip alone takes longer than all the rest.
     with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
         yield writer.write_batch
 
 
 @contextmanager
-def _csv(path: Path, schema: pa.Schema, month: Month) -> Iterator[Write]:
-    ending = b"\r\n" if month.year <= 2020 else b"\n"  # as TLC's files of these years
+def _csv(path: Path, schema: pa.Schema, month: Partition) -> Iterator[Write]:
+    ending = b"\r\n" if month.start.year <= 2020 else b"\n"  # as TLC's files of these years
     plain = pc.WriteOptions(include_header=False, quoting_style="none")
 
     def write(batch: pa.RecordBatch) -> None:
@@ -94,7 +95,7 @@ def _csv(path: Path, schema: pa.Schema, month: Month) -> Iterator[Write]:
 
 
 def main(
-    service: Annotated[Service, typer.Argument(help="yellow, green, fhv or fhvhv")],
+    service: Annotated[str, typer.Argument(help="yellow, green, fhv or fhvhv")],
     month: Annotated[dt.datetime, typer.Argument(formats=["%Y-%m"], help="the month, as 2021-01")],
     rows: Annotated[int | None, typer.Option(min=0, help="as many as TLC published, or 100,000 where unknown")] = None,
     out: Annotated[Path, typer.Option(file_okay=False, help="directory, made if need be")] = Path(),
@@ -102,12 +103,13 @@ def main(
     csv: Annotated[bool, typer.Option("--csv", help="write .csv.gz instead of .parquet")] = False,
 ) -> None:
     """Write a made-up month under TLC's file name and print its path."""
-    of = Month(service, month.year, month.month)
-    if rows is None:
-        rows = published_rows(of) or 100_000
-    out.mkdir(parents=True, exist_ok=True)
     try:
-        typer.echo(generate(of, out / f"{of.stem}{'.csv.gz' if csv else '.parquet'}", rows=rows, seed=seed))
+        partition = named(service).partition(month.year, month.month)
+        if rows is None:
+            rows = partition.published_rows or 100_000
+        out.mkdir(parents=True, exist_ok=True)
+        ending = ".csv.gz" if csv else ".parquet"
+        typer.echo(generate(partition, out / f"{partition.stem}{ending}", rows=rows, seed=seed))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

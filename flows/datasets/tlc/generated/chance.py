@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.datasets.partition import Month
+from flows.datasets.dataset import Partition
 
 _SLOTS = 1 << 16
 
@@ -43,17 +43,17 @@ def spread(rng: np.random.Generator, rows: int, low: float, high: float) -> NDAr
 class Clock:
     """Pickup times of a month that follow the hours of the day and the days of the week."""
 
-    def __init__(self, month: Month, hours: Sequence[float], weekdays: Sequence[float]) -> None:
+    def __init__(self, month: Partition, hours: Sequence[float], weekdays: Sequence[float]) -> None:
         """Take 24 weights for the hours of a working day and 7 for the days from Monday on.
 
         At the weekend the day runs two hours later, as it does in the real files.
         """
-        first, days = calendar.monthrange(month.year, month.month)
+        first, days = calendar.monthrange(month.start.year, month.start.month)
         weights = [
             np.roll(hours, 2 if weekday >= 5 else 0) * weekdays[weekday]
             for weekday in ((first + day) % 7 for day in range(days))
         ]
-        self.start = calendar.timegm(month.first.timetuple())
+        self.start = calendar.timegm(month.first_day.timetuple())
         self.seconds = days * 86_400
         self._edges = np.arange(days * 24 + 1) * 3600.0
         self._reached = np.concatenate([[0.0], np.cumsum(weights) / np.sum(weights)])

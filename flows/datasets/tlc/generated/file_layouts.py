@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.dataset import Partition
+from flows.datasets.tlc import FHV, FHVHV, GREEN, YELLOW
 
 _ZONES = ["PULocationID", "DOLocationID"]
 _MONEY = ["fare_amount", "extra", "mta_tax", "tip_amount", "tolls_amount"]
@@ -24,21 +25,21 @@ _TEXT = {
 }
 
 _ORDER = {
-    Service.YELLOW: [
+    YELLOW: [
         *["VendorID", "tpep_pickup_datetime", "tpep_dropoff_datetime", "passenger_count", "trip_distance"],
         *["RatecodeID", "store_and_fwd_flag", *_ZONES, "payment_type", *_MONEY],
         *["improvement_surcharge", "total_amount", "congestion_surcharge"],
     ],
-    Service.GREEN: [
+    GREEN: [
         *["VendorID", "lpep_pickup_datetime", "lpep_dropoff_datetime", "store_and_fwd_flag", "RatecodeID", *_ZONES],
         *["passenger_count", "trip_distance", *_MONEY, "ehail_fee", "improvement_surcharge", "total_amount"],
         *["payment_type", "trip_type", "congestion_surcharge"],
     ],
-    Service.FHV: [
+    FHV: [
         *["dispatching_base_num", "pickup_datetime", "dropOff_datetime", "PUlocationID", "DOlocationID"],
         *["SR_Flag", "Affiliated_base_number"],
     ],
-    Service.FHVHV: [
+    FHVHV: [
         *["hvfhs_license_num", "dispatching_base_num", "originating_base_num", "request_datetime"],
         *["on_scene_datetime", "pickup_datetime", "dropoff_datetime", *_ZONES, "trip_miles", "trip_time"],
         *["base_passenger_fare", "tolls", "bcf", "sales_tax", "congestion_surcharge", "airport_fee", "tips"],
@@ -48,21 +49,21 @@ _ORDER = {
 }
 
 _HIRE_CSV = ["dispatching_base_num", "pickup_datetime", "dropoff_datetime", *_ZONES, "SR_Flag"]
-_CSV_ORDER = _ORDER | {Service.FHV: _HIRE_CSV, Service.FHVHV: ["hvfhs_license_num", *_HIRE_CSV]}
+_CSV_ORDER = _ORDER | {FHV: _HIRE_CSV, FHVHV: ["hvfhs_license_num", *_HIRE_CSV]}
 
 
-def layout(month: Month, *, csv: bool) -> pa.Schema:
+def layout(month: Partition, *, csv: bool) -> pa.Schema:
     """The schema of a month's file; for CSV the types are those that its text comes from.
 
     Raises:
         ValueError: one line, where the layout of that date is not among those that are generated.
     """
-    if csv and month.year < 2019:
+    if csv and month.start.year < 2019:
         raise ValueError(f"{month}: a generated csv has the layout of 2019 on; take .parquet")
-    if month.year < 2011:
+    if month.start.year < 2011:
         raise ValueError(f"{month}: generated yellow months begin in 2011")
     if csv:
-        return pa.schema([(name, _csv_type(name)) for name in _CSV_ORDER[month.service]])
+        return pa.schema([(name, _csv_type(name)) for name in _CSV_ORDER[month.dataset]])
     return pa.schema([(name, _parquet_type(name, month)) for name in _parquet_order(month)])
 
 
@@ -76,19 +77,19 @@ def _csv_type(name: str) -> pa.DataType:
     return pa.string() if _is_text(name) else pa.float64()
 
 
-def _parquet_order(month: Month) -> list[str]:
-    when, names = (month.year, month.month), list(_ORDER[month.service])
-    if month.service is Service.YELLOW:
+def _parquet_order(month: Partition) -> list[str]:
+    when, names = (month.start.year, month.start.month), list(_ORDER[month.dataset])
+    if month.dataset is YELLOW:
         names.append("Airport_fee" if when >= (2023, 2) else "airport_fee")
-    if month.service is not Service.FHV and when >= (2025, 1):
+    if month.dataset is not FHV and when >= (2025, 1):
         names.append("cbd_congestion_fee")
-    if month.service in (Service.YELLOW, Service.GREEN) and when >= (2026, 6):
+    if month.dataset in (YELLOW, GREEN) and when >= (2026, 6):
         names.append("request_source")
     return names
 
 
-def _parquet_type(name: str, month: Month) -> pa.DataType:
-    new = (month.year, month.month) >= (2023, 2)  # TLC's writer changed its types with this month
+def _parquet_type(name: str, month: Partition) -> pa.DataType:
+    new = (month.start.year, month.start.month) >= (2023, 2)  # TLC's writer changed its types with this month
     if "datetime" in name:
         return pa.timestamp("us")
     if name in _valueless(month):
@@ -97,7 +98,7 @@ def _parquet_type(name: str, month: Month) -> pa.DataType:
         return pa.large_string() if new else pa.string()
     if name in _WHOLE:
         return pa.int32() if new and name != "trip_time" else pa.int64()
-    if name in _CODES and (new or (name == "payment_type" and month.service is Service.YELLOW)):
+    if name in _CODES and (new or (name == "payment_type" and month.dataset is YELLOW)):
         return pa.int64()
     return pa.float64()
 
@@ -106,14 +107,14 @@ def _is_text(name: str) -> bool:
     return name in _TEXT or name.endswith(("request_flag", "match_flag", "ride_flag"))
 
 
-def _valueless(month: Month) -> set[str]:
+def _valueless(month: Partition) -> set[str]:
     """The columns without a single value in a month: TLC's writer gave those no type."""
-    when, names = (month.year, month.month), set()
+    when, names = (month.start.year, month.start.month), set()
     if when < (2019, 1):
         names.add("congestion_surcharge")
-    if month.service is Service.YELLOW and (when <= (2020, 7) or when == (2020, 10)):
+    if month.dataset is YELLOW and (when <= (2020, 7) or when == (2020, 10)):
         names.add("airport_fee")
-    if month.service is Service.FHVHV and when < (2021, 3):
+    if month.dataset is FHVHV and when < (2021, 3):
         names.add("airport_fee")
     if (2019, 9) <= when <= (2023, 1):
         names.add("ehail_fee")

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from flows.datasets.partition import Month, Service
-from flows.datasets.tlc.generated.block import Block
+from flows.datasets.dataset import Partition
+from flows.datasets.tlc import FHV
+from flows.datasets.tlc.generated.rows import Block
 from flows.datasets.tlc.generated.chance import Clock, Odds, chosen, spread, zones
 from flows.datasets.tlc.generated.file_layouts import layout
 
@@ -34,7 +35,7 @@ _FLAGS = {
 class HireMonth:
     """A generated fhv or fhvhv month; `schema` is its file's."""
 
-    def __init__(self, month: Month, rows: int, *, csv: bool) -> None:
+    def __init__(self, month: Partition, rows: int, *, csv: bool) -> None:
         self.schema = layout(month, csv=csv)
         self._rows, self._month, self._clock = rows, month, Clock(month, _HOURS, _WEEK)
 
@@ -42,7 +43,7 @@ class HireMonth:
         """The rows from `start` to before `stop`."""
         block = Block(stop - start)
         self._trip(rng, block, start)
-        if self._month.service is Service.FHV:
+        if self._month.dataset is FHV:
             self._base(rng, block)
         else:
             self._company(rng, block)

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from flows.datasets.partition import Month, Service
-from flows.datasets.tlc.generated.block import Block
+from flows.datasets.dataset import Partition
+from flows.datasets.tlc import GREEN, YELLOW
+from flows.datasets.tlc.generated.rows import Block
 from flows.datasets.tlc.generated.chance import Clock, Odds, chosen, spread, zones
 from flows.datasets.tlc.generated.file_layouts import layout
 
@@ -30,8 +31,8 @@ NO_ONE = 0.02
 """Share of zero passengers among the rows that have a count."""
 
 UNMETERED = {
-    Service.YELLOW: {2020: 0.06, 2021: 0.07, 2022: 0.03, 2023: 0.04, 2024: 0.1, 2025: 0.22},
-    Service.GREEN: {2020: 0.3, 2021: 0.4, 2022: 0.1, 2023: 0.07, 2024: 0.04, 2025: 0.05},
+    YELLOW: {2020: 0.06, 2021: 0.07, 2022: 0.03, 2023: 0.04, 2024: 0.1, 2025: 0.22},
+    GREEN: {2020: 0.3, 2021: 0.4, 2022: 0.1, 2023: 0.07, 2024: 0.04, 2025: 0.05},
 }
 """Share of rows without the meter's fields (passengers, rate code, ...), by year: none before, the last one after."""
 
@@ -74,9 +75,9 @@ class Tariff:
     cbd: float
 
 
-def tariff(month: Month) -> Tariff:
+def tariff(month: Partition) -> Tariff:
     """The tariff of a month."""
-    when, green = (month.year, month.month), month.service is Service.GREEN
+    when, green = (month.start.year, month.start.month), month.dataset is GREEN
     risen = when >= (2023, 1)  # by the fare rise of 2022-12-19
     return Tariff(
         start=3.0 if risen else 2.5,
@@ -95,14 +96,14 @@ def tariff(month: Month) -> Tariff:
 class TaxiMonth:
     """A generated yellow or green month; `schema` is its file's."""
 
-    def __init__(self, month: Month, rows: int, *, csv: bool) -> None:
+    def __init__(self, month: Partition, rows: int, *, csv: bool) -> None:
         self.month, self.schema, self._csv = month, layout(month, csv=csv), csv
-        self._green = month.service is Service.GREEN
+        self._green = month.dataset is GREEN
         self._tariff = tariff(month)
         hours, week = (_GREEN_HOURS, _GREEN_WEEK) if self._green else (_YELLOW_HOURS, _YELLOW_WEEK)
         self._clock = Clock(month, hours, week)
-        shares = UNMETERED[month.service]
-        share = shares[min(month.year, max(shares))] if month.year >= min(shares) else 0.0
+        shares = UNMETERED[month.dataset]
+        share = shares[min(month.start.year, max(shares))] if month.start.year >= min(shares) else 0.0
         self._unmetered = round(rows * share)
         self._metered = rows - self._unmetered
 
@@ -146,7 +147,7 @@ class TaxiMonth:
         strays = chosen(rng, rows, STRAY)
         pickup[strays] = self._clock.strays(rng, len(strays))
         dropoff = pickup + taken
-        if self.month.year < 2023:  # the rows without a meter then knew the minute only
+        if self.month.start.year < 2023:  # the rows without a meter then knew the minute only
             pickup, dropoff = (np.where(unmetered, time // 60 * 60, time) for time in (pickup, dropoff))
         prefix = "lpep" if self._green else "tpep"
         values[f"{prefix}_pickup_datetime"], values[f"{prefix}_dropoff_datetime"] = pickup, dropoff
@@ -163,7 +164,7 @@ class TaxiMonth:
         night, rush = (hour >= 20) | (hour < 6), (hour >= 16) & (hour < 20)
         values["fare_amount"] = np.round(fare, 2)
         values["extra"] = np.where(unmetered, 0.0, cost.night * night + cost.rush * rush)
-        values["mta_tax"] = np.where(unmetered & (self.month.year < 2023), 0.0, 0.5)
+        values["mta_tax"] = np.where(unmetered & (self.month.start.year < 2023), 0.0, 0.5)
         values["improvement_surcharge"] = np.full(rows, cost.improvement)
         values["tolls_amount"] = cost.toll * ((luck < 0.04) | (rate == 2))
         values["congestion_surcharge"] = cost.congestion * (luck >= (0.7 if self._green else 0.1))

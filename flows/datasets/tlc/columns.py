@@ -17,45 +17,7 @@ Their other columns (`data_file_year`, `puMonth`, `trip_id`) are kept in `extra_
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cache
-
-import pyarrow as pa
-
-from flows.datasets.partition import Service
-
-INT, FLOAT, TEXT, TIME = pa.int32(), pa.float64(), pa.string(), pa.timestamp("us")
-
-EXTRA_COLUMNS = "extra_columns"
-SOURCE_MONTH = "source_month"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the contract.
-
-    Attributes:
-        name: its name in every store.
-        type: int32, float64 (dollars, miles or degrees), string, or timestamp[us] without zone (New York wall clock).
-        synonyms: what TLC called it in other eras or services, and others in their copies, besides `name` itself; case
-            and punctuation aside. Where a file has several of them, the earlier one counts, and `name` before all.
-        required: a file without it is refused, a row without a value is rejected.
-        words: texts that stand for a value of the column (lower case -> value): those of the files of 2009 to 2014, and
-            the labels that the data dictionaries give to codes.
-    """
-
-    name: str
-    type: pa.DataType
-    synonyms: tuple[str, ...] = ()
-    required: bool = False
-    words: Mapping[str, int | str] = field(default_factory=dict)
-
-    @property
-    def field(self) -> pa.Field:
-        """The column as a field of the schema."""
-        return pa.field(self.name, self.type, nullable=not self.required)
+from flows.datasets.column import FLOAT, INT, TEXT, TIME, Column
 
 
 # Codes 1 and 2 are the dictionary's names for the companies whose initials the files of 2009 to 2014 carry: Creative
@@ -145,7 +107,7 @@ def _taxi_fare() -> tuple[Column, ...]:
     )
 
 
-YELLOW = (
+YELLOW_COLUMNS = (
     *_taxi_trip(),
     *_taxi_fare(),
     Column("airport_fee", FLOAT),
@@ -153,7 +115,7 @@ YELLOW = (
     Column("request_source", TEXT),
 )
 
-GREEN = (
+GREEN_COLUMNS = (
     *_taxi_trip(),
     *_taxi_fare(),
     Column("ehail_fee", FLOAT),
@@ -162,7 +124,7 @@ GREEN = (
     Column("request_source", TEXT),
 )
 
-FHV = (
+FHV_COLUMNS = (
     Column("dispatching_base_num", TEXT, ("dispatching_base_number", "dispatch_base_num")),
     PICKUP,
     DROPOFF,
@@ -172,7 +134,7 @@ FHV = (
     Column("affiliated_base_number", TEXT, ("affiliated_base_num",)),
 )
 
-FHVHV = (
+FHVHV_COLUMNS = (
     Column("hvfhs_license_num", TEXT, ("hvfhs_license_number",)),
     Column("dispatching_base_num", TEXT, ("dispatching_base_number",)),
     Column("originating_base_num", TEXT, ("originating_base_number",)),
@@ -200,37 +162,3 @@ FHVHV = (
     Column("cbd_congestion_fee", FLOAT),
     SHARED_RIDE,
 )
-
-CONTRACT: Mapping[Service, tuple[Column, ...]] = {
-    Service.YELLOW: YELLOW,
-    Service.GREEN: GREEN,
-    Service.FHV: FHV,
-    Service.FHVHV: FHVHV,
-}
-
-
-@cache
-def schema(service: Service) -> pa.Schema:
-    """The schema of every clean batch of a service, in every store.
-
-    The service's columns, then `extra_columns` (map of name to text: what the file has and the contract does not; null
-    where there is nothing), last `source_month` (date32: the first day of the file's month, never null).
-    """
-    return pa.schema(
-        [
-            *(column.field for column in CONTRACT[service]),
-            pa.field(EXTRA_COLUMNS, pa.map_(pa.string(), pa.string())),
-            pa.field(SOURCE_MONTH, pa.date32(), nullable=False),
-        ]
-    )
-
-
-def meaning(name: str) -> str:
-    """A column's name without what changes from era to era: case, spaces, underscores, any other punctuation."""
-    return re.sub(r"[\W_]+", "", name.casefold())
-
-
-@cache
-def columns_by_meaning(service: Service) -> Mapping[str, Column]:
-    """Every name that a column of the service has had, as `meaning` gives it, to the column."""
-    return {meaning(name): column for column in CONTRACT[service] for name in (column.name, *column.synonyms)}

@@ -1,52 +1,31 @@
-"""Where a month is, which months there are, and how many rows TLC published for each.
-
-`published_counts.csv` holds, for 2009-01 to 2024-05, the number of rows of every parquet file that TLC published, as
-recorded by the repository lykmapipo/NYC-TLC-Trip-Data from the files themselves. TLC's earlier CSV files hold up to
-10% fewer rows for some months (green 2019-04: 514,392 against 567,852). No figure of that table is an estimate; a month
-it does not have is simply unknown.
-"""
+"""Source addresses: URL templates, and what of a URL may be shown."""
 
 from __future__ import annotations
 
-import csv
-import datetime as dt
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from string import Formatter
 from urllib.parse import urlsplit, urlunsplit
-
-from flows.datasets.partition import Month, Service
-
-FIRST_MONTH = {
-    Service.YELLOW: Month(Service.YELLOW, 2009, 1),
-    Service.GREEN: Month(Service.GREEN, 2013, 8),
-    Service.FHV: Month(Service.FHV, 2015, 1),
-    Service.FHVHV: Month(Service.FHVHV, 2019, 2),
-}
-"""The first month that TLC published, per service."""
 
 SCHEMES = ("https", "http", "file")
 HIDDEN = "://..."
 # As JSON Schema knows it: an address without user, password, query or fragment (see `require_public`).
 PUBLIC_URL = r"^[A-Za-z]+://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]]*)(:[0-9]+(/[^?#@]*)?|(/[^?#]*)?)$"
-_FIELDS = {"service", "year", "month"}
 
 
-def source_url(template: str, month: Month) -> str:
-    """Where a month is, by a template such as `https://host/{service}_tripdata_{year}-{month:02}.parquet`.
+def source_url(template: str, fields: Mapping[str, str | int], *, required: Sequence[str] = ()) -> str:
+    """The address that a template such as `https://host/{service}_tripdata_{year}-{month:02}.parquet` gives.
 
     Args:
-        template: an https, http or file URL with the fields {service}, {year} and {month:02}. Year and month must be
-            there, or every month would be the same file.
-        month: the month to find.
+        template: an https, http or file URL, in which a field may have a format.
+        fields: the values of the fields that the template may have.
+        required: the fields that it must have, or every partition would have the same address.
 
     Raises:
         ValueError: one line that says what is wrong with the template.
     """
-    _require_fields(template)
+    _require_fields(template, fields, required)
     try:
-        url = template.format(service=month.service.value, year=month.year, month=month.month)
+        url = template.format(**fields)
     except ValueError:
         raise ValueError(
             f"source URL {public(template)!r} has a format that no whole number has; see {{month:02}}"
@@ -55,21 +34,22 @@ def source_url(template: str, month: Month) -> str:
     return url
 
 
-def _require_fields(template: str) -> None:
+def _require_fields(template: str, fields: Collection[str], required: Sequence[str]) -> None:
     shown = public(template)
+    known = " ".join(f"{{{name}}}" if name in ("service", "year") else f"{{{name}:02}}" for name in fields)
     try:
         parts = [(field, nested, how) for _, field, nested, how in Formatter().parse(template) if field is not None]
     except ValueError as error:
         raise ValueError(f"source URL {shown!r}: {error}") from None
     for field, nested, conversion in parts:
         # A field inside a format ({month:{year}}), an attribute or a conversion has no use here, only surprises.
-        if field not in _FIELDS or conversion or "{" in (nested or ""):
+        if field not in fields or conversion or "{" in (nested or ""):
             # A password may have braces in it, too.
             named = f" {{{field}}}" if f"{{{field}" in shown else ""
-            raise ValueError(f"source URL {shown!r}: unknown field{named}; known are {{service}} {{year}} {{month:02}}")
-    for needed in ("year", "month"):
+            raise ValueError(f"source URL {shown!r}: unknown field{named}; known are {known}")
+    for needed in required:
         if needed not in {field for field, _, _ in parts}:
-            raise ValueError(f"source URL {shown!r} has no {{{needed}}}: every month would be the same file")
+            raise ValueError(f"source URL {shown!r} has no {{{needed}}}: every {required[-1]} would be the same file")
 
 
 def _require_address(url: str) -> None:
@@ -120,43 +100,3 @@ def require_public(template: str) -> str:
             "has a user, password or query, which everyone could read here; set TAXIWAY_SOURCE_URL instead of this"
         )
     return template
-
-
-def months_of(text: str) -> list[int]:
-    """Month numbers from text such as `1,2,3` or `1-3,12`: ascending, each once.
-
-    Raises:
-        ValueError: one line, if there is none, or one is not 1 to 12.
-    """
-    numbers: set[int] = set()
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        low, dash, high = part.partition("-")
-        try:
-            span = range(int(low), int(high if dash else low) + 1)
-        except ValueError:
-            raise ValueError(f"months {text!r}: {part!r} is not a month; write them as 1,2,3 or 1-3") from None
-        if not span or span[0] < 1 or span[-1] > 12:
-            raise ValueError(f"months {text!r}: {part!r} is not within 1 to 12")
-        numbers.update(span)
-    if not numbers:
-        raise ValueError(f"months {text!r}: there is none; write them as 1,2,3 or 1-3")
-    return sorted(numbers)
-
-
-def months_until(service: Service, last: dt.date) -> Iterator[Month]:
-    """Every month of a service from the first that TLC published to the one that holds the day `last`, in order."""
-    month = FIRST_MONTH[service]
-    while month.first <= last:
-        yield month
-        month = Month(service, month.year + month.month // 12, month.month % 12 + 1)
-
-
-def published_rows(month: Month) -> int | None:
-    """How many rows TLC's parquet file of a month holds; None where that is not known."""
-    return _published().get((month.service.value, month.label))
-
-
-@cache
-def _published() -> dict[tuple[str, str], int]:
-    with Path(__file__).with_name("published_counts.csv").open(newline="") as file:
-        return {(row["service"], row["month"]): int(row["rows"]) for row in csv.DictReader(file)}
