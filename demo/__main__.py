@@ -1,6 +1,7 @@
-"""`make demo`: the whole main job on this machine, on the embedded stack, which is stopped at the end.
+"""`make demo`: all pipelines on this machine, on the embedded stack, which is stopped at the end.
 
-Web -> bucket, bucket -> warehouse and web -> Postgres for some months, run through the API as a click in the UI would.
+Some months go from the web to the bucket, from there to BigQuery, and from the web to Postgres. The runs are created
+through the API, as the UI does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich import box
@@ -24,16 +25,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from demo.summary import Loaded, cells
-from flows.datasets.partition import Month, Service
-from flows.datasets.source_address import months_of, published_rows, require_public, source_url
+from flows.datasets.dataset import Partition
+from flows.datasets.registry import named
 from flows.datasets.tlc.generate import generate
 from flows.errors import Forbidden, TaxiwayError
+from flows.pipeline.months import months_of
+from flows.reading.address import require_public
 from flows.reading.download import Patience, probe
 from infra.local.embedded_postgres import PostgresUnavailable
 from infra.local.processes import NotHealthy
 from infra.local.stack import AlreadyUp, Stack
-from infra.settings import TLC_URL, settings
+from infra.settings import settings
 
 # In a log there is no terminal to fit into.
 console = Console(width=None if sys.stdout.isatty() else 110)
@@ -46,7 +48,7 @@ GENERATED_ROWS = 75_000
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on; the message is one line."""
+    """The demo failed; the message is one line."""
 
 
 def main(
@@ -56,13 +58,13 @@ def main(
     source_url: Annotated[str, typer.Option(help="URL template; default: TLC, else generated months")] = "",
     keep: Annotated[bool, typer.Option("--keep", help="leave the stack and its UI running")] = False,
 ) -> None:
-    """Run the main job whole, print what it did, stop everything."""
+    """Run all pipelines, print what they loaded, stop everything."""
     # As Ctrl-C, which asyncio knows how to end in order; a shell's background job is started with it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     started = time.monotonic()
     try:
-        demo(demanded(service, year, months), source_url, keep=keep)
+        demo(partitions_of(service, year, months), source_url, keep=keep)
     except (DemoFailed, TaxiwayError, NotHealthy, PostgresUnavailable, AlreadyUp) as failure:
         console.print(f"taxiway: {failure}", style="red", highlight=False, soft_wrap=True)
         sys.exit(1)
@@ -72,19 +74,19 @@ def main(
     console.print(f"taxiway: demo done in {time.monotonic() - started:.0f} s", style="bold green")
 
 
-def demanded(service: str, year: int, months: str) -> list[Month]:
-    """The months that were asked for. Raises DemoFailed for what is not a service, a year or a list of months."""
+def partitions_of(service: str, year: int, months: str) -> list[Partition]:
+    """The months that were asked for. Raises DemoFailed for what is not a dataset, a year or a list of months."""
     if service not in ("yellow", "green"):
         raise DemoFailed(f"SERVICE={service}: the demo knows yellow and green")
     if not 2009 <= year <= 2100:
         raise DemoFailed(f"YEAR={year}: TLC's files begin in 2009")
     try:
-        return [Month(Service(service), year, month) for month in months_of(months)]
+        return [named(service).partition(year, month) for month in months_of(months)]
     except ValueError as wrong:
         raise DemoFailed(f"MONTHS={months}: {wrong}") from None
 
 
-def demo(months: list[Month], template: str, *, keep: bool) -> None:
+def demo(months: list[Partition], template: str, *, keep: bool) -> None:
     """Start the stack, load the months into all three stores, report; the stack is stopped unless it is kept."""
     config = settings()
     stack = Stack(config.state_dir, config, keep=keep)
@@ -99,16 +101,15 @@ def demo(months: list[Month], template: str, *, keep: bool) -> None:
 
         with console.status("saving the blocks, applying the deployments"):
             demo_runs.prepare(stack)
-        loaded = run_all(demo_runs, months, source)
-        demo_runs.write_report(config.state_dir / "report", stack, months, loaded)
-        show(loaded, config.state_dir / "report")
+        run_all(demo_runs, months, source)
+        show(demo_runs.report(months), config.state_dir / "report")
         if keep:
             at_the_end.pop_all()
             console.print(f"taxiway: the stack is kept: {stack.ui_url} (make down stops it)", highlight=False)
 
 
 @contextmanager
-def reachable_source(template: str, months: list[Month], state: Path) -> Iterator[str]:
+def reachable_source(template: str, months: list[Partition], state: Path) -> Iterator[str]:
     """The URL template to load from: the given one, else TLC's, else one of generated months served on loopback.
 
     An empty one is that of the setting, which may hold a password: the runs read it themselves.
@@ -119,30 +120,31 @@ def reachable_source(template: str, months: list[Month], state: Path) -> Iterato
         except ValueError as wrong:
             raise DemoFailed(f"SOURCE_URL {wrong}") from None
         try:
-            source_url(template, months[0])
+            months[0].url(template)
         except ValueError as wrong:
             raise DemoFailed(str(wrong)) from None
         yield template
         return
-    if "source_url" in settings().model_fields_set:
+    if settings().source_url:
         yield ""
         return
+    published = months[0].dataset.source
     try:
-        probe(source_url(TLC_URL, months[0]), patience=BRIEFLY)
-    except Forbidden:  # the address works: the runs say what it refuses
-        yield TLC_URL
+        probe(months[0].url(published), patience=BRIEFLY)
+    except Forbidden:  # the address works: the runs report what it refuses
+        yield published
         return
     except TaxiwayError as failure:
         console.print(f"TLC's address cannot be reached ({failure.reason}): using generated months", soft_wrap=True)
     else:
-        yield TLC_URL
+        yield published
         return
     folder = state / "generated"
     for month in months:
         file = folder / f"{month.stem}.parquet"
         if not file.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            generate(month, file, rows=published_rows(month) or GENERATED_ROWS, seed=0)
+            generate(month, file, rows=month.published_rows or GENERATED_ROWS, seed=0)
     with served(folder) as address:
         yield f"{address}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet"
 
@@ -163,11 +165,8 @@ def served(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def run_all(demo_runs: ModuleType, months: list[Month], source: str) -> list[Loaded]:
-    """Run the three pipelines and show how far they are. Gives what the ledgers say then, a row a store and month.
-
-    Raises DemoFailed with the run's own words if one does not end well.
-    """
+def run_all(demo_runs: ModuleType, months: list[Partition], source: str) -> None:
+    """Run the three pipelines and show their progress. Raises DemoFailed with the run's message if one fails."""
     columns = (SpinnerColumn(), TextColumn("{task.description:<22}"), BarColumn(), TextColumn("{task.fields[state]}"))
     with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
         for together in demo_runs.ROUNDS:
@@ -182,18 +181,21 @@ def run_all(demo_runs: ModuleType, months: list[Month], source: str) -> list[Loa
                         del runs[pipeline]
                         if not state.is_completed():
                             raise DemoFailed(f"{pipeline} ended {state.name}: {state.message}")
-    return demo_runs.ledger_rows(months)
 
 
-def show(loaded: list[Loaded], folder: Path) -> None:
+def show(summary: list[dict[str, Any]], folder: Path) -> None:
     """Print one table of everything that was loaded, and where the report is."""
     table = Table(title="rows read = loaded + rejected", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("store", "service", "month"):
         table.add_column(name)
     for name in ("rows read", "loaded", "rejected", "MB", "s", "rows/s"):
         table.add_column(name, justify="right")
-    for row in loaded:
-        table.add_row(*cells(row))
+    for row in summary:
+        counts = (f"{row[name]:,}" for name in ("rows_read", "rows_loaded", "rows_rejected"))
+        megabytes, seconds = f"{row['bytes'] / 1e6:.1f}", f"{row['seconds']:.1f}"
+        table.add_row(
+            row["store"], row["service"], row["month"], *counts, megabytes, seconds, f"{row['rows_per_second']:,}"
+        )
     console.print(table)
     console.print(f"report: {folder / 'report.html'} and {folder / 'summary.json'}", highlight=False, soft_wrap=True)
 

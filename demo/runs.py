@@ -1,10 +1,10 @@
-"""The demo's runs, as a client of the API: blocks and deployments saved, runs created and watched, ledgers read."""
+"""The demo's runs, as a client of the API: blocks and deployments saved, runs created and watched, the report run."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,19 +13,16 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from prefect.client.schemas.objects import State
 from prefect.states import Pending
 
-from demo.summary import Loaded, profile, write_page, write_summary
 from flows.backfill import Pipeline
-from flows.datasets.partition import Month
-from flows.stores.bigquery import WarehouseStore
-from flows.stores.bucket import BucketStore
-from flows.stores.postgres import PostgresStore
+from flows.datasets.dataset import Partition
+from flows.report import report_loads
 from infra.blocks import credentials_block
 from infra.deploy.deploy import deploy
 from infra.google import ensure_resources
 from infra.local.stack import Stack
 from infra.settings import Settings
 
-# What may run at the same time; the warehouse is loaded from the bucket.
+# What may run at the same time; BigQuery is loaded from the bucket.
 ROUNDS = ((Pipeline.WEB_TO_GCS, Pipeline.WEB_TO_POSTGRES), (Pipeline.GCS_TO_BIGQUERY,))
 
 
@@ -37,12 +34,12 @@ def prepare(stack: Stack) -> None:
     stack.start_worker()
 
 
-def start(pipeline: Pipeline, months: Sequence[Month], source: str) -> UUID:
+def start(pipeline: Pipeline, months: Sequence[Partition], source: str) -> UUID:
     """Create a run of `etl_parent_flow` for the months, as a click in the UI does. Gives its id."""
     parameters: dict[str, Any] = {
-        "months": [month.month for month in months],
-        "year": months[0].year,
-        "service": str(months[0].service),
+        "months": [month.start.month for month in months],
+        "year": months[0].start.year,
+        "service": months[0].dataset.name,
         "pipeline": str(pipeline),
         "source_url": source or None,
         # The demo shows the work: a second demo on the same state loads anew.
@@ -62,21 +59,9 @@ def look(run: UUID) -> tuple[int, State]:
     return sum(1 for child in children if child.state and child.state.is_final()), state
 
 
-def ledger_rows(months: Sequence[Month]) -> list[Loaded]:
-    """What the stores' own ledgers say of the months."""
-    config = Settings()
-    credentials = credentials_block(config)
-    stores = {
-        "bucket": BucketStore(credentials.get_cloud_storage_client().bucket(config.bucket)),
-        "warehouse": WarehouseStore(credentials.get_bigquery_client(), config.dataset),
-        "postgres": PostgresStore(config.postgres_url.get_secret_value()),
-    }
-    return [Loaded(name, entry) for name, store in stores.items() for month in months if (entry := store.entry(month))]
-
-
-def write_report(folder: Path, stack: Stack, months: Sequence[Month], loaded: Sequence[Loaded]) -> None:
-    """Write `summary.json` and `report.html` into the folder."""
-    write_summary(folder / "summary.json", loaded)
-    labels = ", ".join(month.label for month in months)
-    times = profile(stack.postgres_url("trips"), months)
-    write_page(folder / "report.html", f"Taxiway: {months[0].service}, {labels}", loaded, times)
+def report(months: Sequence[Partition]) -> list[dict[str, Any]]:
+    """Run the report pipeline here. Gives the rows of `summary.json`, one a store and month."""
+    start = [month.start for month in months]
+    numbers = [each.month for each in start]
+    asyncio.run(report_loads(months=numbers, year=start[0].year, service=months[0].dataset.name))
+    return json.loads((Settings().state_dir / "report" / "summary.json").read_text())

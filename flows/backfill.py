@@ -1,4 +1,4 @@
-"""Many months: a run of one pipeline for each, several at once, and a failed one named without stopping the others."""
+"""Backfill: a run of one pipeline for each of many months, several at once; a failed one does not stop the others."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from prefect import Flow, State, flow
 from prefect.deployments import arun_deployment
 
-from flows.datasets.partition import Month
+from flows.datasets.registry import named
 from flows.gcs_to_bigquery import etl_gcs_to_bq
-from flows.pipeline.load_partition import MonthEnd
-from flows.pipeline.load_partitions import ending
+from flows.pipeline.load_partition import PartitionResult
+from flows.pipeline.load_partitions import combined
 from flows.pipeline.parameters import Concurrency, Months, Service, SourceUrl, Year, command
 from flows.web_to_gcs import etl_web_to_gcs
 from flows.web_to_postgres import etl_web_to_postgres
@@ -47,7 +47,7 @@ FLOWS: dict[Pipeline, Flow[..., Any]] = {
 async def etl_parent_flow(
     months: Months = [1, 2, 3],  # noqa: B006 (Prefect shows it as the default; nobody changes it)
     year: Year = 2021,
-    service: Service = Service.GREEN,
+    service: Service = "green",
     pipeline: Pipeline = Pipeline.WEB_TO_GCS,
     source_url: SourceUrl | None = None,
     each_month: EachMonth = EachMonth.SUBFLOW,
@@ -59,10 +59,10 @@ async def etl_parent_flow(
     Args:
         months: Months of the year, 1 to 12.
         year: The year in the files' names.
-        service: Whose trips.
+        service: The dataset.
         pipeline: What to run for each month.
         source_url: Where from, if it is from the web: a URL template with {service}, {year}, {month:02}. None: the
-            setting TAXIWAY_SOURCE_URL, which may hold a password.
+            setting TAXIWAY_SOURCE_URL, which may hold a password, or else where the dataset is published.
         each_month: Run a month inside this run, or as a run of the pipeline's own deployment: a container of its own.
         concurrency: How many months at once.
         force: Load even where the ledger says that the source has not changed.
@@ -81,8 +81,11 @@ async def etl_parent_flow(
 
     states = await asyncio.gather(*map(one, months))
     numbered = zip(months, states, strict=True)
-    return ending(
-        [MonthEnd(Month(service, year, month), state.is_completed(), str(state.message)) for month, state in numbered]
+    return combined(
+        [
+            PartitionResult(named(service).partition(year, month), state.is_completed(), str(state.message))
+            for month, state in numbered
+        ]
     )
 
 

@@ -1,4 +1,4 @@
-"""Reconciliation: every month of every store counted again. Zero differences is the only passing number."""
+"""Reconciliation: every partition in every store is counted again. The run fails if there is a difference."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ import asyncio
 from prefect import State, flow, get_run_logger
 from prefect.artifacts import acreate_table_artifact
 from prefect.states import Completed, Failed
-from prefect_gcp import GcpCredentials, GcsBucket
-from prefect_sqlalchemy import SqlAlchemyConnector
 
-from flows.datasets.source_address import published_rows
+from flows.datasets.registry import datasets
 from flows.errors import TaxiwayError
-from flows.pipeline.load_partition import bucket_store
+from flows.pipeline.open_stores import bigquery_store, bucket_store, postgres_store
 from flows.pipeline.parameters import command, failing_in_one_line
-from flows.pipeline.stores_of_blocks import load_block
-from flows.stores.bigquery import WarehouseStore
-from flows.stores.bucket import BucketStore
-from flows.stores.postgres import PostgresStore
-from flows.stores.reconcile import Countable, Difference, verify
-from flows.web_to_postgres import libpq_uri
+from flows.stores.reconcile import Difference, verify
+from flows.stores.store import Store
 from infra.settings import settings
 
 DEFAULTS = settings()
@@ -33,27 +27,27 @@ async def verify_stores(
     credentials_block: str = DEFAULTS.credentials_block,
     dataset: str = DEFAULTS.dataset,
 ) -> State:
-    """Count every month in every store again, against its ledger and TLC's published count; name each difference.
+    """Count every partition in every store again, against its ledger and the published count; name each difference.
 
     Args:
         postgres_block: The SqlAlchemyConnector block of the trips database.
         bucket_block: The GcsBucket block of the trips bucket.
-        credentials_block: The GcpCredentials block of the warehouse.
-        dataset: The warehouse's dataset.
+        credentials_block: The GcpCredentials block for BigQuery.
+        dataset: The BigQuery dataset.
     """
     opened = {
-        "postgres": _postgres(postgres_block),
-        "bucket": _bucket(bucket_block),
-        "warehouse": _bigquery(credentials_block, dataset),
+        "postgres": postgres_store(postgres_block),
+        "bucket": bucket_store(bucket_block),
+        "bigquery": bigquery_store(credentials_block, dataset),
     }
-    stores: dict[str, Countable] = {}
+    stores: dict[str, Store] = {}
     unusable: list[Difference] = []
     for name, store in opened.items():
         try:
             stores[name] = await store
         except TaxiwayError as failure:  # hides no other store
             unusable.append(Difference(name, None, str(failure)))
-    verified = await asyncio.to_thread(verify, stores, published_rows)
+    verified = await asyncio.to_thread(verify, stores, datasets().values())
     differences = [*unusable, *verified.differences]
     await acreate_table_artifact(
         [{"difference": str(difference)} for difference in differences], key="verify", description="Differences found"
@@ -62,20 +56,7 @@ async def verify_stores(
         get_run_logger().error("%s", difference)
     if differences:
         return Failed(message=f"{len(differences)} differences: {'; '.join(map(str, differences[:5]))}")
-    return Completed(message=f"{verified.months} months counted again in {len(stores)} stores: no difference")
-
-
-async def _postgres(block: str) -> PostgresStore:
-    return PostgresStore(libpq_uri(await load_block(SqlAlchemyConnector, block)))
-
-
-async def _bucket(block: str) -> BucketStore:
-    return bucket_store(await load_block(GcsBucket, block))
-
-
-async def _bigquery(credentials_block: str, dataset: str) -> WarehouseStore:
-    credentials = await load_block(GcpCredentials, credentials_block)
-    return WarehouseStore(credentials.get_bigquery_client(), dataset)
+    return Completed(message=f"{verified.partitions} partitions counted again in {len(stores)} stores: no difference")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ from infra.postgres_url import libpq_url
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TLC_URL = "https://d37ci6vzurychx.cloudfront.net/trip-data/{service}_tripdata_{year}-{month:02}.parquet"
-
 
 class Settings(BaseSettings):
     """Where things are and what they are called. Secrets come from the environment or `.env`, never from here."""
@@ -25,7 +23,9 @@ class Settings(BaseSettings):
     )
 
     # Source
-    source_url: SecretStr = Field(SecretStr(TLC_URL), description="URL template with {service}, {year}, {month:02}")
+    source_url: SecretStr | None = Field(
+        None, description="URL template with {service}, {year}, {month:02}; None: where each dataset is published"
+    )
 
     # Stores
     postgres_url: SecretStr | None = Field(None, description="postgresql://user:password@host:port/database for trips")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.datasets.quality_check import CheckResult
 from flows.datasets.conform import Conform, add_reason
 from flows.datasets.dataset import Partition
 from flows.datasets.layout import read_layout
 from flows.datasets.outcome import Outcome
 from flows.datasets.quality import Quality
+from flows.datasets.quality_check import CheckResult
 from flows.datasets.rejected import RejectedRows, line_as_json, rows_as_json
 from flows.datasets.rule import Action, Rule
 from flows.datasets.version import version_of

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.datasets.layout import Layout
 from flows.datasets.column import Column
 from flows.datasets.dataset import EXTRA_COLUMNS, Partition
+from flows.datasets.layout import Layout
 from flows.errors import Refused
 from flows.reading.cast import as_text, cast
 from flows.reading.plain import TEXT_MAP, text_of

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from flows.datasets.quality_check import Check
 from flows.datasets.column import Column, normalized
+from flows.datasets.quality_check import Check
 from flows.datasets.rule import Rule
 from flows.reading.address import source_url
 

@@ -23,6 +23,7 @@ from flows.errors import Refused, TaxiwayError
 from flows.reading.address import public
 from flows.reading.download import fetch
 
+
 @dataclass
 class Inspection:
     """What a file is and what would become of its rows, by the contract alone: no store's rules.

@@ -34,7 +34,9 @@ class Outcome:
 
     def __post_init__(self) -> None:
         if self.rows_read != self.rows_loaded + self.rows_rejected:
-            raise ValueError(f"{self.rows_read} rows read, but {self.rows_loaded} loaded + {self.rows_rejected} rejected")
+            raise ValueError(
+                f"{self.rows_read} rows read, but {self.rows_loaded} loaded + {self.rows_rejected} rejected"
+            )
 
     @property
     def rows_rejected(self) -> int:

@@ -10,9 +10,9 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.datasets.quality_check import Check, CheckResult, Figures
 from flows.datasets.dataset import Partition
 from flows.datasets.duplicates import Duplicates
+from flows.datasets.quality_check import Check, CheckResult, Figures
 
 
 class Quality:

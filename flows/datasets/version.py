@@ -12,9 +12,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
-from flows.datasets.quality_check import Check
 from flows.datasets.column import Column
 from flows.datasets.dataset import Dataset
+from flows.datasets.quality_check import Check
 from flows.datasets.rule import Rule
 from flows.datasets.source_code import function_code
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flows.datasets.quality_check import duplicate_rows, rejected_rows
 from flows.datasets.column import INT, TEXT, Column
 from flows.datasets.dataset import Dataset, Partitioning
+from flows.datasets.quality_check import duplicate_rows, rejected_rows
 
 ZONES = Dataset(
     name="zones",

@@ -1,9 +1,10 @@
-"""How a run loads the months that are due: as many as it may, whatever becomes of a single one, told in one line."""
+"""How a run loads the partitions that are due: up to a limit, each by itself, with one line about all of them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from prefect import get_run_logger
@@ -11,74 +12,98 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.errors import TaxiwayError
-from flows.pipeline.due import Due, Found
-from flows.pipeline.load_partition import Bring, MonthEnd, Store, load_month
+from flows.datasets.dataset import Dataset
+from flows.errors import Refused
+from flows.pipeline.due import Due, Found, asked_for, due_on_the_web
+from flows.pipeline.load_partition import Fetch, PartitionResult, fetch_from_web, load_partition
+from flows.pipeline.parameters import template
+from flows.stores.store import Store
 
 GIVE_UP = 3
-"""So many months in a row that a source or a store could not be reached for end a run: the next one tries again."""
+"""After so many partitions in a row that failed because a source or a store could not be reached, the run ends."""
 
 NAMED = 20
-"""So many months are named in one line of a log or an end."""
+"""So many partitions are named in one line of a log or a result."""
 
 
-async def load_months(
-    name: str, store: Store, found: Awaitable[Found], bring: Bring, *, limit: int, force: bool, dry_run: bool
+async def load_from_web(
+    store: Store,
+    dataset: Dataset,
+    source_url: str | None,
+    *,
+    year: int | None,
+    month: int | None,
+    limit: int,
+    force: bool,
+    dry_run: bool,
 ) -> State[Any]:
-    """Load the months that are due, one after the other, each unless the ledger knows that very file already.
+    """Load a month from the web; without a month, what is due. The parameters are those of the flows.
 
-    A month that fails, or turns out unchanged, takes no other month's turn: `limit` months are really loaded.
+    Raises:
+        TaxiwayError: it cannot be found out what is due.
+    """
+    source = template(dataset, source_url)
+    try:
+        found = asked_for(dataset, year, month) if month else await due_on_the_web(store, source, dataset, year)
+    except ValueError as wrong:
+        raise Refused(str(dataset), str(wrong)) from None
+
+    fetch = partial(fetch_from_web, template=source)
+    return await load_partitions(store, found, fetch, limit=limit, force=force, dry_run=dry_run)
+
+
+async def load_partitions(
+    store: Store, found: Found, fetch: Fetch, *, limit: int, force: bool, dry_run: bool
+) -> State[Any]:
+    """Load what is due, one partition after the other, each unless the ledger knows that very file already.
+
+    A partition that fails, or turns out unchanged, does not count: up to `limit` partitions are really loaded.
 
     Args:
-        name: the store's name in the table of rules: `postgres`, `bucket` or `warehouse`.
         store: where to.
-        found: which, in the end.
-        bring: puts a month's source file in a directory.
+        found: what is due.
+        fetch: puts a partition's source file in a folder.
         limit: how many at most.
         force: load what the ledger knows as well.
         dry_run: only list what is due.
 
     Returns:
-        The run's end: Completed or Failed, with one line that says what became of each month.
+        The run's state: Completed or Failed, with one line about each partition.
     """
-    try:
-        what = await found
-    except (TaxiwayError, ValueError) as failure:
-        return Failed(message=str(failure))
-    get_run_logger().info("due: %s", listed(what.due) or "nothing")
+    get_run_logger().info("due: %s", listed(found.due) or "nothing")
     if dry_run:
-        return await _list(name, what, limit)
-    ends = [MonthEnd(month, False, str(failure)) for month, failure in what.failures.items()]
+        return await _list(store, found, limit)
+    results = [PartitionResult(partition, False, str(failure)) for partition, failure in found.failures.items()]
     tried = 0
-    for due in what.due:
-        if sum(end.loaded for end in ends) == limit or _unreachable(ends):
+    for due in found.due:
+        if sum(result.loaded for result in results) == limit or _unreachable(results):
             break
-        ends.append(await load_month(name, store, due, bring, force=force))
+        results.append(await load_partition(store, due, fetch, force=force))
         tried += 1
-    return ending(ends, nothing=_nothing(what), left=what.due[tried:])
+    return combined(results, nothing=_nothing(found), left=found.due[tried:])
 
 
-def ending(ends: Sequence[MonthEnd], *, nothing: str = "", left: Sequence[Due] = ()) -> State[Any]:
-    """The end of a run from the ends of its months: one line, which names every month that failed, and why.
+def combined(results: Sequence[PartitionResult], *, nothing: str = "", left: Sequence[Due] = ()) -> State[Any]:
+    """The state of a run from the results of its partitions: one line, which names each one that failed, and why.
 
-    `nothing` is what a run without a month has to say, `left` what is due and was not tried.
+    `nothing` is the message of a run without a partition, `left` what is due and was not tried.
     """
-    failed = [str(end) for end in ends if not end.completed]
-    of_many = [f"{len(failed)} of {len(ends)} months failed"] if failed and len(ends) > 1 else []
-    shown = failed or [str(end) for end in ends]
+    failed = [str(result) for result in results if not result.completed]
+    of_many = [f"{len(failed)} of {len(results)} partitions failed"] if failed and len(results) > 1 else []
+    shown = failed or [str(result) for result in results]
     later = [f"left for later runs: {counted(left)}"] if left else []
     message = ": ".join([*of_many, "; ".join(shown[:NAMED] + more(len(shown)) + later) or nothing])
     return Failed(message=message) if failed else Completed(message=message)
 
 
-def listed(months: Sequence[Due]) -> str:
-    """The months by name and reason."""
-    return ", ".join([*map(str, months[:NAMED]), *more(len(months))])
+def listed(partitions: Sequence[Due]) -> str:
+    """The partitions by name and reason."""
+    return ", ".join([*map(str, partitions[:NAMED]), *more(len(partitions))])
 
 
-def counted(months: Iterable[Due]) -> str:
+def counted(partitions: Iterable[Due]) -> str:
     """How many, and why: `12 (2 new, 10 contract changed)`."""
-    reasons = Counter(due.reason for due in months)
+    reasons = Counter(due.reason for due in partitions)
     return f"{reasons.total()} ({', '.join(f'{count} {reason}' for reason, count in reasons.items())})"
 
 
@@ -87,26 +112,26 @@ def more(count: int) -> list[str]:
     return [f"and {count - NAMED} more"] if count > NAMED else []
 
 
-def _unreachable(ends: Sequence[MonthEnd]) -> bool:
-    return len(ends) >= GIVE_UP and all(end.transient for end in ends[-GIVE_UP:])
+def _unreachable(results: Sequence[PartitionResult]) -> bool:
+    return len(results) >= GIVE_UP and all(result.transient for result in results[-GIVE_UP:])
 
 
-def _nothing(what: Found) -> str:
-    if not what.waiting:
-        return "nothing new: every published month that was asked for is loaded"
-    waiting = [f"{entry.of_month} ({entry.status})" for entry in what.waiting]
+def _nothing(found: Found) -> str:
+    if not found.waiting:
+        return "nothing new: every published partition that was asked for is loaded"
+    waiting = [f"{entry.partition} ({entry.status})" for entry in found.waiting]
     shown = ", ".join([*waiting[:NAMED], *more(len(waiting))])
     return f"nothing new; not loaded until their sources change: {shown}"
 
 
-async def _list(name: str, what: Found, limit: int) -> State[Any]:
-    """Show what is due on the run's page and in its end, and load nothing."""
-    rows = [(due.month, "due", due.reason) for due in what.due]
-    rows += [(month, "failed", failure.reason) for month, failure in what.failures.items()]
-    rows += [(entry.of_month, entry.status, entry.message) for entry in what.waiting]
-    table = [{"month": str(month), "state": state, "reason": reason} for month, state, reason in rows]
-    await acreate_table_artifact(table, key=f"{name}-due", description=f"What is due in the {name}")
-    failed = [str(MonthEnd(month, False, str(failure))) for month, failure in what.failures.items()]
-    due = f"due are {counted(what.due)}, up to {limit} in a run: {listed(what.due)}" if what.due else _nothing(what)
+async def _list(store: Store, found: Found, limit: int) -> State[Any]:
+    """Show what is due on the run's page and in its state, and load nothing."""
+    rows = [(due.partition, "due", due.reason) for due in found.due]
+    rows += [(partition, "failed", failure.reason) for partition, failure in found.failures.items()]
+    rows += [(entry.partition, entry.status, entry.message) for entry in found.waiting]
+    table = [{"partition": str(partition), "state": state, "reason": reason} for partition, state, reason in rows]
+    await acreate_table_artifact(table, key=f"{store.name}-due", description=f"What is due in {store.name}")
+    failed = [str(PartitionResult(partition, False, str(failure))) for partition, failure in found.failures.items()]
+    due = f"due are {counted(found.due)}, up to {limit} in a run: {listed(found.due)}" if found.due else _nothing(found)
     message = f"dry run, nothing is loaded: {'; '.join([due, *failed])}"
     return Failed(message=message) if failed else Completed(message=message)

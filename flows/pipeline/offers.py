@@ -1,4 +1,4 @@
-"""What a source has: its months and their versions, without reading them."""
+"""What a source offers: its partitions and their versions, without downloading them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from flows.datasets.partition import Month
-from flows.datasets.source_address import public, published_rows, source_url
+from flows.datasets.dataset import Partition
 from flows.errors import Forbidden, NotPublished, TaxiwayError
+from flows.reading.address import public
 from flows.reading.download import probe
 from flows.reading.retry import Patience
 from flows.stores.ledger import LedgerEntry
@@ -20,9 +20,9 @@ from flows.stores.ledger import LedgerEntry
 PATIENCE = Patience(attempts=4, total=120.0)
 
 AT_ONCE = 4
-"""So many months are asked for at the same time."""
+"""How many partitions are asked for at the same time."""
 
-# TLC publishes about two months late. A month that began this long ago is there, if the source has anything at all.
+# TLC publishes about two months late. A partition that began this long ago exists, if the source has anything at all.
 OVERDUE = dt.timedelta(days=180)
 
 Slot = Callable[[], AbstractAsyncContextManager[None]]
@@ -30,9 +30,9 @@ Slot = Callable[[], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True)
 class Offer:
-    """A month that a source has, and what it says of its version; None where it does not say."""
+    """A partition that a source has, and what it says of its version; None where it does not say."""
 
-    month: Month
+    partition: Partition
     modified: dt.datetime | None = None
     bytes: int | None = None
     etag: str | None = None
@@ -50,77 +50,80 @@ class Offer:
 
 @dataclass(frozen=True)
 class Asked:
-    """What came of asking a source for months: its offers, and what failed, by month."""
+    """The result of asking a source for partitions: its offers, and what failed, by partition."""
 
     offers: list[Offer]
-    failures: dict[Month, TaxiwayError]
+    failures: dict[Partition, TaxiwayError]
 
 
-async def offers_on_the_web(months: Sequence[Month], template: str, known: Iterable[Month], slot: Slot) -> Asked:
-    """Ask the web for each month, several at once.
+async def offers_on_the_web(
+    partitions: Sequence[Partition], template: str, known: Iterable[Partition], slot: Slot
+) -> Asked:
+    """Ask the web for each partition, several at once.
 
-    A month that the server does not have is left out, and so is one that it refuses by 403 if it is newer than every
-    month that anyone has seen: S3 answers so for what is not published yet.
+    A partition that the server does not have is left out, and so is one that it refuses with 403 if it is newer than
+    every partition that was ever seen: S3 answers so for what is not published yet.
 
     Args:
-        months: which to ask for, ascending.
+        partitions: which to ask for, ascending.
         template: the URL template.
-        known: months that were loaded once.
-        slot: held while months are asked for.
+        known: partitions that were loaded once.
+        slot: held while the source is asked.
 
     Raises:
-        TaxiwayError: not one month can be read, though there should be some; what the first of them said.
+        TaxiwayError: not one partition can be read, though there should be some: the error of the first of them.
         ValueError: the template is wrong.
     """
-    addresses = [(month, source_url(template, month)) for month in months]
+    addresses = [(partition, partition.url(template)) for partition in partitions]
     shares = await asyncio.gather(*(_ask_share(addresses[start::AT_ONCE], slot) for start in range(AT_ONCE)))
-    found = {month: answer for share in shares for month, answer in share.items()}
+    found = {partition: answer for share in shares for partition, answer in share.items()}
     offers = [answer for answer in found.values() if isinstance(answer, Offer)]
-    missing = {month: found[month] for month in months if not isinstance(found[month], Offer)}
-    seen = [*known, *(offer.month for offer in offers), *(month for month in months if published_rows(month))]
+    missing = {each: answer for each in partitions if not isinstance(answer := found[each], Offer)}
+    seen = [*known, *(offer.partition for offer in offers), *(each for each in partitions if each.published_rows)]
     newest = max(seen, default=None)
-    expected = {month for month in missing if newest and month <= newest}
+    expected = {partition for partition in missing if newest and partition <= newest}
     overdue = dt.datetime.now(dt.UTC).date() - OVERDUE
-    absent = [month for month in missing if month in expected or month.first < overdue]
+    absent = [partition for partition in missing if partition in expected or partition.first_day < overdue]
     if absent and not offers:
-        first = missing[absent[0]]
-        raise type(first)(first.subject, f"{first.reason}; none of the {len(months)} months asked for can be read")
+        first, asked = missing[absent[0]], len(partitions)
+        among = f"; none of the {asked} partitions asked for can be read" if asked > 1 else ""
+        raise type(first)(first.subject, first.reason + among)
     failures = {
-        month: answer
-        for month, answer in missing.items()
-        if not isinstance(answer, NotPublished) and not (isinstance(answer, Forbidden) and month not in expected)
+        partition: answer
+        for partition, answer in missing.items()
+        if not isinstance(answer, NotPublished) and not (isinstance(answer, Forbidden) and partition not in expected)
     }
     return Asked(offers, failures)
 
 
-async def _ask_share(addresses: Sequence[tuple[Month, str]], slot: Slot) -> dict[Month, Offer | TaxiwayError]:
-    """Ask for a share of the months, one after the other, under one slot."""
+async def _ask_share(addresses: Sequence[tuple[Partition, str]], slot: Slot) -> dict[Partition, Offer | TaxiwayError]:
+    """Ask for a share of the partitions, one after the other, under one slot."""
     if not addresses:
         return {}
     try:
         async with slot():
-            return {month: await asyncio.to_thread(_ask, month, url) for month, url in addresses}
+            return {partition: await asyncio.to_thread(_ask, partition, url) for partition, url in addresses}
     except TaxiwayError as failure:
-        return {month: failure for month, _ in addresses}
+        return {partition: failure for partition, _ in addresses}
 
 
-def _ask(month: Month, url: str) -> Offer | TaxiwayError:
+def _ask(partition: Partition, url: str) -> Offer | TaxiwayError:
     try:
         found = probe(url, patience=PATIENCE)
     except TaxiwayError as failure:
         return failure
     if found is None:
-        return NotPublished(public(url), "is not there")
-    return Offer(month, modified_at(found.last_modified), found.bytes, found.etag)
+        return NotPublished(public(url), "does not exist")
+    return Offer(partition, modified_at(found.last_modified), found.bytes, found.etag)
 
 
-def offers_in_bucket(entries: Iterable[LedgerEntry], months: Iterable[Month]) -> list[Offer]:
-    """The months that the bucket has, as offers to BigQuery: a load of the bucket is a version."""
-    wanted = set(months)
+def offers_in_bucket(entries: Iterable[LedgerEntry], partitions: Iterable[Partition]) -> list[Offer]:
+    """The partitions that the bucket has, as offers to BigQuery: a load of the bucket is a version."""
+    asked = set(partitions)
     return [
-        Offer(entry.of_month, entry.finished, etag=entry.load_id or None)
+        Offer(entry.partition, entry.finished, etag=entry.load_id or None)
         for entry in entries
-        if entry.status == "loaded" and entry.of_month in wanted
+        if entry.status == "loaded" and entry.partition in asked
     ]
 
 

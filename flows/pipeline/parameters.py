@@ -16,9 +16,11 @@ from prefect.runtime import flow_run
 from prefect.states import Failed
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from flows.datasets.partition import Service
-from flows.datasets.source_address import PUBLIC_URL, months_of, require_public
+from flows.datasets.dataset import Dataset, Partitioning
+from flows.datasets.registry import datasets, named
 from flows.errors import TaxiwayError
+from flows.pipeline.months import months_of
+from flows.reading.address import PUBLIC_URL, require_public
 from infra.server import ends_in_one_line, require_server
 from infra.settings import settings
 
@@ -36,7 +38,12 @@ __all__ = [
     "template",
 ]
 
-# What a parameter means stands in its flow's docstring, from where Prefect's form in the UI takes it as well.
+# A parameter is described in its flow's docstring, from which Prefect's form in the UI takes it as well.
+Service = Annotated[
+    str,
+    AfterValidator(lambda name: named(name).name),
+    WithJsonSchema({"type": "string", "enum": sorted(datasets())}),
+]
 Year = Annotated[int, Field(ge=2009, le=2100)]
 MonthNumber = Annotated[int, Field(ge=1, le=12)]
 Months = Annotated[
@@ -52,9 +59,15 @@ Concurrency = Annotated[int, Field(ge=1, le=32)]
 SourceUrl = Annotated[str, AfterValidator(require_public), WithJsonSchema({"type": "string", "pattern": PUBLIC_URL})]
 
 
-def template(source_url: str | None) -> str:
-    """The URL template that a run loads from: its parameter's, or the setting's, which may hold a password."""
-    return source_url or settings().source_url.get_secret_value()
+def template(dataset: Dataset, source_url: str | None) -> str:
+    """The URL template that a run loads from: the parameter, else the setting, else the dataset's own.
+
+    The setting may hold a password. It names a year and a month, so it is not for a dataset that is loaded as a whole.
+    """
+    setting = settings().source_url
+    if setting and dataset.partitioning is not Partitioning.WHOLE:
+        return source_url or setting.get_secret_value()
+    return source_url or dataset.source
 
 
 def failing_in_one_line(work: Callable[..., Awaitable[State]]) -> Callable[..., Awaitable[State]]:
@@ -71,9 +84,9 @@ def failing_in_one_line(work: Callable[..., Awaitable[State]]) -> Callable[..., 
 
 
 def run_name() -> str:
-    """The name of a run of one month's pipeline, from its parameters."""
+    """The name of a pipeline's run, from its parameters."""
     given = flow_run.parameters
-    service = Service(given["service"])
+    service = given["service"]
     return f"{service} due" if given["month"] is None else f"{service} {given['year']}-{given['month']:02}"
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from flows.datasets.column import FLOAT, INT, TEXT, TIME, Column
 
-
 # Codes 1 and 2 are the dictionary's names for the companies whose initials the files of 2009 to 2014 carry: Creative
 # Mobile Technologies and VeriFone Transportation Systems. Digital Dispatch Systems left before there were codes: the
 # dictionary has none for it, and 3, which TLC never gave out, is ours.

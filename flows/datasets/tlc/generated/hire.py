@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from flows.datasets.dataset import Partition
 from flows.datasets.tlc import FHV
-from flows.datasets.tlc.generated.rows import Block
 from flows.datasets.tlc.generated.chance import Clock, Odds, chosen, spread, zones
 from flows.datasets.tlc.generated.file_layouts import layout
+from flows.datasets.tlc.generated.rows import Block
 
 _HOURS = (26, 18, 13, 10, 11, 17, 30, 44, 52, 44, 40, 40, 42, 44, 47, 50, 52, 60, 62, 58, 56, 58, 55, 41)
 _WEEK = (130, 132, 138, 142, 156, 165, 137)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from flows.datasets.dataset import Partition
 from flows.datasets.tlc import GREEN, YELLOW
-from flows.datasets.tlc.generated.rows import Block
 from flows.datasets.tlc.generated.chance import Clock, Odds, chosen, spread, zones
 from flows.datasets.tlc.generated.file_layouts import layout
+from flows.datasets.tlc.generated.rows import Block
 
 STRAY = 3e-4
 """Share of rows with a pickup outside the month."""

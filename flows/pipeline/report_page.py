@@ -1,4 +1,4 @@
-"""What a demo did: `summary.json` for machines, `report.html` for people (inline SVG, nothing from the network)."""
+"""A report of loads: `summary.json` for programs, `report.html` for people (inline SVG, nothing from the network)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 import psycopg
 import sqlalchemy
 
-from flows.datasets.partition import Month
+from flows.datasets.dataset import Partition
 from flows.stores.ledger import LedgerEntry
 
 WIDTH, HEIGHT = 720, 190  # of a plot, in SVG units
@@ -23,7 +23,7 @@ HEAD, FOOT = 18, 22  # the space for the words over and under the bars
 
 @dataclass(frozen=True)
 class Loaded:
-    """A store's name and its ledger row of one month."""
+    """A store's name and its ledger entry of one partition."""
 
     store: str
     entry: LedgerEntry
@@ -38,8 +38,8 @@ class Loaded:
         entry = self.entry
         return {
             "store": self.store,
-            "service": entry.service,
-            "month": entry.month,
+            "service": entry.partition.dataset.name,
+            "month": entry.partition.key,
             "rows_read": entry.rows_read,
             "rows_loaded": entry.rows_loaded,
             "rows_rejected": entry.rows_rejected,
@@ -51,35 +51,30 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Profile:
-    """How the loaded trips lie in time: trips by day (all days of the months), and by hour of the day."""
+    """Trips by day (all days of the months), and by hour of the day."""
 
     by_day: pd.Series
     by_hour: pd.Series
 
 
-def profile(postgres_url: str, months: Sequence[Month]) -> Profile:
-    """Read from Postgres when the loaded trips were picked up; those outside the months' days are left out."""
+def profile(postgres_url: str, months: Sequence[Partition]) -> Profile:
+    """Read from Postgres when the loaded trips were picked up; those outside the days of the months are left out."""
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(postgres_url))
     query = sqlalchemy.text(
-        f"SELECT date_trunc('hour', pickup_datetime) AS hour, count(*) AS trips FROM {months[0].service}_trips "
+        f"SELECT date_trunc('hour', pickup_datetime) AS hour, count(*) AS trips FROM {months[0].dataset.table} "
         "WHERE source_month = ANY(:months) GROUP BY 1"
     )
     with engine.connect() as connection:
-        hours = pd.read_sql(query, connection, params={"months": [month.first for month in months]})
+        hours = pd.read_sql(query, connection, params={"months": [month.first_day for month in months]})
     engine.dispose()
     hours["hour"] = pd.to_datetime(hours["hour"])
     trips = hours.set_index("hour")["trips"]
     days = pd.DatetimeIndex(
-        [day for month in sorted(months) for day in pd.date_range(month.first, periods=month_days(month))]
+        [day for month in sorted(months) for day in pd.date_range(month.start, month.next.start, inclusive="left")]
     )
     by_day = trips.groupby(trips.index.normalize()).sum().reindex(days, fill_value=0)
     inside = trips[trips.index.normalize().isin(days)]
     return Profile(by_day, inside.groupby(inside.index.hour).sum().reindex(range(24), fill_value=0))
-
-
-def month_days(month: Month) -> int:
-    """The number of days of the month."""
-    return pd.Timestamp(month.first).days_in_month
 
 
 def write_summary(path: Path, loaded: Sequence[Loaded]) -> None:
@@ -88,20 +83,27 @@ def write_summary(path: Path, loaded: Sequence[Loaded]) -> None:
     path.write_text(json.dumps([row.summary() for row in loaded], indent=1) + "\n")
 
 
-def write_page(path: Path, title: str, loaded: Sequence[Loaded], times: Profile) -> None:
-    """Write the page: what was loaded, when the trips were, and why rows were rejected."""
+def write_page(path: Path, title: str, loaded: Sequence[Loaded], times: Profile | None) -> None:
+    """Write the page: what was loaded, when the trips were (if there are times), and why rows were rejected."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    days = {f"{day:%b %-d}": int(trips) for day, trips in times.by_day.items()}
-    hours = {f"{hour}": int(trips) for hour, trips in times.by_hour.items()}
     sections = [
-        ("Months", months_table(loaded)),
-        ("Trips per day, in Postgres", bars(days, every=7)),
-        ("Pickups by hour of the day", bars(hours, every=1)),
+        ("Partitions", partitions_table(loaded)),
+        *(plots(times) if times else []),
         ("Rejected rows by reason", reasons(loaded)),
         ("Checks", checks_table(loaded)),
     ]
     body = "".join(f"<section><h2>{heading}</h2>{content}</section>" for heading, content in sections)
     path.write_text(PAGE.format(title=html.escape(title), body=body))
+
+
+def plots(times: Profile) -> list[tuple[str, str]]:
+    """The headings and the plots of the trips' times."""
+    days = {f"{day:%b %-d}": int(trips) for day, trips in times.by_day.items()}
+    hours = {f"{hour}": int(trips) for hour, trips in times.by_hour.items()}
+    return [
+        ("Trips per day, in Postgres", bars(days, every=7)),
+        ("Pickups by hour of the day", bars(hours, every=1)),
+    ]
 
 
 def bars(values: Mapping[str, int], *, every: int) -> str:
@@ -135,26 +137,26 @@ def reasons(loaded: Sequence[Loaded]) -> str:
     return f'<svg viewBox="0 0 {WIDTH} {line * len(total)}" role="img">{"".join(marks)}</svg>'
 
 
-def months_table(loaded: Sequence[Loaded]) -> str:
-    """Rows read, loaded and rejected, for each month in each store."""
+def partitions_table(loaded: Sequence[Loaded]) -> str:
+    """Rows read, loaded and rejected, for each partition in each store."""
     head = ("store", "service", "month", "rows read", "loaded", "rejected", "MB", "s", "rows/s")
     return table(head, [cells(row) for row in loaded])
 
 
 def cells(row: Loaded) -> list[str]:
-    """A month in a store as text, in the order of the table's head."""
+    """A partition in a store as text, in the order of the table's head."""
     entry, summary = row.entry, row.summary()
     counts = [f"{number:,}" for number in (entry.rows_read, entry.rows_loaded, entry.rows_rejected)]
     speed = [f"{entry.bytes / 1e6:.1f}", f"{row.seconds:.1f}", f"{summary['rows_per_second']:,}"]
-    return [row.store, entry.service, entry.month, *counts, *speed]
+    return [row.store, entry.partition.dataset.name, entry.partition.key, *counts, *speed]
 
 
 def checks_table(loaded: Sequence[Loaded]) -> str:
-    """Each check once: how far it came from its limit at the worst, where, and where it did not pass."""
+    """Each check once: its worst value, where that was, and where the check did not pass."""
     found: dict[str, list[tuple[dict[str, Any], str]]] = defaultdict(list)
     for row in loaded:
         for check in row.entry.checks:
-            found[check["name"]].append((check, f"{row.store} {row.entry.month}"))
+            found[check["name"]].append((check, f"{row.store} {row.entry.partition.key}"))
     rows = [check_cells(name, results) for name, results in found.items()]
     head = ("check", "limit", "worst", "where", "passed", "not passed")
     return table(head, rows) if rows else "<p>None.</p>"
