@@ -13,10 +13,21 @@ import datetime as dt
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from string import Formatter
-from urllib.parse import urlsplit, urlunsplit
 
 from flows.datasets.partition import Month, Service
+from flows.reading import address
+from flows.reading.address import PUBLIC_URL, public, require_public
+
+__all__ = [
+    "FIRST_MONTH",
+    "PUBLIC_URL",
+    "months_of",
+    "months_until",
+    "public",
+    "published_rows",
+    "require_public",
+    "source_url",
+]
 
 FIRST_MONTH = {
     Service.YELLOW: Month(Service.YELLOW, 2009, 1),
@@ -26,100 +37,11 @@ FIRST_MONTH = {
 }
 """The first month that TLC published, per service."""
 
-SCHEMES = ("https", "http", "file")
-HIDDEN = "://..."
-# As JSON Schema knows it: an address without user, password, query or fragment (see `require_public`).
-PUBLIC_URL = r"^[A-Za-z]+://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]]*)(:[0-9]+(/[^?#@]*)?|(/[^?#]*)?)$"
-_FIELDS = {"service", "year", "month"}
-
 
 def source_url(template: str, month: Month) -> str:
-    """Where a month is, by a template such as `https://host/{service}_tripdata_{year}-{month:02}.parquet`.
-
-    Args:
-        template: an https, http or file URL with the fields {service}, {year} and {month:02}. Year and month must be
-            there, or every month would be the same file.
-        month: the month to find.
-
-    Raises:
-        ValueError: one line that says what is wrong with the template.
-    """
-    _require_fields(template)
-    try:
-        url = template.format(service=month.service.value, year=month.year, month=month.month)
-    except ValueError:
-        raise ValueError(
-            f"source URL {public(template)!r} has a format that no whole number has; see {{month:02}}"
-        ) from None
-    _require_address(url)
-    return url
-
-
-def _require_fields(template: str) -> None:
-    shown = public(template)
-    try:
-        parts = [(field, nested, how) for _, field, nested, how in Formatter().parse(template) if field is not None]
-    except ValueError as error:
-        raise ValueError(f"source URL {shown!r}: {error}") from None
-    for field, nested, conversion in parts:
-        # A field inside a format ({month:{year}}), an attribute or a conversion has no use here, only surprises.
-        if field not in _FIELDS or conversion or "{" in (nested or ""):
-            # A password may have braces in it, too.
-            named = f" {{{field}}}" if f"{{{field}" in shown else ""
-            raise ValueError(f"source URL {shown!r}: unknown field{named}; known are {{service}} {{year}} {{month:02}}")
-    for needed in ("year", "month"):
-        if needed not in {field for field, _, _ in parts}:
-            raise ValueError(f"source URL {shown!r} has no {{{needed}}}: every month would be the same file")
-
-
-def _require_address(url: str) -> None:
-    if any(character.isspace() or not character.isprintable() for character in url):
-        raise ValueError(f"source URL {public(url)!r} has a space or a control character in it")
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-        _ = parts.port  # urlsplit looks at the port only when it is asked for
-    except ValueError:
-        # What Python says of it quotes the part that it cannot read, which may be a piece of a password.
-        raise ValueError(f"source URL {public(url)!r} has an invalid host or port") from None
-    if parts.scheme not in SCHEMES:
-        raise ValueError(f"source URL {public(url)!r}: the scheme must be one of {', '.join(SCHEMES)}")
-    if parts.scheme == "file":
-        if host not in (None, "localhost") or not parts.path.startswith("/"):
-            raise ValueError(f"source URL {public(url)!r}: a file URL needs an absolute path, as in file:///data/...")
-    elif not host:
-        raise ValueError(f"source URL {public(url)!r} names no host")
-    if public(url).endswith(HIDDEN):
-        raise ValueError(f"source URL {public(url)!r}: of a password or path write / ? # @ as %2F %3F %23 %40")
-
-
-def public(url: str) -> str:
-    """The URL as it may stand in a message or a ledger: without user, password, query and fragment.
-
-    Where it cannot be told for sure what is a password, nothing but the scheme is left.
-    """
-    scheme = url.partition("://")[0]
-    hidden = f"{scheme if scheme in SCHEMES else '...'}{HIDDEN}"
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return hidden
-    # A password with / ? # in it ends the host early and leaves its own rest, and an @, in what follows.
-    rest = parts.path + parts.query + parts.fragment
-    doubtful = ":" in parts.netloc or "@" in parts.netloc or (not parts.netloc and parts.scheme != "file")
-    if "@" in rest and doubtful:
-        return hidden
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def require_public(template: str) -> str:
-    """The template, if it may be shown and stored. Raises ValueError, which does not repeat it, otherwise."""
-    if public(template).casefold() != template.casefold():
-        raise ValueError(
-            "has a user, password or query, which everyone could read here; set TAXIWAY_SOURCE_URL instead of this"
-        )
-    return template
+    """Where a month is, by a template. Raises ValueError, one line that says what is wrong with the template."""
+    fields = {"service": month.service.value, "year": month.year, "month": month.month}
+    return address.source_url(template, fields, required=("year", "month"))
 
 
 def months_of(text: str) -> list[int]:

@@ -28,8 +28,8 @@ from urllib.request import url2pathname
 
 import httpx
 
-from flows.datasets.source_address import public
 from flows.errors import NotPublished, Refused, SourceUnavailable
+from flows.reading.address import public
 from flows.reading.file_kind import is_wrapped
 from flows.reading.http_source import HttpSource
 from flows.reading.retry import Deadline, Passing, Patience, persist
