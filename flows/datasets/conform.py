@@ -74,7 +74,7 @@ class Conform:
         positions = self._layout.sources.get(column.name)
         if not positions:
             return pa.nulls(raw.num_rows, column.type), None, []
-        (values, bad), *others = (cast(raw.column(at), column) for at in positions)
+        (values, bad), *others = (cast(raw.column(at), column.type, column.words) for at in positions)
         second = []
         for at, other in zip(positions[1:], others, strict=True):
             differs = pc.fill_null(pc.not_equal(values, other.values), False)

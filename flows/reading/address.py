@@ -1,24 +1,24 @@
-"""Source addresses: URL templates, and what of a URL may be shown."""
+"""Source URLs: made from a template, checked, and shown without what is secret in them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from string import Formatter
 from urllib.parse import urlsplit, urlunsplit
 
 SCHEMES = ("https", "http", "file")
 HIDDEN = "://..."
-# As JSON Schema knows it: an address without user, password, query or fragment (see `require_public`).
+# For JSON Schema: a URL without user, password, query or fragment (see `require_public`).
 PUBLIC_URL = r"^[A-Za-z]+://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]]*)(:[0-9]+(/[^?#@]*)?|(/[^?#]*)?)$"
 
 
-def source_url(template: str, fields: Mapping[str, str | int], *, required: Sequence[str] = ()) -> str:
-    """The address that a template such as `https://host/{service}_tripdata_{year}-{month:02}.parquet` gives.
+def source_url(template: str, fields: Mapping[str, str | int], *, required: Collection[str] = ()) -> str:
+    """The URL that a template such as `https://host/{service}_tripdata_{year}-{month:02}.parquet` gives.
 
     Args:
-        template: an https, http or file URL, in which a field may have a format.
-        fields: the values of the fields that the template may have.
-        required: the fields that it must have, or every partition would have the same address.
+        template: an https, http or file URL with fields in braces.
+        fields: the fields that the template may have, and their values.
+        required: the fields that it must have; without one of them, different partitions would share one URL.
 
     Raises:
         ValueError: one line that says what is wrong with the template.
@@ -28,28 +28,28 @@ def source_url(template: str, fields: Mapping[str, str | int], *, required: Sequ
         url = template.format(**fields)
     except ValueError:
         raise ValueError(
-            f"source URL {public(template)!r} has a format that no whole number has; see {{month:02}}"
+            f"source URL {public(template)!r} has a format that does not fit its value; for numbers see {{month:02}}"
         ) from None
     _require_address(url)
     return url
 
 
-def _require_fields(template: str, fields: Collection[str], required: Sequence[str]) -> None:
+def _require_fields(template: str, known: Collection[str], required: Collection[str]) -> None:
     shown = public(template)
-    known = " ".join(f"{{{name}}}" if name in ("service", "year") else f"{{{name}:02}}" for name in fields)
     try:
         parts = [(field, nested, how) for _, field, nested, how in Formatter().parse(template) if field is not None]
     except ValueError as error:
         raise ValueError(f"source URL {shown!r}: {error}") from None
     for field, nested, conversion in parts:
-        # A field inside a format ({month:{year}}), an attribute or a conversion has no use here, only surprises.
-        if field not in fields or conversion or "{" in (nested or ""):
-            # A password may have braces in it, too.
+        # Formats with fields in them ({month:{year}}), attributes and conversions are not supported.
+        if field not in known or conversion or "{" in (nested or ""):
+            # The braces may be in a password.
             named = f" {{{field}}}" if f"{{{field}" in shown else ""
-            raise ValueError(f"source URL {shown!r}: unknown field{named}; known are {known}")
-    for needed in required:
-        if needed not in {field for field, _, _ in parts}:
-            raise ValueError(f"source URL {shown!r} has no {{{needed}}}: every {required[-1]} would be the same file")
+            names = " ".join(f"{{{name}}}" for name in known)
+            raise ValueError(f"source URL {shown!r}: unknown field{named}; known are {names}")
+    for name in required:
+        if name not in {field for field, _, _ in parts}:
+            raise ValueError(f"source URL {shown!r} has no {{{name}}}: different partitions would share one URL")
 
 
 def _require_address(url: str) -> None:
@@ -58,9 +58,9 @@ def _require_address(url: str) -> None:
     try:
         parts = urlsplit(url)
         host = parts.hostname
-        _ = parts.port  # urlsplit looks at the port only when it is asked for
+        _ = parts.port  # urlsplit checks the port only when it is read
     except ValueError:
-        # What Python says of it quotes the part that it cannot read, which may be a piece of a password.
+        # Python's own message quotes the invalid part, which may be a piece of a password.
         raise ValueError(f"source URL {public(url)!r} has an invalid host or port") from None
     if parts.scheme not in SCHEMES:
         raise ValueError(f"source URL {public(url)!r}: the scheme must be one of {', '.join(SCHEMES)}")
@@ -70,13 +70,13 @@ def _require_address(url: str) -> None:
     elif not host:
         raise ValueError(f"source URL {public(url)!r} names no host")
     if public(url).endswith(HIDDEN):
-        raise ValueError(f"source URL {public(url)!r}: of a password or path write / ? # @ as %2F %3F %23 %40")
+        raise ValueError(f"source URL {public(url)!r}: in a password or path write / ? # @ as %2F %3F %23 %40")
 
 
 def public(url: str) -> str:
-    """The URL as it may stand in a message or a ledger: without user, password, query and fragment.
+    """The URL without user, password, query and fragment, for messages and the ledger.
 
-    Where it cannot be told for sure what is a password, nothing but the scheme is left.
+    Where it is unclear which part is a password, only the scheme is shown.
     """
     scheme = url.partition("://")[0]
     hidden = f"{scheme if scheme in SCHEMES else '...'}{HIDDEN}"
@@ -85,7 +85,7 @@ def public(url: str) -> str:
         _ = parts.port
     except ValueError:
         return hidden
-    # A password with / ? # in it ends the host early and leaves its own rest, and an @, in what follows.
+    # A password with / ? # in it ends the host early: its rest, and an @, are in what follows.
     rest = parts.path + parts.query + parts.fragment
     doubtful = ":" in parts.netloc or "@" in parts.netloc or (not parts.netloc and parts.scheme != "file")
     if "@" in rest and doubtful:
@@ -94,7 +94,7 @@ def public(url: str) -> str:
 
 
 def require_public(template: str) -> str:
-    """The template, if it may be shown and stored. Raises ValueError, which does not repeat it, otherwise."""
+    """The template, if it has no secret in it. Raises ValueError, which does not repeat it, otherwise."""
     if public(template).casefold() != template.casefold():
         raise ValueError(
             "has a user, password or query, which everyone could read here; set TAXIWAY_SOURCE_URL instead of this"

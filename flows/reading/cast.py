@@ -7,12 +7,13 @@ can be read (padding, "1.0" for an integer, other date formats, the words of 200
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.datasets.column import TIME, Column
 from flows.reading.plain import text_of
 
 # Texts that stand for no value in a number, a time or a flag.
@@ -22,6 +23,11 @@ EXPORTED_NULL = "\\N"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
+# Words of a column as their values: lower case -> value.
+Words = Mapping[str, int | str]
+NO_WORDS: Words = MappingProxyType({})
+
+TIME = pa.timestamp("us")
 # What PostgreSQL, BigQuery and Python can all hold: years 1 to 9999.
 FIRST, LAST = (pa.scalar(moment, TIME) for moment in (dt.datetime(1, 1, 1), dt.datetime.max))
 
@@ -47,20 +53,27 @@ class Cast(NamedTuple):
     bad: pa.BooleanArray | None
 
 
-def cast(values: pa.Array, column: Column) -> Cast:
-    """One column of a file as the contract's type.
+def cast(values: pa.Array, target: pa.DataType, words: Words = NO_WORDS) -> Cast:
+    """One column of a file in another type.
 
-    `values` may be of any plain type (see `flows.reading.plain`). An empty text, a NaN and the usual words for nothing
-    are null in a number, a time or a flag; text loses the white space around it, and an empty text is null. Times with
-    a zone keep the wall clock that they show. What cannot be read is null in `values` and true in `bad`.
+    An empty text, a NaN and the usual words for nothing are null in a number, a time or a flag; text loses the white
+    space around it, and an empty text is null. Times with a zone keep the wall clock that they show.
+
+    Args:
+        values: of any plain type (see `flows.reading.plain`).
+        target: int32, float64, string or timestamp[us] without zone.
+        words: texts that stand for a value of the column, in lower case, and their values.
+
+    Returns:
+        What cannot be read is null in `values` and true in `bad`.
     """
     if pa.types.is_null(values.type):
-        return Cast(pa.nulls(len(values), column.type), None)
-    if pa.types.is_string(column.type):
-        return _text(values, column)
-    if pa.types.is_timestamp(column.type):
+        return Cast(pa.nulls(len(values), target), None)
+    if pa.types.is_string(target):
+        return _text(values, words)
+    if pa.types.is_timestamp(target):
         return _time(values)
-    return _number(values, column)
+    return _number(values, target, words)
 
 
 def as_text(values: pa.Array) -> pa.StringArray:
@@ -79,25 +92,24 @@ def bad_values(was: pa.Array, now: pa.Array) -> pa.BooleanArray | None:
 # Text
 
 
-def _text(values: pa.Array, column: Column) -> Cast:
+def _text(values: pa.Array, words: Words) -> Cast:
     text = as_text(values)
-    if column.words:
-        text = _flags(text, column)
+    if words:
+        text = _flags(text, words)
     bad = _unreadable_text(text)
     return Cast(text if bad is None else pc.if_else(bad, None, text), bad)
 
 
-def _flags(text: pa.StringArray, column: Column) -> pa.StringArray:
+def _flags(text: pa.StringArray, words: Words) -> pa.StringArray:
     """Words of a flag column as their values; a word that is none of them, nor in NOTHING, stays as it is."""
-    values = pa.array(sorted(set(column.words.values())))
+    values = pa.array(sorted(set(words.values())))
     if pc.all(pc.is_in(text, values), min_count=0).as_py():
         return text
-    return pc.coalesce(_by_word(text, column), _without_nothing(text))
+    return pc.coalesce(_by_word(text, pa.string(), words), _without_nothing(text))
 
 
-def _by_word(text: pa.StringArray, column: Column) -> pa.Array:
-    words = pa.array(list(column.words))
-    return pa.array(column.words.values(), column.type).take(pc.index_in(pc.utf8_lower(text), words))
+def _by_word(text: pa.StringArray, target: pa.DataType, words: Words) -> pa.Array:
+    return pa.array(words.values(), target).take(pc.index_in(pc.utf8_lower(text), pa.array(list(words))))
 
 
 def _unreadable_text(text: pa.StringArray) -> pa.BooleanArray | None:
@@ -118,30 +130,32 @@ def _bytes(text: pa.StringArray) -> bytes:
 # Numbers
 
 
-def _number(values: pa.Array, column: Column) -> Cast:
+def _number(values: pa.Array, target: pa.DataType, words: Words) -> Cast:
     kind = values.type
     if pa.types.is_string(kind):
-        return _number_of_text(values, column)
+        return _number_of_text(values, target, words)
     if pa.types.is_decimal(kind):  # by way of text: Arrow's cast to double makes 0.30000000000000004 of 0.300000000
-        return _number_of_text(values.cast(pa.string()), column)
-    if pa.types.is_boolean(kind) and pa.types.is_integer(column.type):
+        return _number_of_text(values.cast(pa.string()), target, words)
+    if pa.types.is_boolean(kind) and pa.types.is_integer(target):
         values = values.cast(pa.float64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        return _nothing_readable(values, column)
-    return _of_number(values, column)
+        return _nothing_readable(values, target)
+    return _of_number(values, target)
 
 
-def _number_of_text(text: pa.StringArray, column: Column) -> Cast:
+def _number_of_text(text: pa.StringArray, target: pa.DataType, words: Words) -> Cast:
     try:
         if not _hexadecimal(text):
-            return _of_number(text.cast(column.type), column)
+            return _of_number(text.cast(target), target)
     except pa.ArrowInvalid:
         pass
     # A word first: of a payment, "NA" says that it is unknown, not that there is nothing.
-    by_word = _by_word(pc.utf8_trim_whitespace(text), column) if column.words else pa.nulls(len(text), column.type)
-    trimmed = pc.coalesce(by_word.cast(pa.string()), _without_nothing(text))
+    trimmed = _without_nothing(text)
+    if words:
+        by_word = _by_word(pc.utf8_trim_whitespace(text), target, words)
+        trimmed = pc.coalesce(by_word.cast(pa.string()), trimmed)
     readable = pc.match_substring_regex(trimmed, NUMBER)
-    number = _of_number(pc.if_else(readable, trimmed, None).cast(pa.float64()), column).values
+    number = _of_number(pc.if_else(readable, trimmed, None).cast(pa.float64()), target).values
     return Cast(number, bad_values(trimmed, number))
 
 
@@ -151,32 +165,32 @@ def _hexadecimal(text: pa.StringArray) -> bool:
     return b"x" in raw or b"X" in raw
 
 
-def _of_number(values: pa.Array, column: Column) -> Cast:
+def _of_number(values: pa.Array, target: pa.DataType) -> Cast:
     """Numbers as int32 or float64; NaN is no value, an infinity or a fraction where an integer stands is unreadable."""
     if pa.types.is_floating(values.type) and not pc.all(pc.is_finite(values), min_count=0).as_py():
-        return _of_odd_double(values.cast(pa.float64()), column)
-    if values.type == column.type:
+        return _of_odd_double(values.cast(pa.float64()), target)
+    if values.type == target:
         return Cast(values, None)
     try:
-        return Cast(values.cast(column.type), None)
+        return Cast(values.cast(target), None)
     except pa.ArrowInvalid:
-        return _in_range(values, column)
+        return _in_range(values, target)
 
 
-def _of_odd_double(values: pa.DoubleArray, column: Column) -> Cast:
+def _of_odd_double(values: pa.DoubleArray, target: pa.DataType) -> Cast:
     values = pc.if_else(pc.is_nan(values), None, values)
     finite = pc.if_else(pc.is_finite(values), values, None)
-    number = _of_number(finite, column).values
+    number = _of_number(finite, target).values
     return Cast(number, bad_values(values, number))
 
 
-def _in_range(values: pa.Array, column: Column) -> Cast:
+def _in_range(values: pa.Array, target: pa.DataType) -> Cast:
     as_double = values.cast(pa.float64(), safe=False)
-    if pa.types.is_floating(column.type):  # an integer too large to be exact as a double is near enough
+    if pa.types.is_floating(target):  # an integer too large to be exact as a double is near enough
         return Cast(as_double, None)
     fits = pc.and_(pc.greater_equal(as_double, INT32_MIN), pc.less_equal(as_double, INT32_MAX))
     fits = pc.and_(fits, pc.equal(as_double, pc.floor(as_double)))
-    number = pc.if_else(fits, as_double, None).cast(column.type)
+    number = pc.if_else(fits, as_double, None).cast(target)
     return Cast(number, bad_values(values, number))
 
 
@@ -270,5 +284,5 @@ def _without(values: pa.Array, where: pa.BooleanArray) -> pa.Array:
     return pc.if_else(where, None, values) if pc.any(where).as_py() else values
 
 
-def _nothing_readable(values: pa.Array, column: Column) -> Cast:
-    return Cast(pa.nulls(len(values), column.type), pc.is_valid(values))
+def _nothing_readable(values: pa.Array, target: pa.DataType) -> Cast:
+    return Cast(pa.nulls(len(values), target), pc.is_valid(values))

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from flows.datasets.source_address import public
 from flows.errors import Forbidden, NotPublished, Refused, SourceUnavailable
+from flows.reading.address import public
 from flows.reading.retry import Deadline, Passing, Patience
 
 MISSING = {404, 410}

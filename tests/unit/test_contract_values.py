@@ -26,7 +26,7 @@ PAYMENT, VENDOR, RATE, FLAG = (
 
 def read(values: pa.Array, column: Column) -> list:
     """The values read; BAD where one cannot be."""
-    found, bad = cast(plain(values), column)
+    found, bad = cast(plain(values), column.type, column.words)
     found.validate(full=True)
     assert found.type == column.type
     is_bad = [False] * len(values) if bad is None else bad.to_pylist()
