@@ -8,19 +8,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from flows.datasets.partition import Month, Service
-from flows.datasets.source_address import months_of, published_rows
+from flows.datasets.registry import named
+from flows.pipeline.months import months_of
 
-STORES = {"bucket", "warehouse", "postgres"}
+STORES = {"bucket", "bigquery", "postgres"}
 
 
 def main(summary: str, service: str, year: str, months: str) -> None:
     """Exit with one line for the first thing that is wrong."""
     rows = json.loads(Path(summary).read_text())
-    wanted = [Month(Service(service), int(year), month) for month in months_of(months)]
-    if {(row["store"], row["month"]) for row in rows} != {(store, month.label) for store in STORES for month in wanted}:
+    expected = [named(service).partition(int(year), month) for month in months_of(months)]
+    if {(row["store"], row["month"]) for row in rows} != {(store, month.key) for store in STORES for month in expected}:
         sys.exit(f"{summary}: not the months and stores that were asked for")
-    published = {month.label: published_rows(month) for month in wanted}
+    published = {month.key: month.published_rows for month in expected}
     for row in rows:
         name = f"{row['store']} {row['month']}"
         if row["rows_read"] != row["rows_loaded"] + row["rows_rejected"]:

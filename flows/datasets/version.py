@@ -18,7 +18,7 @@ from flows.datasets.quality_check import Check
 from flows.datasets.rule import Rule
 from flows.datasets.source_code import function_code
 
-READING = "686923e01703"
+READING = "8b6c9cb779bf"
 """A hash of what is read of the samples in `tests/unit/test_reading_version.py`, which fails where the two differ."""
 
 

@@ -18,13 +18,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.tlc import GREEN
 from flows.datasets.tlc.generate import generate
 from tests.docker.project import NAME, SOURCE, Project, until
 
 RUNS = 5
 TARGET_SECONDS = 8.0
-MONTH = Month(Service.GREEN, 2021, 1)
+MONTH = GREEN.partition(2021, 1)
 MOMENTS = ("claimed by the agent", "container made", "container started", "run taken up in it", "flow running")
 
 

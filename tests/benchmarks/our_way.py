@@ -7,18 +7,17 @@ import tempfile
 from pathlib import Path
 
 from flows.datasets.cleaning import Cleaning
-from flows.datasets.partition import Month, Service
-from flows.datasets.rule import RULES_OF
+from flows.datasets.tlc import GREEN, YELLOW
 from flows.stores.ledger import LoadSource
 from flows.stores.postgres import PostgresStore
 
-MONTH = Month(Service.YELLOW, 2021, 1)
+MONTH = YELLOW.partition(2021, 1)
 
 
 def csv_to_postgres(file: str, url: str) -> None:
     """As `flows/web_to_postgres.py` does it after the download: typed, checked, rejected rows kept, month replaced."""
     with tempfile.TemporaryDirectory() as directory:
-        cleaning = Cleaning(Path(file), MONTH, RULES_OF["postgres"], Path(directory, "rejected.parquet"))
+        cleaning = Cleaning(Path(file), MONTH, GREEN.rules.get("postgres", ()), Path(directory, "rejected.parquet"))
         PostgresStore(url).replace(cleaning, LoadSource(file, "sha256:0", 0), work_dir=Path(directory))
 
 
@@ -27,7 +26,7 @@ def csv_to_parquet(file: str, out: str) -> None:
     import pyarrow.parquet as pq
 
     with tempfile.TemporaryDirectory() as directory:
-        cleaning = Cleaning(Path(file), MONTH, RULES_OF["bucket"], Path(directory, "rejected.parquet"))
+        cleaning = Cleaning(Path(file), MONTH, GREEN.rules.get("bucket", ()), Path(directory, "rejected.parquet"))
         with pq.ParquetWriter(out, cleaning.schema, compression="zstd", compression_level=3) as writer:
             for batch in cleaning.reader():
                 writer.write_batch(batch)

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error, Page, Playwright, Route, expect, sync_playwright
 
-from flows.datasets.partition import Month, Service
-from flows.datasets.source_address import published_rows
+from flows.datasets.tlc import GREEN
 from flows.datasets.tlc.generate import generate
 from tests.browser.prefect_ui import PrefectUI
 from tests.docker import conftest as docker_tests
@@ -40,8 +39,8 @@ PATIENCE_MS = 60_000
 # What comes and goes by itself, and would hide what a picture is of.
 PASSING = "[data-sonner-toaster], .notistack-SnackbarContainer, [role=tooltip] { visibility: hidden !important }"
 
-MONTHS = [Month(Service.GREEN, 2021, month) for month in (1, 2, 3)]
-ROWS = {month: published_rows(month) or 0 for month in MONTHS}
+MONTHS = [GREEN.partition(2021, month) for month in (1, 2, 3)]
+ROWS = {month: month.published_rows or 0 for month in MONTHS}
 # On the containers whose block the tests have had in hand: what it says, and that it is theirs to remove.
 LABEL = f"{NAME}.browser"
 

@@ -11,15 +11,14 @@ import subprocess
 
 import pytest
 
-from flows.datasets.partition import Month, Service
-from flows.datasets.source_address import published_rows
+from flows.datasets.tlc import GREEN
 from flows.datasets.tlc.generate import generate
 from infra.compose import SECRETS
 from tests.docker.project import SOURCE, Project, answers
 
 REGISTRY = os.environ.get("TEST_REGISTRY", "localhost:5000")
 LOGIN = os.environ.get("TEST_REGISTRY_LOGIN", "taxi:taxi")
-MONTH = Month(Service.GREEN, 2021, 1)
+MONTH = GREEN.partition(2021, 1)
 
 
 def missing() -> str:
@@ -102,7 +101,7 @@ def source(stack, tmp_path_factory) -> str:
     """A server with one generated month on the stack's network: the URL template of its files."""
     folder = tmp_path_factory.mktemp("source")
     folder.chmod(0o755)
-    generate(MONTH, folder / f"{MONTH.stem}.parquet", rows=published_rows(MONTH) or 0)
+    generate(MONTH, folder / f"{MONTH.stem}.parquet", rows=MONTH.published_rows or 0)
     serve = ["python", "-m", "http.server", "8000", "--directory", "/source"]
     mount = f"--volume={folder}:/source:ro"
     stack.docker("run", "--detach", "--rm", f"--name={SOURCE}", f"--network={stack.name}", mount, stack.image, *serve)

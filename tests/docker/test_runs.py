@@ -14,7 +14,6 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
-from flows.datasets.source_address import published_rows
 from infra.postgres_url import postgres_url
 from tests.docker.conftest import MONTH
 from tests.docker.project import until
@@ -126,7 +125,7 @@ def test_every_pipeline_runs_in_a_container_of_the_pushed_image(deployed, agent,
     with psycopg.connect(trips_url(deployed)) as connection:
         [read, loaded] = connection.execute("SELECT rows_read, rows_loaded FROM trips_ledger").fetchone()
         assert connection.execute("SELECT count(*) FROM green_trips").fetchone() == (loaded,)
-    assert read == published_rows(MONTH)
+    assert read == MONTH.published_rows
     bucket, warehouse = google(deployed)
     assert bucket.bucket("taxi-trips").blob(f"data/green/{MONTH.stem}.parquet").exists()
     [[count]] = warehouse.query("SELECT COUNT(*) FROM trips.green_trips").result()

@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.tlc import GREEN
 from flows.datasets.tlc.generate import generate
 from infra.settings import ROOT
 
@@ -19,7 +19,7 @@ from infra.settings import ROOT
 @pytest.fixture
 def demo(tmp_path):
     """Start the demo on a state folder of its own. Gives the process; its output is in `out`."""
-    month = Month(Service.GREEN, 2021, 1)
+    month = GREEN.partition(2021, 1)
     generate(month, tmp_path / f"{month.stem}.parquet", rows=2_000, seed=1)
     started = []
 

@@ -23,15 +23,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flows.datasets.layout import LAYOUTS
-from flows.datasets.partition import Month, Service
-from flows.datasets.rule import RULES_OF
+from flows.datasets.tlc import GREEN, YELLOW
 from flows.datasets.tlc.generate import generate
 from flows.errors import Refused
 from tests.reading import TLC, cleaned
 
 SECONDS = float(os.environ.get("TAXIWAY_FUZZ_SECONDS", "20"))
 SEED = int(os.environ.get("TAXIWAY_FUZZ_SEED", "1"))
-MONTH = Month(Service.YELLOW, 2021, 1)
+MONTH = YELLOW.partition(2021, 1)
 
 CSV_BITS = [b'"', b'""', b"\n", b"\r", b"\r\n\r\n", b"\0", b",", b",,", b"\xff", b"\xc3\xa9", b'"\n', b"-" * 50]
 CSV_BITS += [b"<<<<<<< HEAD\n", b"=======\n", b"NaN", b"1e999", b"99999999999", b"0x1f", b"\xef\xbb\xbf", b"\x1a"]
@@ -94,7 +93,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 def read(path: Path) -> str:
     """What became of the file; `cleaned` checks that every row is accounted for."""
     try:
-        counts = cleaned(path, MONTH, RULES_OF["postgres"]).counts
+        counts = cleaned(path, MONTH, GREEN.rules.get("postgres", ())).counts
     except Refused as refused:
         assert "\n" not in str(refused)
         assert refused.reason

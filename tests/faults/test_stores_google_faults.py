@@ -25,12 +25,12 @@ import pytest
 from google.api_core.exceptions import Forbidden, PreconditionFailed, ServiceUnavailable
 from google.cloud.bigquery import Client
 
-from flows.datasets.partition import Month, Service
 from flows.datasets.rejected import REJECTED_SCHEMA
+from flows.datasets.tlc import GREEN
 from flows.errors import Refused, StoreFailed, StoreUnavailable, TaxiwayError
 from flows.stores import bucket as bucket_module
 from flows.stores.batches import flat, flat_schema, rejected_batches, write_parquet
-from flows.stores.bigquery import WarehouseStore
+from flows.stores.bigquery import BigQueryStore
 from flows.stores.bigquery_jobs import REPLACE, LoadJobs
 from flows.stores.bucket import BucketStore, data_name
 from flows.stores.ledger import LedgerEntry
@@ -59,7 +59,7 @@ NEW_LEDGER_COLUMNS = {"load_id", "source_etag", "source_modified", "message", "r
 def store(request):
     if request.param == "bucket":
         return BucketStore(request.getfixturevalue("bucket"))
-    return WarehouseStore(request.getfixturevalue("bigquery_client"), request.getfixturevalue("dataset"))
+    return BigQueryStore(request.getfixturevalue("bigquery_client"), request.getfixturevalue("dataset"))
 
 
 def state(store) -> tuple:
@@ -86,7 +86,7 @@ from pathlib import Path
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 from flows.stores.bucket import BucketStore
-from flows.stores.bigquery import WarehouseStore
+from flows.stores.bigquery import BigQueryStore
 from tests.integration.stores_fixtures import JANUARY, Pass, source
 
 kind, address, name, directory = sys.argv[1:]
@@ -95,7 +95,7 @@ options["client_options"] = {"api_endpoint": address}
 if kind == "bucket":
     store = BucketStore(storage.Client(**options).bucket(name))
 else:
-    store = WarehouseStore(bigquery.Client(**options), name)
+    store = BigQueryStore(bigquery.Client(**options), name)
 
 def slowly(number):
     if number == 2:
@@ -309,8 +309,8 @@ def test_rejected_rows_of_a_version_without_load_ids(bucket, tmp_path):  # noqa:
 
 
 @pytest.fixture
-def warehouse(bigquery_client, dataset) -> WarehouseStore:  # noqa: F811
-    return WarehouseStore(bigquery_client, dataset)
+def warehouse(bigquery_client, dataset) -> BigQueryStore:  # noqa: F811
+    return BigQueryStore(bigquery_client, dataset)
 
 
 @pytest.fixture
@@ -393,7 +393,7 @@ def test_a_failed_clean_up_does_not_fail_the_load(warehouse, kept, tmp_path, mon
 
 def test_two_loads_in_every_order(bigquery_client, dataset, tmp_path, monkeypatch):  # noqa: F811
     """A load takes its next step (ledger and rejected rows, trips, clean-up) when it is told to: all orders of them."""
-    run, clean_up, turn = LoadJobs.load, WarehouseStore._clean_up, threading.local()
+    run, clean_up, turn = LoadJobs.load, BigQueryStore._clean_up, threading.local()
 
     def step(self, name, *given):
         if name != "green_trips_rejected":
@@ -405,10 +405,10 @@ def test_two_loads_in_every_order(bigquery_client, dataset, tmp_path, monkeypatc
         clean_up(self, *given)
 
     monkeypatch.setattr(LoadJobs, "load", step)
-    monkeypatch.setattr(WarehouseStore, "_clean_up", last_step)
+    monkeypatch.setattr(BigQueryStore, "_clean_up", last_step)
     for number, places in enumerate(itertools.combinations(range(6), 3)):
         order = ["A" if place in places else "B" for place in range(6)]
-        month = Month(Service.GREEN, 2014 + number // 12, number % 12 + 1)
+        month = GREEN.partition(2014 + number // 12, number % 12 + 1)
         contents = {"A": (10, 1), "B": (20 * (number % 2), 3)}
         go, done = {name: threading.Semaphore(0) for name in "AB"}, threading.Semaphore(0)
 
@@ -424,7 +424,7 @@ def test_two_loads_in_every_order(bigquery_client, dataset, tmp_path, monkeypatc
             turn.wait = wait
             rows, bad = contents[name]
             try:
-                store = WarehouseStore(bigquery_client, dataset)
+                store = BigQueryStore(bigquery_client, dataset)
                 store.replace(Pass(month, tmp_path / name, rows=rows, bad=bad), source(name))
             finally:
                 done.release(6)
@@ -435,7 +435,7 @@ def test_two_loads_in_every_order(bigquery_client, dataset, tmp_path, monkeypatc
                 go[name].release()
                 done.acquire()
             assert [each.result() for each in loads] == [None, None]
-        store = WarehouseStore(bigquery_client, dataset)
+        store = BigQueryStore(bigquery_client, dataset)
         last_commit = max("AB", key=lambda name: [at for at, who in enumerate(order) if who == name][1])
         entry = store.entry(month)
         counted = store.count(month), store.count_rejected(month)
@@ -513,7 +513,7 @@ def test_months_of_a_version_without_load_ids(warehouse, bigquery_client, datase
     entries = {}
     for month, rows in ((JANUARY, 10), (FEBRUARY, 20)):
         known = LedgerEntry(
-            "green", month.label, "loaded", "gs://x", "sha256:1", 9, rows + 1, rows, 1, {"zero_passengers": 1},
+            "green", month.key, "loaded", "gs://x", "sha256:1", 9, rows + 1, rows, 1, {"zero_passengers": 1},
             "1", [], AT, AT,
         )  # fmt: skip
         entries[month] = known

@@ -21,11 +21,11 @@ import requests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
+from flows.datasets.dataset import Partition
 from flows.datasets.quality_check import CheckResult
-from flows.datasets.partition import Month, Service
 from flows.datasets.rejected import REJECTED_SCHEMA
-from flows.datasets.tlc.contract import schema
-from flows.stores.bigquery import WarehouseStore
+from flows.datasets.tlc import GREEN
+from flows.stores.bigquery import BigQueryStore
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LedgerEntry, LoadSource, Status
 from flows.stores.postgres import PostgresStore
@@ -33,13 +33,13 @@ from infra.local import embedded_postgres as postgres
 from infra.local.processes import Process, free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT
 
-JANUARY, FEBRUARY = Month(Service.GREEN, 2021, 1), Month(Service.GREEN, 2021, 2)
+JANUARY, FEBRUARY = GREEN.partition(2021, 1), GREEN.partition(2021, 2)
 
 
 @dataclass
 class Counts:
     rows_read: int = 0
-    rows_clean: int = 0
+    rows_loaded: int = 0
     rows_rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 
@@ -51,7 +51,7 @@ class Pass:
     `between(n)` is called before batch n is given out; `value` is in every row's trip_distance.
     """
 
-    month: Month
+    month: Partition
     directory: Path
     rows: int = 1000
     batches: int = 4
@@ -66,7 +66,7 @@ class Pass:
     contract_version: str = "1"
 
     def __post_init__(self) -> None:
-        self.schema = self.schema or schema(self.month.service)
+        self.schema = self.schema or schema(self.month.dataset)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.rejected = self.directory / f"{uuid.uuid4()}.rejected.parquet"
 
@@ -79,8 +79,8 @@ class Pass:
             self.between(number)
             yield self._batch(min(size, self.rows - start), start)
         if self.bad:
-            first = self.month.first
-            rows = [(self.month.service, first, n + 1, "zero_passengers", '{"n":"\\u0000"}') for n in range(self.bad)]
+            first = self.month.first_day
+            rows = [(self.month.dataset, first, n + 1, "zero_passengers", '{"n":"\\u0000"}') for n in range(self.bad)]
             columns = [list(column) for column in zip(*rows, strict=True)]
             pq.write_table(pa.table(columns, schema=REJECTED_SCHEMA), self.rejected)
         self.counts = Counts(
@@ -90,7 +90,7 @@ class Pass:
 
     def _batch(self, rows: int, start: int) -> pa.RecordBatch:
         values = {
-            "source_month": [self.month.first] * rows,
+            "source_month": [self.month.first_day] * rows,
             "pickup_datetime": [dt.datetime(2021, 1, 31, 23, 59, 59, 123456)] * rows,
             "vendor_id": list(range(start, start + rows)),
             "trip_distance": [self.value] * rows,
@@ -108,11 +108,11 @@ class AnyStore(Protocol):
 
     def replace(self, cleaning: Any, source: LoadSource, *, work_dir: Path | None = None) -> LedgerEntry: ...
     def record(self, entry: LedgerEntry) -> None: ...
-    def entry(self, month: Month, status: Status = "loaded") -> LedgerEntry | None: ...
+    def entry(self, month: Partition, status: Status = "loaded") -> LedgerEntry | None: ...
     def entries(self) -> list[LedgerEntry]: ...
-    def counts(self) -> dict[Month, int]: ...
-    def count(self, month: Month) -> int: ...
-    def count_rejected(self, month: Month) -> int: ...
+    def counts(self) -> dict[Partition, int]: ...
+    def count(self, month: Partition) -> int: ...
+    def count_rejected(self, month: Partition) -> int: ...
 
 
 def source(checksum: str = "sha256:1") -> LoadSource:
@@ -247,9 +247,9 @@ def open_bucket(address: str) -> BucketStore:
     return BucketStore(storage.Client(**emulated(server)).bucket(name))
 
 
-def open_bigquery(address: str) -> WarehouseStore:
+def open_bigquery(address: str) -> BigQueryStore:
     server, name = address.split()
-    return WarehouseStore(bigquery.Client(**emulated(server)), name)
+    return BigQueryStore(bigquery.Client(**emulated(server)), name)
 
 
 # Every store that the suites over all stores run on: the fixture that gives a new place, and what opens a store there.

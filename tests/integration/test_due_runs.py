@@ -12,6 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from flows.datasets.registry import named
+from flows.datasets.rule import Action, Rule
+from flows.datasets.tlc import GREEN, YELLOW
 from infra.settings import ROOT
 from tests.http_server import ETAG, serving, status, whole
 
@@ -44,7 +47,7 @@ class Source:
         from flows.datasets.tlc.generate import generate
 
         for month in months:
-            generate(month, self.file(month), rows=ROWS, seed=month.month)
+            generate(month, self.file(month), rows=ROWS, seed=month.start.month)
 
     def touch(self, *months):
         """The same bytes, published anew."""
@@ -54,9 +57,8 @@ class Source:
 
 
 def months(service, year, *numbers):
-    from flows.datasets.partition import Month, Service
 
-    return [Month(Service(service), year, number) for number in numbers]
+    return [named(service).partition(year, number) for number in numbers]
 
 
 def postgres_entries(status="loaded"):
@@ -64,7 +66,7 @@ def postgres_entries(status="loaded"):
     from infra.settings import Settings
 
     entries = PostgresStore(Settings(_env_file=None).postgres_url.get_secret_value()).entries()
-    return {entry.of_month: entry for entry in entries if entry.status == status}
+    return {entry.partition: entry for entry in entries if entry.status == status}
 
 
 @pytest.mark.timeout(200)
@@ -114,23 +116,22 @@ def test_a_changed_rule_makes_months_due_again_wherever_they_are_in_time(deploye
     """A dry run lists them and loads nothing; then `limit` per run; one that the source no longer has is named once."""
     import pyarrow.compute as pc
 
-    from flows.datasets.partition import Service
-    from flows.datasets.rule import RULES_OF, Action, Rule
+    from flows.datasets.rule import RULES_OF
     from flows.pipeline.due import candidates
     from flows.web_to_postgres import etl_web_to_postgres
 
-    recent = candidates(Service.YELLOW, None)[-3]
+    recent = candidates(YELLOW, None)[-3]
     old, gone = months("yellow", 2019, 5, 6)
     given = {"service": "yellow", "source_url": source.url, "limit": 1}
     source.put(recent, old, gone)
     for month in (recent, old, gone):
-        run(etl_web_to_postgres, **given | {"year": month.year, "month": month.month})
+        run(etl_web_to_postgres, **given | {"year": month.start.year, "month": month.start.month})
     source.file(gone).unlink()
     before = postgres_entries()
     assert run(etl_web_to_postgres, **given).startswith("Completed: nothing new")
 
     far = Rule("far", Action.REJECT, "trip_distance", lambda miles: pc.greater(miles, 10.0))
-    monkeypatch.setitem(RULES_OF, "postgres", [*RULES_OF["postgres"], far])
+    monkeypatch.setitem(RULES_OF, "postgres", [*GREEN.rules.get("postgres", ()), far])
     listed = ", ".join(f"{month} (contract changed)" for month in (old, gone, recent))
     assert run(etl_web_to_postgres, **given, dry_run=True) == (
         f"Completed: dry run, nothing is loaded: due are 3 (3 contract changed), up to 1 in a run: {listed}"

@@ -10,6 +10,7 @@ from collections import Counter
 import psycopg
 import pytest
 
+from flows.datasets.tlc import GREEN
 from infra.settings import ROOT
 
 ROWS = 4_000
@@ -18,12 +19,11 @@ ROWS = 4_000
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A folder of generated green months as a file URL template; 2021-09 is an HTML page."""
-    from flows.datasets.partition import Month, Service
     from flows.datasets.tlc.generate import generate
 
     folder = tmp_path_factory.mktemp("source")
     for year, month in ((2021, 1), (2021, 2), (2022, 3), (2022, 5)):
-        what = Month(Service.GREEN, year, month)
+        what = GREEN.partition(year, month)
         generate(what, folder / f"{what.stem}.csv.gz", rows=ROWS, seed=month)
     (folder / "green_tripdata_2021-09.csv.gz").write_text("<!doctype html><html><body>Not here</body></html>")
     return f"file://{folder}/{{service}}_tripdata_{{year}}-{{month:02}}.csv.gz"
@@ -53,7 +53,7 @@ def finish(*runs, seconds: float = 120):
 
 
 def stores():
-    from flows.stores.bigquery import WarehouseStore
+    from flows.stores.bigquery import BigQueryStore
     from flows.stores.bucket import BucketStore
     from flows.stores.postgres import PostgresStore
     from infra.blocks import credentials_block
@@ -64,16 +64,15 @@ def stores():
     return {
         "postgres": PostgresStore(config.postgres_url.get_secret_value()),
         "bucket": BucketStore(credentials.get_cloud_storage_client().bucket(config.bucket)),
-        "warehouse": WarehouseStore(credentials.get_bigquery_client(), config.dataset),
+        "warehouse": BigQueryStore(credentials.get_bigquery_client(), config.dataset),
     }
 
 
 @pytest.mark.timeout(300)
 def test_every_pipeline_through_its_deployment(deployed, source):
     """Two months into all three stores; a second run skips, a forced one leaves the same rows; no row is lost."""
-    from flows.datasets.partition import Month, Service
 
-    january, february = (Month(Service.GREEN, 2021, month) for month in (1, 2))
+    january, february = (GREEN.partition(2021, month) for month in (1, 2))
     months = {"service": "green", "year": 2021, "source_url": source}
     first = [
         start("etl_parent_flow", months=[1, 2], **months),
@@ -114,13 +113,13 @@ def test_every_pipeline_through_its_deployment(deployed, source):
             " WHERE source_month BETWEEN '2021-01-01' AND '2021-02-01'"
         ).fetchall()
     assert Counter(month for month, *_ in rejected) == {
-        f"{month.label}-01": before["postgres", month].rows_rejected for month in (january, february)
+        f"{month.key}-01": before["postgres", month].rows_rejected for month in (january, february)
     }
 
 
 @pytest.mark.timeout(200)
 def test_a_failed_month_is_named_and_the_others_are_loaded(deployed, source):
-    """Month 8 is not there, month 9 is an HTML page: both named with the reason, month 1 loaded, the run failed."""
+    """Partition 8 is not there, month 9 is an HTML page: both named with the reason, month 1 loaded, the run failed."""
     months = {"months": [1, 8, 9], "year": 2021, "service": "green", "source_url": source}
     run = start("etl_parent_flow", **months, pipeline="etl_web_to_postgres", force=True)
     (state,) = finish(run)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from prefect_gcp import GcpCredentials, GcsBucket
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.tlc import FHVHV
 from flows.errors import Refused, StoreFailed
 from flows.pipeline.load_partition import bucket_store
 from flows.stores.bucket import BucketStore, data_name, month_of, rejected_name
@@ -127,7 +127,7 @@ def test_objects_of_others_are_no_months(store, bucket, tmp_path):  # noqa: F811
 
 
 def test_names():
-    month = Month(Service.FHVHV, 2024, 12)
+    month = FHVHV.partition(2024, 12)
     assert data_name(month) == "data/fhvhv/fhvhv_tripdata_2024-12.parquet" and month_of(data_name(month)) == month
     assert month_of("data/green/yellow_tripdata_2024-12.parquet") is None
 

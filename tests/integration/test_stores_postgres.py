@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 from psycopg import sql
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.dataset import Partition
+from flows.datasets.tlc import DATASETS, GREEN
 from flows.errors import StoreFailed
 from flows.stores.ledger import LedgerEntry
 from flows.stores.postgres import PostgresStore
@@ -75,9 +76,9 @@ def test_twice_is_once_and_months_are_apart(store, tmp_path):
     assert [entry.month for entry in store.entries()] == ["2021-01", "2021-02"]
 
 
-@pytest.mark.parametrize("service", list(Service))
+@pytest.mark.parametrize("service", DATASETS)
 def test_every_service(store, tmp_path, service):
-    month = Month(service, 2024, 12)
+    month = service.partition(2024, 12)
     assert store.replace(Pass(month, tmp_path), source()).rows_loaded == store.count(month) == 1000
 
 
@@ -348,10 +349,10 @@ def test_a_reader_that_never_ends_is_not_waited_for(store, uri, tmp_path):  # no
 
 def test_loads_at_once(store, tmp_path):
     """First loads of four months, one of them three times, started together: the table's creation is raced for."""
-    months = [Month(Service.GREEN, 2022, number) for number in (1, 2, 3, 3, 3, 4)]
+    months = [GREEN.partition(2022, number) for number in (1, 2, 3, 3, 3, 4)]
     ready, failures = threading.Barrier(len(months)), []
 
-    def load(number: int, month: Month) -> None:
+    def load(number: int, month: Partition) -> None:
         try:
             ready.wait()
             store.replace(Pass(month, tmp_path, bad=number), source(f"sha256:{number}"))

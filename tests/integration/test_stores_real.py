@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from flows.datasets.cleaning import Cleaning
-from flows.datasets.partition import Month, Service
-from flows.datasets.rule import RULES_OF
-from flows.datasets.source_address import published_rows
-from flows.stores.bigquery import WarehouseStore
+from flows.datasets.dataset import Partition
+from flows.datasets.tlc import GREEN
+from flows.stores.bigquery import BigQueryStore
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LoadSource
 from flows.stores.postgres import PostgresStore
@@ -23,8 +22,8 @@ from tests.integration.stores_fixtures import bigquery_client, bucket, dataset, 
 TLC = Path(os.environ.get("TLC_DATA", ROOT.parent / "shared" / "tlc"))
 
 MONTHS = {
-    "green_tripdata_2020-12.csv.gz": Month(Service.GREEN, 2020, 12),
-    "green_tripdata_2021-01.parquet": Month(Service.GREEN, 2021, 1),
+    "green_tripdata_2020-12.csv.gz": GREEN.partition(2020, 12),
+    "green_tripdata_2021-01.parquet": GREEN.partition(2021, 1),
 }
 
 
@@ -33,24 +32,24 @@ def stores(uri, bucket, bigquery_client, dataset):  # noqa: F811
     return {
         "postgres": PostgresStore(uri),
         "bucket": BucketStore(bucket),
-        "warehouse": WarehouseStore(bigquery_client, dataset),
+        "warehouse": BigQueryStore(bigquery_client, dataset),
     }
 
 
 @pytest.mark.skipif(not TLC.is_dir(), reason=f"no real files in {TLC} (set TLC_DATA)")
 def test_real_months_through_all_stores(stores, tmp_path):
-    def load(name: str, month: Month, file: Path, source: LoadSource):
-        cleaning = Cleaning(file, month, RULES_OF[name], tmp_path / "rejected.parquet")
+    def load(name: str, month: Partition, file: Path, source: LoadSource):
+        cleaning = Cleaning(file, month, GREEN.rules.get(name, ()), tmp_path / "rejected.parquet")
         return stores[name].replace(cleaning, source, work_dir=tmp_path)
 
     for file, month in ((TLC / name, month) for name, month in MONTHS.items()):
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         source = LoadSource(file.as_uri(), f"sha256:{digest}", file.stat().st_size)
         zero = load("postgres", month, file, source)
-        assert zero.rows_read == published_rows(month) and zero.reasons.keys() == {"zero_passengers"}
+        assert zero.rows_read == month.published_rows and zero.reasons.keys() == {"zero_passengers"}
         whole = load("bucket", month, file, source)
-        assert whole.rows_loaded == published_rows(month) and stores["bucket"].entry(month) == whole
+        assert whole.rows_loaded == month.published_rows and stores["bucket"].entry(month) == whole
         filled = load("warehouse", month, *stores["bucket"].download(month, tmp_path))
-        assert filled.rows_loaded == published_rows(month) and filled.source.startswith("gs://")
+        assert filled.rows_loaded == month.published_rows and filled.source.startswith("gs://")
     assert verify(stores, published_rows).differences == []
     assert all(store.counts().keys() == set(MONTHS.values()) for store in stores.values())

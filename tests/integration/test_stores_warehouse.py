@@ -7,16 +7,16 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.tlc import DATASETS, YELLOW
 from flows.errors import StoreFailed
-from flows.stores.bigquery import WarehouseStore
+from flows.stores.bigquery import BigQueryStore
 from flows.stores.reconcile import verify
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bigquery_client, dataset, source  # noqa: F401
 
 
 @pytest.fixture
 def store(bigquery_client, dataset):  # noqa: F811
-    return WarehouseStore(bigquery_client, dataset)
+    return BigQueryStore(bigquery_client, dataset)
 
 
 @pytest.fixture
@@ -63,9 +63,9 @@ def test_twice_is_once_and_months_are_apart(store, tmp_path):
     assert [entry.month for entry in store.entries()] == ["2021-01", "2021-02"]
 
 
-@pytest.mark.parametrize("service", list(Service))
+@pytest.mark.parametrize("service", DATASETS)
 def test_every_service(store, tmp_path, service):
-    month = Month(service, 2024, 12)
+    month = service.partition(2024, 12)
     assert store.replace(Pass(month, tmp_path), source()).rows_loaded == store.count(month) == 1000
     assert store.counts() == {month: 1000}
 
@@ -122,7 +122,7 @@ def test_another_type_is_refused_and_the_old_month_stays(store, tmp_path):
 
 def test_a_dataset_that_is_not_there(bigquery_client, tmp_path):  # noqa: F811
     with pytest.raises(StoreFailed, match="nobody_has_this"):
-        WarehouseStore(bigquery_client, "nobody_has_this").replace(Pass(JANUARY, tmp_path), source())
+        BigQueryStore(bigquery_client, "nobody_has_this").replace(Pass(JANUARY, tmp_path), source())
 
 
 DAYS_60 = 60 * 24 * 3600 * 1000
@@ -166,7 +166,7 @@ def test_a_table_whose_partitions_expire_is_refused(store, bigquery_client, data
     ids=["no longer partitioned", "another table", "rows of no month", "rows of a day", "deleted"],
 )
 def test_a_table_that_someone_has_changed_hides_no_other(store, bigquery_client, dataset, query, tmp_path, change):  # noqa: F811
-    yellow = Month(Service.YELLOW, 2021, 1)
+    yellow = YELLOW.partition(2021, 1)
     store.replace(Pass(JANUARY, tmp_path, bad=1), source())
     store.replace(Pass(yellow, tmp_path), source())
     bigquery_client.delete_table(f"{dataset}.yellow_trips")

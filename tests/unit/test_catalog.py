@@ -6,23 +6,15 @@ import datetime as dt
 
 import pytest
 
-from flows.datasets.partition import Month, Service
-from flows.datasets.source_address import (
-    FIRST_MONTH,
-    months_of,
-    months_until,
-    public,
-    published_rows,
-    require_public,
-    source_url,
-)
-from infra.settings import TLC_URL
+from flows.datasets.tlc import FHV, FHVHV, GREEN, TLC_URL, YELLOW
+from flows.pipeline.months import months_of
+from flows.reading.address import public, require_public
 
-GREEN = Month(Service.GREEN, 2021, 1)
+GREEN_2021_01 = GREEN.partition(2021, 1)
 
 
 def test_the_default_template_gives_the_address_of_tlc():
-    assert source_url(TLC_URL, GREEN) == (
+    assert GREEN_2021_01.url(TLC_URL) == (
         "https://d37ci6vzurychx.cloudfront.net/trip-data/green_tripdata_2021-01.parquet"
     )
 
@@ -36,7 +28,7 @@ def test_the_default_template_gives_the_address_of_tlc():
     ],
 )
 def test_every_kind_of_address_is_taken(template):
-    assert source_url(template, GREEN) == template.format(service="green", year=2021, month=1)
+    assert GREEN_2021_01.url(template) == template.format(service="green", year=2021, month=1)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +56,7 @@ def test_every_kind_of_address_is_taken(template):
 )
 def test_a_wrong_template_is_refused_in_one_line(template, says):
     with pytest.raises(ValueError, match=r"^source URL ") as refusal:
-        source_url(template, GREEN)
+        GREEN_2021_01.url(template)
     assert says.lower() in str(refusal.value).lower()
     assert "\n" not in str(refusal.value)
 
@@ -96,7 +88,7 @@ END = "@host/{year}-{month:02}.parquet"
 )
 def test_no_message_shows_a_password_or_a_token(template):
     with pytest.raises(ValueError, match=r"^source URL ") as refusal:
-        source_url(template, GREEN)
+        GREEN_2021_01.url(template)
     with pytest.raises(ValueError, match="TAXIWAY_SOURCE_URL") as not_public:
         require_public(template)
     assert SECRET not in str(refusal.value) + str(not_public.value) + public(template)
@@ -124,16 +116,16 @@ def test_what_is_no_month_is_refused(text):
 
 
 def test_published_counts_are_those_of_tlc():
-    assert published_rows(GREEN) == 76_518
-    assert published_rows(Month(Service.GREEN, 2020, 12)) == 83_130
-    assert published_rows(Month(Service.YELLOW, 2021, 1)) == 1_369_769
-    assert published_rows(Month(Service.FHV, 2015, 1)) == 2_720_786
-    assert published_rows(Month(Service.YELLOW, 2031, 1)) is None
+    assert GREEN_2021_01.published_rows == 76_518
+    assert GREEN.partition(2020, 12).published_rows == 83_130
+    assert YELLOW.partition(2021, 1).published_rows == 1_369_769
+    assert FHV.partition(2015, 1).published_rows == 2_720_786
+    assert YELLOW.partition(2031, 1).published_rows is None
 
 
 def test_months_run_from_the_first_published_to_the_last_asked_for():
-    months = list(months_until(Service.FHVHV, dt.date(2020, 2, 29)))
-    assert months[0] == FIRST_MONTH[Service.FHVHV]
-    assert [month.label for month in months[-3:]] == ["2019-12", "2020-01", "2020-02"]
+    months = list(FHVHV.partitions_until(dt.date(2020, 2, 29)))
+    assert months[0].key == FHVHV.first
+    assert [month.key for month in months[-3:]] == ["2019-12", "2020-01", "2020-02"]
     assert len(months) == 13
-    assert list(months_until(Service.FHVHV, dt.date(2019, 1, 31))) == []
+    assert list(FHVHV.partitions_until(dt.date(2019, 1, 31))) == []

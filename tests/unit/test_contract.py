@@ -5,21 +5,24 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from flows.datasets.layout import LAYOUTS, read_layout, service_of
-from flows.datasets.partition import Service
-from flows.datasets.tlc.contract import CONTRACT, FLOAT, INT, TEXT, TIME, columns_by_meaning, meaning, schema
+from flows.datasets.column import FLOAT, INT, TEXT, TIME, normalized
+from flows.datasets.dataset import Dataset
+from flows.datasets.layout import dataset_of, read_layout
+from flows.datasets.registry import named
+from flows.datasets.tlc import DATASETS, FHV, FHVHV, GREEN, YELLOW
+from flows.datasets.tlc.layouts import LAYOUTS
 from flows.errors import Refused
 
 COORDINATES = {"pickup_longitude", "pickup_latitude", "dropoff_longitude", "dropoff_latitude"}
 
 
-def layout_of(header: str, service: Service | None = None):
+def layout_of(header: str, service: Dataset | None = None):
     return read_layout(header.split(","), service, "a file")
 
 
-@pytest.mark.parametrize("service", Service)
+@pytest.mark.parametrize("service", DATASETS)
 def test_schema(service):
-    fields = schema(service)
+    fields = service.schema
     assert len(set(fields.names)) == len(fields)
     assert fields.names[-2:] == ["extra_columns", "source_month"]
     assert fields.field("extra_columns").type == pa.map_(pa.string(), pa.string())
@@ -29,36 +32,36 @@ def test_schema(service):
 
 
 def test_a_name_means_one_column():
-    for service, columns in CONTRACT.items():
-        names = [meaning(name) for column in columns for name in (column.name, *column.synonyms)]
-        assert len(set(names)) == len(names) == len(columns_by_meaning(service))
+    for service in DATASETS:
+        names = [normalized(name) for column in service.columns for name in (column.name, *column.synonyms)]
+        assert len(set(names)) == len(names) == len(service.columns_by_name)
 
 
 def test_meaning_leaves_out_what_changes():
-    assert meaning(" PULocationID") == meaning("PUlocationID") == meaning("pu_location_id") == "pulocationid"
-    assert meaning("Trip_type ") == "triptype"
-    assert meaning("") == meaning(" _ ") == ""
+    assert normalized(" PULocationID") == normalized("PUlocationID") == normalized("pu_location_id") == "pulocationid"
+    assert normalized("Trip_type ") == "triptype"
+    assert normalized("") == normalized(" _ ") == ""
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_known_layout_is_known_whole(name):
-    service = Service(name.split("-")[0])
+    service = named(name.split("-")[0])
     layout = layout_of(LAYOUTS[name], service)
     assert layout.name == name
     assert not layout.extra
-    assert set(layout.sources) | set(layout.missing) == {column.name for column in CONTRACT[service]}
+    assert set(layout.sources) | set(layout.missing) == {column.name for column in service.columns}
     assert not set(layout.sources) & set(layout.missing)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_columns_tell_the_service(name):
-    assert service_of(LAYOUTS[name].split(",")) == name.split("-")[0]
+    assert dataset_of(LAYOUTS[name].split(",")).name == name.split("-")[0]
 
 
-@pytest.mark.parametrize("service", Service)
+@pytest.mark.parametrize("service", DATASETS)
 def test_the_contract_is_a_layout(service):
-    layout = read_layout(schema(service).names, None, "a file")
-    assert (layout.name, layout.service, layout.own, layout.missing) == ("taxiway", service, True, ())
+    layout = read_layout(service.schema.names, None, "a file")
+    assert (layout.name, layout.dataset, layout.own, layout.missing) == ("taxiway", service, True, ())
 
 
 def test_places_and_zones_exclude_each_other():
@@ -69,14 +72,14 @@ def test_places_and_zones_exclude_each_other():
 def test_case_spaces_order_and_index_do_not_matter():
     names = LAYOUTS["green-2019"].split(",")
     odd = ["", *(f" {name.upper()} " for name in reversed(names)), "__index_level_0__"]
-    layout = read_layout(odd, Service.GREEN, "a file")
+    layout = read_layout(odd, GREEN, "a file")
     assert layout.name == "green-2019"
     assert not layout.extra
     assert layout.sources["vendor_id"] == (len(names),)
 
 
 def test_an_unknown_column_is_extra_and_a_missing_one_missing():
-    layout = layout_of(LAYOUTS["green-2019"].replace("tip_amount", "mood , mood,"), Service.GREEN)
+    layout = layout_of(LAYOUTS["green-2019"].replace("tip_amount", "mood , mood,"), GREEN)
     assert "tip_amount" in layout.missing
     assert list(layout.extra.values()) == ["mood_13", "mood_14", "column_15"]
     assert layout.name == "green-2019 (+2 -1 columns)"
@@ -89,15 +92,15 @@ def test_two_columns_of_one_meaning_are_both_read_the_contracts_own_name_first()
 @pytest.mark.parametrize(
     ("header", "service", "reason"),
     [
-        ("a,b,c", None, "has no columns of trip records: its header is 'a,b,c'"),
-        ("a,b,c", Service.GREEN, "has no pickup_datetime column: its header is 'a,b,c'"),
-        ("", Service.GREEN, "has no pickup_datetime column"),
-        ("pickup_datetime," * 501, Service.GREEN, "has 502 columns, which no trip record has"),
-        (LAYOUTS["green-2019"], Service.YELLOW, "has the columns of green trips, not yellow"),
-        (LAYOUTS["yellow-2019"], Service.FHV, "has the columns of yellow trips, not fhv"),
-        (LAYOUTS["fhv-2017"], Service.FHVHV, "has the columns of fhv trips, not fhvhv"),
-        (LAYOUTS["fhvhv-2022"], Service.FHV, "has the columns of fhvhv trips, not fhv"),
-        (LAYOUTS["yellow-2019"].replace("tpep_pickup_datetime", "when"), Service.YELLOW, "has no pickup_datetime"),
+        ("a,b,c", None, "has the columns of no dataset: its header is 'a,b,c'"),
+        ("a,b,c", GREEN, "has no pickup_datetime column: its header is 'a,b,c'"),
+        ("", GREEN, "has no pickup_datetime column"),
+        ("pickup_datetime," * 501, GREEN, "has 502 columns, the limit is 500"),
+        (LAYOUTS["green-2019"], YELLOW, "has the columns of green, not yellow"),
+        (LAYOUTS["yellow-2019"], FHV, "has the columns of yellow, not fhv"),
+        (LAYOUTS["fhv-2017"], FHVHV, "has the columns of fhv, not fhvhv"),
+        (LAYOUTS["fhvhv-2022"], FHV, "has the columns of fhvhv, not fhv"),
+        (LAYOUTS["yellow-2019"].replace("tpep_pickup_datetime", "when"), YELLOW, "has no pickup_datetime"),
     ],
 )
 def test_refusals(header, service, reason):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.datasets.tlc.contract import FLAGS, FLOAT, INT, PAYMENTS, RATES, TEXT, TIME, VENDORS, Column
+from flows.datasets.column import FLOAT, INT, TEXT, TIME, Column
+from flows.datasets.tlc.columns import FLAGS, PAYMENTS, RATES, VENDORS
 from flows.reading.cast import cast
 from flows.reading.plain import plain
 

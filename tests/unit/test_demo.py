@@ -13,7 +13,7 @@ import pytest
 from demo import __main__ as demo
 from demo.__main__ import DemoFailed, demanded, reachable_source, served
 from demo.summary import Loaded, Profile, write_page, write_summary
-from flows.datasets.partition import Month, Service
+from flows.datasets.tlc import GREEN
 from flows.stores.ledger import LedgerEntry
 from infra.settings import Settings
 
@@ -48,7 +48,7 @@ def test_wrong_options_are_one_line(wrong, message):
 
 
 def test_months_demanded():
-    assert demanded("green", 2021, "1-2") == [Month(Service.GREEN, 2021, 1), Month(Service.GREEN, 2021, 2)]
+    assert demanded("green", 2021, "1-2") == [GREEN.partition(2021, 1), GREEN.partition(2021, 2)]
 
 
 def test_the_summary_is_a_list_of_objects(tmp_path):
@@ -80,7 +80,7 @@ def test_generated_months_are_served_over_http(tmp_path):
 
 
 def test_an_address_that_cannot_be_used_is_refused_before_anything_starts(tmp_path):
-    months = [Month(Service.GREEN, 2021, 1)]
+    months = [GREEN.partition(2021, 1)]
     with (
         pytest.raises(DemoFailed, match="the scheme must be"),
         reachable_source("ftp://host/{year}-{month}", months, tmp_path),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.tlc import GREEN, YELLOW
 from flows.errors import Forbidden, NotPublished, SourceUnavailable
 from flows.pipeline import due as due_module
 from flows.pipeline import offers
@@ -25,16 +25,16 @@ NOW = "now"
 BEFORE = "before"
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 LATER = NOON + dt.timedelta(hours=1)
-MONTHS = [Month(Service.GREEN, 2025, number) for number in range(1, 13)]
+MONTHS = [GREEN.partition(2025, number) for number in range(1, 13)]
 MONTH = MONTHS[0]
 # Two of green 2023-01 to 12, which TLC's published counts know.
-KNOWN = [Month(Service.GREEN, 2023, number) for number in range(1, 13)]
+KNOWN = [GREEN.partition(2023, number) for number in range(1, 13)]
 
 
 def entry(month=MONTH, *, status="loaded", contract=NOW, at=NOON, **fields) -> LedgerEntry:
     rows = 0 if status == "refused" else 1
     values = {
-        "service": str(month.service), "month": month.label, "status": status, "source": "https://a.example/x",
+        "service": str(month.dataset), "month": month.key, "status": status, "source": "https://a.example/x",
         "checksum": "sha256:0", "bytes": 100, "rows_read": rows, "rows_loaded": rows, "rows_rejected": 0, "reasons": {},
         "contract_version": contract, "checks": [], "started": at, "finished": at + dt.timedelta(minutes=1),
         "load_id": "a", "source_etag": "e1", "source_modified": NOON,
@@ -97,38 +97,38 @@ def test_new_months_come_first_then_changed_ones_then_those_of_another_contract(
 
 def test_what_waits_for_its_source_is_told():
     blocked, refused = entry(MONTHS[1], status="blocked"), entry(MONTHS[2], status="refused")
-    ledger = by_month([entry(), blocked, refused, entry(MONTHS[3]), entry(MONTHS[3], status="refused")], Service.GREEN)
+    ledger = by_month([entry(), blocked, refused, entry(MONTHS[3]), entry(MONTHS[3], status="refused")], GREEN)
     assert waiting(map(offer, MONTHS), ledger, NOW) == [blocked, refused]
 
 
 def test_candidates_are_the_year_or_the_last_twelve_months():
-    assert candidates(Service.GREEN, 2025) == MONTHS
-    recent = candidates(Service.YELLOW, None)
+    assert candidates(GREEN, 2025) == MONTHS
+    recent = candidates(YELLOW, None)
     assert len(recent) == 12 and recent[-1].first <= dt.datetime.now(dt.UTC).date()
-    assert candidates(Service.GREEN, 2009) == []
+    assert candidates(GREEN, 2009) == []
 
 
 def test_a_bucket_offers_what_it_has_loaded():
     loaded = entry(load_id="load 7")
-    there = [loaded, entry(MONTHS[1], status="blocked"), entry(Month(Service.YELLOW, 2025, 3))]
+    there = [loaded, entry(MONTHS[1], status="blocked"), entry(YELLOW.partition(2025, 3))]
     assert offers_in_bucket(there, MONTHS) == [Offer(MONTH, loaded.finished, etag="load 7")]
 
 
 def test_a_month_of_the_bucket_is_due_again_wherever_it_is_in_time():
     """A load of the bucket is a version of its own; what the ledger has outside the window counts as well."""
-    old = Month(Service.GREEN, 2019, 5)
+    old = GREEN.partition(2019, 5)
     ledger = [entry(old, source_etag="load 1")]
-    found = asyncio.run(due_in_bucket(lambda: ledger, lambda: [entry(old, load_id="load 2")], Service.GREEN, None, NOW))
+    found = asyncio.run(due_in_bucket(lambda: ledger, lambda: [entry(old, load_id="load 2")], GREEN, None, NOW))
     assert [(one.month, one.reason) for one in found.due] == [(old, Reason.SOURCE)]
-    same = asyncio.run(due_in_bucket(lambda: ledger, lambda: [entry(old, load_id="load 1")], Service.GREEN, None, NOW))
+    same = asyncio.run(due_in_bucket(lambda: ledger, lambda: [entry(old, load_id="load 1")], GREEN, None, NOW))
     assert same.due == []
 
 
 def test_a_month_needs_its_year():
-    found = asyncio.run(asked_for(Service.GREEN, 2025, 1))
+    found = asyncio.run(asked_for(GREEN, 2025, 1))
     assert [(one.month, one.reason) for one in found.due] == [(MONTH, Reason.ASKED)]
     with pytest.raises(ValueError, match="month 3 of which year"):
-        asyncio.run(asked_for(Service.GREEN, None, 3))
+        asyncio.run(asked_for(GREEN, None, 3))
 
 
 def test_dates_of_http():
@@ -148,10 +148,10 @@ async def no_slot():
 
 def found_on(server, answers, ledger=(), year=2023, slot=no_slot, otherwise=404):
     """What is due of a server that answers for a month by its number, and for others with `otherwise`."""
-    for month in due_module.candidates(Service.GREEN, year):
-        server.url(f"/{month.label}", answers.get(month.month, status(otherwise)))
+    for month in due_module.candidates(GREEN, year):
+        server.url(f"/{month.key}", answers.get(month.start.month, status(otherwise)))
     template = f"http://127.0.0.1:{server.server_port}/{{year}}-{{month:02}}"
-    return asyncio.run(due_on_the_web(lambda: ledger, template, Service.GREEN, year, NOW, slot))
+    return asyncio.run(due_on_the_web(lambda: ledger, template, GREEN, year, NOW, slot))
 
 
 def test_what_the_web_has_is_due(server, hasty):
@@ -169,7 +169,7 @@ def test_a_source_that_refuses_everybody_is_no_source_without_news(server, hasty
 def test_a_month_that_is_known_and_refused_is_named_and_hides_no_other(server, hasty):
     found = found_on(server, {1: whole(b"x"), 2: status(403), 3: status(503), 5: status(401)})
     assert [one.month for one in found.due] == KNOWN[:1]
-    assert {month.month: type(error).__name__ for month, error in found.failures.items()} == {
+    assert {month.start.month: type(error).__name__ for month, error in found.failures.items()} == {
         2: "Forbidden", 3: "SourceUnavailable", 5: "Refused",
     }  # fmt: skip
 

@@ -16,7 +16,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.registry import named
+from flows.datasets.tlc import DATASETS, GREEN, YELLOW
 from flows.datasets.tlc.generate import BLOCK, generate
 from flows.datasets.tlc.generated.chance import Odds
 from flows.datasets.tlc.generated.file_layouts import layout
@@ -26,13 +27,13 @@ ROOT = Path(__file__).resolve().parents[2]
 TLC = Path(os.environ.get("TLC_DATA", ROOT.parent / "shared" / "tlc"))
 ROWS = 60_000
 
-YELLOW = Month(Service.YELLOW, 2021, 1)
-GREEN = Month(Service.GREEN, 2021, 1)
+YELLOW_2021_01 = YELLOW.partition(2021, 1)
+GREEN_2021_01 = GREEN.partition(2021, 1)
 
 
 @pytest.fixture(scope="module")
 def yellow(tmp_path_factory) -> pa.Table:
-    return pq.read_table(generate(YELLOW, tmp_path_factory.mktemp("month") / "a.parquet", rows=ROWS))
+    return pq.read_table(generate(YELLOW_2021_01, tmp_path_factory.mktemp("month") / "a.parquet", rows=ROWS))
 
 
 def digest(path: Path) -> str:
@@ -40,19 +41,19 @@ def digest(path: Path) -> str:
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv.gz"])
-@pytest.mark.parametrize("service", list(Service))
+@pytest.mark.parametrize("service", DATASETS)
 def test_the_same_month_rows_and_seed_give_the_same_bytes(tmp_path, service, ending):
-    month = Month(service, 2021, 1)
+    month = service.partition(2021, 1)
     first = digest(generate(month, tmp_path / f"a.{ending}", rows=3000, seed=5))
     assert digest(generate(month, tmp_path / f"b.{ending}", rows=3000, seed=5)) == first
-    for other, rows, seed in ((month, 3000, 6), (month, 3001, 5), (Month(service, 2021, 2), 3000, 5)):
+    for other, rows, seed in ((month, 3000, 6), (month, 3001, 5), (service.partition(2021, 2), 3000, 5)):
         assert digest(generate(other, tmp_path / f"c.{ending}", rows=rows, seed=seed)) != first
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, BLOCK, BLOCK + 1])
 @pytest.mark.parametrize("ending", ["parquet", "csv.gz"])
 def test_a_month_has_the_rows_that_were_asked_for(tmp_path, rows, ending):
-    path = generate(GREEN, tmp_path / f"a.{ending}", rows=rows)
+    path = generate(GREEN_2021_01, tmp_path / f"a.{ending}", rows=rows)
     if ending == "parquet":
         assert pq.ParquetFile(path).metadata.num_rows == rows
     else:
@@ -60,7 +61,7 @@ def test_a_month_has_the_rows_that_were_asked_for(tmp_path, rows, ending):
 
 
 def test_nothing_but_the_file_is_left(tmp_path):
-    generate(GREEN, tmp_path / "a.parquet", rows=10)
+    generate(GREEN_2021_01, tmp_path / "a.parquet", rows=10)
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
 
@@ -71,7 +72,7 @@ REAL = [*sorted(TLC.glob("*.parquet")), TLC / "samples" / "yellow_tripdata_2022-
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
 def test_the_layout_is_that_of_the_real_file_of_the_month(path):
     service, _, label = path.stem.split("_")
-    month = Month(Service(service), *map(int, label.split("-")))
+    month = named(service).partition(*map(int, label.split("-")))
     assert layout(month, csv=False) == pq.read_schema(path).remove_metadata()
 
 
@@ -79,7 +80,7 @@ def test_the_layout_is_that_of_the_real_file_of_the_month(path):
 @pytest.mark.parametrize("name", ["yellow_2019-10", "yellow_2020-06", "green_2020-06", "fhv_2020-05", "fhvhv_2020-05"])
 def test_the_csv_header_is_that_of_the_real_file(name, tmp_path):
     service, label = name.split("_")
-    month = Month(Service(service), *map(int, label.split("-")))
+    month = named(service).partition(*map(int, label.split("-")))
     made = gzip.decompress(generate(month, tmp_path / "a.csv.gz", rows=10).read_bytes())
     head = (TLC / "heads" / f"{service}_tripdata_{label}.csv").read_bytes()
     assert made.split(b"\n")[0] == head.split(b"\n")[0]
@@ -102,14 +103,14 @@ def test_the_csv_header_is_that_of_the_real_file(name, tmp_path):
     ],
 )
 def test_columns_drift_by_date_as_those_of_tlc(service, date, expected, tmp_path):
-    path = generate(Month(Service(service), *date), tmp_path / "a.parquet", rows=2000)
+    path = generate(named(service).partition(*date), tmp_path / "a.parquet", rows=2000)
     schema = pq.read_schema(path)
     assert {name: str(schema.field(name).type) for name in expected} == expected
 
 
 def test_rows_without_a_meter_come_last_and_lack_its_fields(yellow):
     missing = yellow["passenger_count"].is_null().to_numpy()
-    share = UNMETERED[Service.YELLOW][2021]
+    share = UNMETERED[YELLOW][2021]
     assert missing.sum() == round(ROWS * share)
     assert missing[-missing.sum() :].all()
     for name in ("RatecodeID", "store_and_fwd_flag", "congestion_surcharge", "airport_fee"):
@@ -156,8 +157,8 @@ def test_no_row_is_there_twice(yellow):
 
 
 def test_csv_and_parquet_hold_the_same_trips(tmp_path):
-    made = pa.csv.read_csv(generate(GREEN, tmp_path / "a.csv.gz", rows=5000))
-    twin = pq.read_table(generate(GREEN, tmp_path / "a.parquet", rows=5000))
+    made = pa.csv.read_csv(generate(GREEN_2021_01, tmp_path / "a.csv.gz", rows=5000))
+    twin = pq.read_table(generate(GREEN_2021_01, tmp_path / "a.parquet", rows=5000))
     assert made.column_names == twin.column_names
     for name in ("PULocationID", "trip_distance", "total_amount", "passenger_count"):
         assert made[name].cast("float64").equals(twin[name].cast("float64"))
@@ -168,11 +169,11 @@ def test_csv_and_parquet_hold_the_same_trips(tmp_path):
 @pytest.mark.parametrize(
     ("month", "name", "rows", "says"),
     [
-        (GREEN, "a.csv", 1, "is a .parquet or a .csv.gz"),
-        (GREEN, "a.parquet", -1, "-1 rows"),
-        (Month(Service.GREEN, 2013, 7), "a.parquet", 1, "first green month is 2013-08"),
-        (Month(Service.YELLOW, 2010, 12), "a.parquet", 1, "begin in 2011"),
-        (Month(Service.GREEN, 2018, 12), "a.csv.gz", 1, "layout of 2019 on"),
+        (GREEN_2021_01, "a.csv", 1, "is a .parquet or a .csv.gz"),
+        (GREEN_2021_01, "a.parquet", -1, "-1 rows"),
+        (GREEN.partition(2013, 7), "a.parquet", 1, "first green month is 2013-08"),
+        (YELLOW.partition(2010, 12), "a.parquet", 1, "begin in 2011"),
+        (GREEN.partition(2018, 12), "a.csv.gz", 1, "layout of 2019 on"),
     ],
 )
 def test_what_cannot_be_generated_is_refused_in_one_line(tmp_path, month, name, rows, says):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flows.datasets.inspect import inspect
-from flows.datasets.layout import LAYOUTS
-from flows.datasets.partition import Service
+from flows.datasets.tlc import GREEN, YELLOW
+from flows.datasets.tlc.layouts import LAYOUTS
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = [
@@ -82,11 +82,11 @@ def test_the_service_is_given_named_or_told_by_the_columns(path, tmp_path):
     other = tmp_path / "export.csv"
     other.write_text(TEXT)
     assert inspect(str(other)).service == "yellow"
-    assert inspect(str(other), Service.YELLOW).rows_clean == 1
-    assert "has the columns of yellow trips, not green" in inspect(str(path), Service.GREEN).refused
+    assert inspect(str(other), YELLOW).rows_clean == 1
+    assert "has the columns of yellow, not green" in inspect(str(path), GREEN).refused
     other.write_text("a,b\n1,2\n")
     assert inspect(str(other)).service is None
-    assert "tells no service" in inspect(str(other)).refused
+    assert "is of no known dataset" in inspect(str(other)).refused
 
 
 def test_a_url(path):

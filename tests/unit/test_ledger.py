@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.tlc import GREEN
 from flows.stores.ledger import LedgerEntry, LoadSource, unchanged
 
 AT = dt.datetime(2021, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
@@ -66,7 +66,7 @@ def test_entries_of_an_older_and_of_a_newer_version_are_read():
 
 
 def test_the_month():
-    assert ENTRY.of_month == Month(Service.GREEN, 2021, 1)
+    assert ENTRY.partition == GREEN.partition(2021, 1)
 
 
 @pytest.mark.parametrize(

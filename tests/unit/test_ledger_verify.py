@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.dataset import Partition
+from flows.datasets.tlc import FHV, GREEN
 from flows.errors import StoreFailed, StoreUnavailable
 from flows.stores.ledger import LedgerEntry
 from flows.stores.reconcile import Difference, Verified, verify
 
-JANUARY, FEBRUARY = Month(Service.GREEN, 2021, 1), Month(Service.GREEN, 2021, 2)
+JANUARY, FEBRUARY = GREEN.partition(2021, 1), GREEN.partition(2021, 2)
 PARQUET = "https://example.org/green_tripdata_2021-01.parquet"
 AT = dt.datetime(2021, 3, 1, tzinfo=dt.UTC)
 
@@ -20,11 +21,11 @@ AT = dt.datetime(2021, 3, 1, tzinfo=dt.UTC)
 @dataclass
 class Counted:
     ledger: list[LedgerEntry]
-    rows: dict[Month, int]
+    rows: dict[Partition, int]
     rejected: int = 0
 
     def entries(self, service=None):
-        return [entry for entry in self.ledger if service in (None, entry.of_month.service)]
+        return [entry for entry in self.ledger if service in (None, entry.partition.dataset)]
 
     def counts(self):
         return self.rows
@@ -36,11 +37,11 @@ class Counted:
         return self.rejected
 
 
-def entry(month: Month = JANUARY, loaded: int = 100, rejected: int = 0, source: str = PARQUET, status="loaded"):
+def entry(month: Partition = JANUARY, loaded: int = 100, rejected: int = 0, source: str = PARQUET, status="loaded"):
     reasons = {"zero_passengers": rejected}
     read = loaded + rejected
     return LedgerEntry(
-        str(month.service), month.label, status, source, "sha256:1", 9, read, loaded, rejected, reasons, "1", [], AT, AT
+        str(month.dataset), month.key, status, source, "sha256:1", 9, read, loaded, rejected, reasons, "1", [], AT, AT
     )
 
 
@@ -100,7 +101,7 @@ class Broken(Counted):
     """A store some of which cannot be read: the ledger of fhv, all counts at once, the count of February."""
 
     def entries(self, service=None):
-        if service == Service.FHV:
+        if service == FHV:
             raise StoreFailed("fhv_ledger", "no such table")
         return super().entries(service)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.tlc import GREEN
 from flows.datasets.tlc.generate import generate
 from flows.errors import SourceUnavailable
 from flows.pipeline.due import Due, Reason
@@ -19,7 +19,7 @@ from flows.stores.batches import checked, write_parquet
 from flows.stores.ledger import LoadSource
 from infra.settings import settings
 
-MONTH = Month(Service.GREEN, 2021, 1)
+MONTH = GREEN.partition(2021, 1)
 SOURCE = LoadSource("https://a.example/x.csv.gz", "sha256:1", 9)
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from flows.datasets.rule import RULES_OF
+from flows.datasets.tlc import GREEN
 from flows.reading.plain import plain, text_of
 from tests.reading import cleaned_table
 
@@ -141,22 +141,22 @@ def trips(**columns: pa.Array) -> pa.Table:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_a_column_of_the_contract_of_any_type(kind):
-    outcome = cleaned_table(trips(**{kind.column: kind.values}), rules=RULES_OF["postgres"])
+    outcome = cleaned_table(trips(**{kind.column: kind.values}), rules=GREEN.rules.get("postgres", ()))
     assert outcome.rejected[0]["row_number"] == 1
-    assert outcome.counts.extra_columns == []
+    assert outcome.counts.extra_columns == ()
     if kind.value == BAD:
-        assert (outcome.counts.rows_clean, outcome.counts.rows_rejected) == (0, 2)
+        assert (outcome.counts.rows_loaded, outcome.counts.rows_rejected) == (0, 2)
         assert outcome.rejected[1]["reason"].startswith("unreadable:")
         assert str(outcome.rejected[1]["row"][kind.column]) == kind.text
     else:
-        assert (outcome.counts.rows_clean, outcome.counts.reasons) == (1, {"zero_passengers": 1})
+        assert (outcome.counts.rows_loaded, outcome.counts.reasons) == (1, {"zero_passengers": 1})
         assert kind.value in outcome.rows[0].values()
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_an_unknown_column_of_any_type(kind):
-    outcome = cleaned_table(trips(mood=kind.values), rules=RULES_OF["postgres"])
-    assert (outcome.counts.rows_clean, outcome.counts.reasons) == (1, {"zero_passengers": 1})
+    outcome = cleaned_table(trips(mood=kind.values), rules=GREEN.rules.get("postgres", ()))
+    assert (outcome.counts.rows_loaded, outcome.counts.reasons) == (1, {"zero_passengers": 1})
     assert outcome.rows[0]["extra_columns"] == [("mood", kind.text)]
     assert str(outcome.rejected[0]["row"]["mood"]) == text_of(plain(kind.values))[0].as_py()
 

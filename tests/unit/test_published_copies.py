@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pytest
 
-from flows.datasets.partition import Service
+from flows.datasets.dataset import Dataset
+from flows.datasets.tlc import FHV, GREEN, YELLOW
 from tests.reading import cleaned_table, cleaned_text
 
 PICKUP, DROPOFF = dt.datetime(2021, 1, 2, 3, 4, 5), dt.datetime(2021, 1, 2, 3, 14, 5)
@@ -26,7 +27,7 @@ TRIP = {
 class Copy(NamedTuple):
     """One row as a copy has it, and what must be read of it."""
 
-    service: Service
+    service: Dataset
     row: dict[str, str]
     trip: dict[str, object]
     extra: dict[str, str]
@@ -46,10 +47,10 @@ OF_BIGQUERY = {**TRIP, **FARE, **ZONES, "airport_fee": 1.25}
 
 COPIES = {
     "BigQuery, yellow": Copy(
-        Service.YELLOW, BIGQUERY, OF_BIGQUERY, {"data_file_year": "2021", "data_file_month": "1"}
+        YELLOW, BIGQUERY, OF_BIGQUERY, {"data_file_year": "2021", "data_file_month": "1"}
     ),
     "BigQuery, green": Copy(
-        Service.GREEN,
+        GREEN,
         row(
             "vendor_id,pickup_datetime,dropoff_datetime,store_and_fwd_flag,rate_code,passenger_count,trip_distance,"
             "fare_amount,extra,mta_tax,tip_amount,tolls_amount,ehail_fee,airport_fee,total_amount,payment_type,"
@@ -63,13 +64,13 @@ COPIES = {
          "data_file_month": "1"},
     ),
     "BigQuery, fhv": Copy(
-        Service.FHV,
+        FHV,
         row("location_id,pickup_datetime,dispatching_base_num,borough", "142,2021-01-02 03:04:05 UTC,B02510,Queens"),
         {"pickup_datetime": PICKUP, "pickup_location_id": 142, "dispatching_base_num": "B02510"},
         {"borough": "Queens"},
     ),
     "NYC Open Data, its API": Copy(
-        Service.YELLOW,
+        YELLOW,
         row(
             "vendorid,tpep_pickup_datetime,tpep_dropoff_datetime,passenger_count,trip_distance,ratecodeid,"
             "store_and_fwd_flag,pulocationid,dolocationid,payment_type,fare_amount,extra,mta_tax,tip_amount,"
@@ -80,7 +81,7 @@ COPIES = {
         {},
     ),
     "NYC Open Data, its download": Copy(
-        Service.YELLOW,
+        YELLOW,
         row(
             "VendorID,tpep_pickup_datetime,tpep_dropoff_datetime,store_and_fwd_flag,total_amount",
             "1,01/02/2021 03:04:05 AM,01/02/2021 03:14:05 AM,N,13.3",
@@ -89,7 +90,7 @@ COPIES = {
         {},
     ),
     "Azure Open Datasets, yellow": Copy(
-        Service.YELLOW,
+        YELLOW,
         row(
             "vendorID,tpepPickupDateTime,tpepDropoffDateTime,passengerCount,tripDistance,puLocationId,doLocationId,"
             "startLon,startLat,endLon,endLat,rateCodeId,storeAndFwdFlag,paymentType,fareAmount,extra,mtaTax,"
@@ -100,7 +101,7 @@ COPIES = {
         {"puYear": "2021", "puMonth": "1"},
     ),
     "Azure Open Datasets, fhv": Copy(
-        Service.FHV,
+        FHV,
         row(
             "dispatchBaseNum,pickupDateTime,dropOffDateTime,puLocationId,doLocationId,srFlag,puYear,puMonth",
             "B02510,2021-01-02 03:04:05,2021-01-02 03:14:05,142,239,1,2021,1",
@@ -110,7 +111,7 @@ COPIES = {
         {"puYear": "2021", "puMonth": "1"},
     ),
     "ClickHouse": Copy(
-        Service.YELLOW,
+        YELLOW,
         row(
             "trip_id,vendor_id,pickup_date,pickup_datetime,dropoff_date,dropoff_datetime,store_and_fwd_flag,"
             "rate_code_id,passenger_count,trip_distance,fare_amount,extra,mta_tax,tip_amount,tolls_amount,"
@@ -122,7 +123,7 @@ COPIES = {
         {"trip_id": "7", "pickup_date": "2021-01-02", "dropoff_date": "2021-01-02", "cab_type": "yellow"},
     ),
     "labels of the data dictionaries": Copy(
-        Service.GREEN,
+        GREEN,
         row(
             "VendorID,lpep_pickup_datetime,RatecodeID,payment_type,trip_type,total_amount",
             "VeriFone Inc.,2021-01-02 03:04:05,Negotiated fare,No charge,Street-hail,13.3",
@@ -153,7 +154,7 @@ def test_bigquerys_parquet():
                for name, text in texts.items()}  # fmt: skip
     outcome = cleaned_table(pa.table(columns))
     assert {name: outcome.rows[0][name] for name in OF_BIGQUERY} == OF_BIGQUERY
-    assert outcome.counts.extra_columns == ["data_file_year", "data_file_month"]
+    assert outcome.counts.extra_columns == ("data_file_year", "data_file_month")
 
 
 def test_a_day_never_takes_the_place_of_a_time():
@@ -161,7 +162,7 @@ def test_a_day_never_takes_the_place_of_a_time():
     for header in ("pickup_date,pickup_datetime", "pickup_datetime,Pickup_date"):
         values = {"date": "2021-01-02", "datetime": "2021-01-02 03:04:05"}
         line = ",".join(values[name.lower().removeprefix("pickup_")] for name in header.split(","))
-        outcome = cleaned_text(f"dispatching_base_num,{header}\nB1,{line}\n", Service.FHV)
+        outcome = cleaned_text(f"dispatching_base_num,{header}\nB1,{line}\n", FHV)
         assert outcome.rows[0]["pickup_datetime"] == PICKUP
-    alone = cleaned_text("Dispatching_base_num,Pickup_date\nB1,2021-01-02\n", Service.FHV)
+    alone = cleaned_text("Dispatching_base_num,Pickup_date\nB1,2021-01-02\n", FHV)
     assert alone.rows[0]["pickup_datetime"] == dt.datetime(2021, 1, 2)

@@ -13,37 +13,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.datasets import duplicates, quality
-from flows.datasets.quality_check import CHECKS, SAMPLE, CheckResult
+from flows.datasets import duplicates
+from flows.datasets.column import normalized
+from flows.datasets.dataset import Partition
 from flows.datasets.duplicates import Duplicates
-from flows.datasets.partition import Month, Service
 from flows.datasets.quality import Quality
-from flows.datasets.tlc.contract import columns_by_meaning, meaning, schema
+from flows.datasets.quality_check import CheckResult
+from flows.datasets.registry import named
+from flows.datasets.tlc import FHV, FHVHV, GREEN
+from flows.datasets.tlc.checks import CHECKS, FAR
+from flows.datasets.tlc.checks import SAMPLE_ROWS as SAMPLE
 
 TLC = Path(os.environ.get("TLC_DATA", Path(__file__).resolve().parents[3] / "shared" / "tlc"))
-FUTURE = Month(Service.GREEN, 2031, 4)  # no published count
-KNOWN = Month(Service.GREEN, 2021, 1)
+FUTURE = GREEN.partition(2031, 4)  # no published count
+KNOWN = GREEN.partition(2021, 1)
 PUBLISHED = 76_518
 
 
-def trips(month: Month, rows: int, **columns: object) -> pa.RecordBatch:
+def trips(month: Partition, rows: int, **columns: object) -> pa.RecordBatch:
     """Rows of the contract, all different, all within the month; `columns` replace what they name."""
-    start = np.datetime64(month.first, "us")
+    start = np.datetime64(month.first_day, "us")
     values: dict[str, object] = {
         "pickup_datetime": start + np.arange(rows) * np.timedelta64(1_000_000, "us"),
         "dropoff_datetime": start + np.arange(rows) * np.timedelta64(1_300_000, "us"),
         "passenger_count": np.ones(rows, "i4"),
         "trip_distance": np.linspace(0.5, 20, rows),
         "total_amount": np.linspace(5, 90, rows),
-        "source_month": [month.first] * rows,
+        "source_month": [month.first_day] * rows,
     } | columns
     arrays = [
-        pa.array(values[f.name], f.type) if f.name in values else pa.nulls(rows, f.type) for f in schema(month.service)
+        pa.array(values[f.name], f.type) if f.name in values else pa.nulls(rows, f.type) for f in month.dataset.schema
     ]
-    return pa.record_batch(arrays, schema=schema(month.service))
+    return pa.record_batch(arrays, schema=month.dataset.schema)
 
 
-def judged(month: Month, *batches: pa.RecordBatch, read: int | None = None, missing=()) -> dict[str, CheckResult]:
+def judged(month: Partition, *batches: pa.RecordBatch, read: int | None = None, missing=()) -> dict[str, CheckResult]:
     with Quality(month) as gathered:
         for batch in batches:
             gathered.add(batch)
@@ -116,14 +120,14 @@ def test_a_column_that_the_file_does_not_have_is_not_judged():
 
 
 def test_a_service_is_asked_only_what_its_contract_has():
-    month = Month(Service.FHV, 2031, 4)
+    month = FHV.partition(2031, 4)
     assert list(judged(month, trips(month, 10))) == [
         "rows_rejected",
         "pickups_outside_month",
         "duplicate_rows",
         "nulls_in_dropoff_datetime",
     ]
-    month = Month(Service.FHVHV, 2031, 4)
+    month = FHVHV.partition(2031, 4)
     assert "distances_beyond_200_miles" in judged(month, trips(month, 10))
 
 
@@ -232,20 +236,20 @@ def test_the_count_is_the_same_when_it_goes_through_the_disk(monkeypatch, tmp_pa
 @pytest.mark.parametrize("path", sorted(TLC.glob("*.parquet")), ids=lambda path: path.stem)
 def test_every_real_month_passes_every_check(path):
     service, _, label = path.stem.split("_")
-    month = Month(Service(service), *map(int, label.split("-")))
-    known, rows = columns_by_meaning(month.service), 0
+    month = named(service).partition(*map(int, label.split("-")))
+    known, rows = month.dataset.columns_by_name, 0
     with Quality(month) as gathered:
         for batch in pq.ParquetFile(path).iter_batches():
             rows += batch.num_rows
-            named = {
-                known[meaning(name)].name: column
+            by_name = {
+                known[normalized(name)].name: column
                 for name, column in zip(batch.schema.names, batch.columns, strict=True)
             }
             arrays = [
-                named[f.name].cast(f.type) if f.name in named else pa.nulls(len(batch), f.type)
-                for f in schema(month.service)
+                by_name[f.name].cast(f.type) if f.name in by_name else pa.nulls(len(batch), f.type)
+                for f in month.dataset.schema
             ]
-            gathered.add(pa.record_batch(arrays, names=schema(month.service).names))
+            gathered.add(pa.record_batch(arrays, names=month.dataset.schema.names))
         results = gathered.results(rows)
     assert [result for result in results if not result.passed] == []
     assert next(result for result in results if result.name == "duplicate_rows").value == 0
@@ -256,4 +260,4 @@ def test_the_limits_stand_in_one_table_that_orders_them():
     for check in CHECKS:
         assert check.warn is not None or check.block is not None
         assert check.warn is None or check.block is None or check.warn < check.block
-    assert quality.FAR == 200
+    assert FAR == 200

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flows.datasets.layout import LAYOUTS
-from flows.datasets.partition import Month, Service
+from flows.datasets.registry import named
+from flows.datasets.tlc import FHV, YELLOW
+from flows.datasets.tlc.layouts import LAYOUTS
 from flows.errors import Refused
 from flows.reading import text_blocks
 from tests.reading import cleaned, cleaned_text
@@ -69,12 +70,12 @@ def test_the_same_rows_written_otherwise(text):
 def test_gzip_of_several_members(tmp_path):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(csv(ROW).encode()) + gzip.compress(f"{ROW}\n".encode()))
-    assert cleaned(path, Month(Service.YELLOW, 2021, 1)).counts.rows_clean == 2
+    assert cleaned(path, YELLOW.partition(2021, 1)).counts.rows_loaded == 2
 
 
 def test_rows_that_are_no_rows_are_rejected_with_their_number():
     outcome = cleaned_text(csv(ROW, "1,2", ROW, ROW + "," * 60, "", "word", ROW, "1,2021-01-02 03:04:05,2,N"))
-    assert outcome.counts.rows_clean == 3
+    assert outcome.counts.rows_loaded == 3
     assert why(outcome) == [(2, "short_row"), (4, "long_row"), (5, "short_row"), (7, "short_row")]
     assert outcome.rejected[0]["row"] == {"line": "1,2"}
 
@@ -87,7 +88,7 @@ def test_a_cut_off_last_line_is_rejected():
 
 def test_a_value_that_cannot_be_read_rejects_its_row_only():
     outcome = cleaned_text(csv(ROW, ROW.replace("9.5", "lots"), ROW.replace("2021-01-02", "yesterday"), ROW))
-    assert outcome.counts.rows_clean == 2
+    assert outcome.counts.rows_loaded == 2
     assert why(outcome) == [(2, "unreadable:total_amount"), (3, "unreadable:pickup_datetime")]
     assert outcome.rejected[0]["row"]["total_amount"] == "lots"
     assert outcome.rejected[0]["row"] == dict(
@@ -128,7 +129,7 @@ def test_a_row_with_a_field_too_many_is_never_guessed_at(layout, row, long, othe
     assert why(outcome) == [(3, "long_row")]
     assert outcome.rejected[0]["row"] == {"line": long}
     assert len(outcome.rows) == 3 and outcome.rows[0] == outcome.rows[1] == outcome.rows[2]
-    assert outcome.counts.extra_columns == []
+    assert outcome.counts.extra_columns == ()
 
 
 def test_a_file_whose_rows_all_have_a_field_too_many():
@@ -140,7 +141,7 @@ def test_a_file_whose_rows_all_have_a_field_too_many():
 def test_unknown_columns_are_kept_as_text():
     outcome = cleaned_text(csv(ROW + ",1.50,x", ROW + ",,", header=f"{HEADER},tax,mood "))
     assert [row["extra_columns"] for row in outcome.rows] == [[("tax", "1.50"), ("mood", "x")], None]
-    assert outcome.counts.extra_columns == ["tax", "mood"]
+    assert outcome.counts.extra_columns == ("tax", "mood")
 
 
 def test_columns_without_a_name_at_the_end_are_kept_where_they_hold_something():
@@ -150,7 +151,7 @@ def test_columns_without_a_name_at_the_end_are_kept_where_they_hold_something():
     assert [row["extra_columns"] for row in outcome.rows] == [
         None, None, [("column_6", "a")], [("column_7", "b")], None,
     ]  # fmt: skip
-    assert outcome.counts.extra_columns == ["column_6", "column_7"]
+    assert outcome.counts.extra_columns == ("column_6", "column_7")
     assert why(outcome) == [(6, "long_row")]
 
 
@@ -175,7 +176,7 @@ def test_another_separator_is_refused(separator):
 def test_a_second_column_of_one_meaning_fills_gaps_and_its_contradictions_are_kept():
     rows = ["B1,B1,2021-01-01", "B1,,2021-01-01", ",B2,2021-01-01", "B1,B2,2021-01-01"]
     header = "Dispatching_base_number,Dispatching_base_num,Pickup_date"
-    outcome = cleaned_text(csv(*rows, header=header), Service.FHV)
+    outcome = cleaned_text(csv(*rows, header=header), FHV)
     assert [row["dispatching_base_num"] for row in outcome.rows] == ["B1", "B1", "B2", "B2"]
     assert [row["extra_columns"] for row in outcome.rows] == [None, None, None, [("Dispatching_base_number", "B1")]]
 
@@ -196,7 +197,7 @@ def test_quotes():
 def test_a_stray_quote_costs_its_own_line_only():
     stray = ROW.replace("N", '"N')
     outcome = cleaned_text(csv(ROW, stray, ROW, stray, *[ROW] * 20, stray))
-    assert outcome.counts.rows_clean == 22
+    assert outcome.counts.rows_loaded == 22
     assert why(outcome) == [(2, "stray_quote"), (4, "stray_quote"), (25, "stray_quote")]
     assert outcome.rejected[0]["row"] == {"line": stray}
 
@@ -249,7 +250,7 @@ def test_a_truncated_gzip_is_refused(tmp_path, keep):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(whole[: int(len(whole) * keep)])
     with pytest.raises(Refused, match="is a truncated gzip file"):
-        cleaned(path, Month(Service.YELLOW, 2021, 1))
+        cleaned(path, YELLOW.partition(2021, 1))
 
 
 def test_a_damaged_gzip_is_refused(tmp_path):
@@ -258,7 +259,7 @@ def test_a_damaged_gzip_is_refused(tmp_path):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(whole)
     with pytest.raises(Refused, match="is a damaged gzip file"):
-        cleaned(path, Month(Service.YELLOW, 2021, 1))
+        cleaned(path, YELLOW.partition(2021, 1))
 
 
 LINES = st.one_of(
@@ -296,7 +297,7 @@ def test_where_blocks_end_changes_nothing(lines, end, block):
 
 def test_every_csv_layout_has_a_name_in_the_counts():
     for name, header in LAYOUTS.items():
-        service = Service(name.split("-")[0])
+        service = named(name.split("-")[0])
         row = ",".join("2021-01-01 00:00:00" if "date" in column.lower() else "" for column in header.split(","))
         counts = cleaned_text(csv(row, header=header), service).counts
-        assert (counts.layout, counts.rows_clean) == (name, 1)
+        assert (counts.layout, counts.rows_loaded) == (name, 1)

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.datasets.layout import LAYOUTS
-from flows.datasets.partition import Month, Service
-from flows.datasets.tlc.contract import CONTRACT, FLOAT, INT, TEXT, TIME, Column, columns_by_meaning, meaning
+from flows.datasets.column import FLOAT, INT, TEXT, TIME, Column, normalized
+from flows.datasets.dataset import Dataset
+from flows.datasets.registry import named
+from flows.datasets.tlc.layouts import LAYOUTS
 from tests.reading import cleaned
 
 MOMENTS = st.datetimes(dt.datetime(2000, 1, 1), dt.datetime(2100, 1, 1))
@@ -29,9 +30,9 @@ VALUES = {
 }
 
 
-def service_of(name: str) -> Service:
+def service_of(name: str) -> Dataset:
     """The service of a layout."""
-    return Service(name.partition("-")[0])
+    return named(name.partition("-")[0])
 
 
 def values(column: Column):
@@ -45,17 +46,17 @@ def batches(draw):
     """A layout's name, and rows of the columns it has."""
     name = draw(st.sampled_from(sorted(LAYOUTS)))
     service = service_of(name)
-    known = columns_by_meaning(service)
-    has = {known[meaning(header)].name for header in LAYOUTS[name].split(",")}
-    row = st.fixed_dictionaries({c.name: values(c) if c.name in has else st.none() for c in CONTRACT[service]})
+    known = service.columns_by_name
+    has = {known[normalized(header)].name for header in LAYOUTS[name].split(",")}
+    row = st.fixed_dictionaries({c.name: values(c) if c.name in has else st.none() for c in service.columns})
     return name, draw(st.lists(row, min_size=1, max_size=12))
 
 
 def in_layout(name: str, rows: list[dict]) -> dict[str, list]:
     """File column -> values, in the layout's order; of two columns with one meaning the second is empty."""
-    known, columns, seen = columns_by_meaning(service_of(name)), {}, set()
+    known, columns, seen = service_of(name).columns_by_name, {}, set()
     for header in LAYOUTS[name].split(","):
-        column = known[meaning(header)].name
+        column = known[normalized(header)].name
         columns[header] = [None if column in seen else row[column] for row in rows]
         seen.add(column)
     return columns
@@ -95,10 +96,10 @@ KINDS = {
 @st.composite
 def parquet_tables(draw, name: str, columns: dict[str, list]) -> pa.Table:
     """The columns as a table, each in one of the types that TLC gave it from month to month."""
-    known = columns_by_meaning(service_of(name))
+    known = service_of(name).columns_by_name
     arrays = {}
     for header, of in columns.items():
-        array = pa.array(of, known[meaning(header)].type)
+        array = pa.array(of, known[normalized(header)].type)
         kind = draw(st.sampled_from(KINDS[array.type]))
         if array.null_count == len(array):
             arrays[header] = pa.nulls(len(array))
@@ -109,7 +110,7 @@ def parquet_tables(draw, name: str, columns: dict[str, list]) -> pa.Table:
 
 def same(path, name: str, rows: list[dict]) -> None:
     service = service_of(name)
-    outcome = cleaned(path, Month(service, 2021, 1))
+    outcome = cleaned(path, service.partition(2021, 1))
     assert outcome.rejected == []
     assert outcome.counts.layout == name
     assert outcome.rows == [{**row, "extra_columns": None, "source_month": dt.date(2021, 1, 1)} for row in rows]

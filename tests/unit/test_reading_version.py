@@ -9,10 +9,11 @@ from decimal import Decimal
 import pyarrow as pa
 
 from flows.datasets import version
-from flows.datasets.layout import LAYOUTS
-from flows.datasets.partition import Service
-from flows.datasets.tlc.contract import FLOAT, INT, TEXT, TIME, columns_by_meaning, meaning
-from tests.reading import Outcome, cleaned_table, cleaned_text
+from flows.datasets.column import FLOAT, INT, TEXT, TIME, normalized
+from flows.datasets.dataset import Dataset
+from flows.datasets.registry import named
+from flows.datasets.tlc.layouts import LAYOUTS
+from tests.reading import Cleaned, cleaned_table, cleaned_text
 
 # The first of each is what the other columns of its row hold.
 TEXTS = {
@@ -46,12 +47,12 @@ ARRAYS = {
 
 def types_of(layout: str) -> dict[str, pa.DataType]:
     """The layout's columns and the types that the contract has for them."""
-    known = columns_by_meaning(service_of(layout))
-    return {name: known[meaning(name)].type for name in LAYOUTS[layout].split(",")}
+    known = service_of(layout).columns_by_name
+    return {name: known[normalized(name)].type for name in LAYOUTS[layout].split(",")}
 
 
-def service_of(layout: str) -> Service:
-    return Service(layout.partition("-")[0])
+def service_of(layout: str) -> Dataset:
+    return named(layout.partition("-")[0])
 
 
 def text_file(layout: str) -> str:
@@ -70,8 +71,9 @@ def table(layout: str, number: int) -> pa.Table:
     return pa.table({**columns, "other": pa.array([[1, 2], [], None])})
 
 
-def described(outcome: Outcome) -> list[object]:
-    return [outcome.rows, sorted(outcome.counts.reasons.items()), outcome.rejected]
+def described(outcome: Cleaned) -> list[object]:
+    rejected = [(row["row_number"], row["reason"], row["row"]) for row in outcome.rejected]
+    return [outcome.rows, sorted(outcome.counts.reasons.items()), rejected]
 
 
 def test_the_version_of_the_reader_is_that_of_what_it_reads():

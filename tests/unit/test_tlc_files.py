@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from flows.datasets.dataset import Partition
 from flows.datasets.inspect import inspect
-from flows.datasets.partition import Month, Service
-from flows.datasets.rule import RULES_OF
+from flows.datasets.registry import named
+from flows.datasets.tlc import GREEN
 from flows.errors import Refused
 from tests.reading import TLC, cleaned, needs_tlc
 
@@ -91,9 +92,9 @@ HEADS = {
 }
 
 
-def month_of(path: Path) -> Month:
+def month_of(path: Path) -> Partition:
     service, year, month = re.match(r"(\w+?)_tripdata_(\d{4})-(\d\d)", path.name).groups()
-    return Month(Service(service), int(year), int(month))
+    return named(service).partition(int(year), int(month))
 
 
 def test_the_table_has_every_file():
@@ -107,30 +108,30 @@ def test_the_table_has_every_file():
 def test_whole_months_and_samples(name):
     path, expected = TLC / name, FILES[name]
     month = month_of(path)
-    clean, counts, rejected = cleaned(path, month, RULES_OF["bucket"])
+    clean, counts, rejected = cleaned(path, month, GREEN.rules.get("bucket", ()))
     assert counts.layout == expected.layout
-    assert (counts.rows_read, counts.rows_clean, rejected) == (expected.rows, expected.rows, [])
-    assert counts.extra_columns == []
+    assert (counts.rows_read, counts.rows_loaded, rejected) == (expected.rows, expected.rows, [])
+    assert counts.extra_columns == ()
     pickups = clean["pickup_datetime"]
-    inside = pc.and_(pc.equal(pc.year(pickups), month.year), pc.equal(pc.month(pickups), month.month))
+    inside = pc.and_(pc.equal(pc.year(pickups), month.start.year), pc.equal(pc.month(pickups), month.start.month))
     assert pc.sum(pc.invert(inside)).as_py() == expected.outside_month
-    if month.service in ("yellow", "green"):
+    if month.dataset in ("yellow", "green"):
         assert (pc.sum(pc.equal(clean["passenger_count"], 0)).as_py() or 0) == expected.zero_passengers
         assert round(pc.sum(clean["total_amount"]).as_py(), 2) == expected.dollars
-    assert pc.unique(clean["source_month"]).to_pylist() == [month.first]
+    assert pc.unique(clean["source_month"]).to_pylist() == [month.first_day]
 
 
 @pytest.mark.parametrize("name", ["green_tripdata_2020-04.csv.gz", "green_tripdata_2021-01.parquet"])
 def test_postgres_rejects_zero_passengers(name):
     path, expected = TLC / name, FILES[name]
-    _, counts, rejected = cleaned(path, month_of(path), RULES_OF["postgres"])
+    _, counts, rejected = cleaned(path, month_of(path), GREEN.rules.get("postgres", ()))
     assert counts.reasons == {"zero_passengers": expected.zero_passengers}
     assert counts.rows_read == expected.rows
     assert {float(row["row"]["passenger_count"]) for row in rejected} == {0}
 
 
 def test_csv_and_parquet_of_a_month_hold_the_same_rows():
-    month = Month(Service.GREEN, 2020, 12)
+    month = GREEN.partition(2020, 12)
     # Where the CSV has no vendor, the parquet that TLC made of the month later has one.
     unlike = ["vendor_id", "extra_columns"]
     months = [cleaned(TLC / f"{month.stem}.{kind}", month).clean.drop_columns(unlike) for kind in ("csv.gz", "parquet")]
@@ -147,9 +148,13 @@ def test_what_is_no_data_is_refused_whole(name):
     assert inspected.refused.endswith(BAD[name])
 
 
-@pytest.mark.parametrize("name", ["published_counts.csv", "taxi_zone_lookup.csv"])
-def test_tables_that_are_not_trips_are_refused(name):
-    assert "tells no service" in inspect(str(TLC / name)).refused
+def test_a_table_of_no_dataset_is_refused():
+    assert "is of no known dataset" in inspect(str(TLC / "published_counts.csv")).refused
+
+
+def test_the_zones_are_a_dataset():
+    found = inspect(str(TLC / "taxi_zone_lookup.csv"))
+    assert (found.service, found.layout, found.rows_clean, found.rows_rejected) == ("zones", "zones", 265, 0)
 
 
 def test_heads_of_every_era():
@@ -157,18 +162,18 @@ def test_heads_of_every_era():
     for path in sorted((TLC / "heads").iterdir()):
         month = month_of(path)
         clean, counts, rejected = cleaned(path, month)
-        eras = HEADS[month.service]
-        assert counts.layout == eras[max(first for first in eras if first <= month.label)], path.name
+        eras = HEADS[month.dataset.name]
+        assert counts.layout == eras[max(first for first in eras if first <= month.key)], path.name
         header, *lines = [line.strip("\r") for line in path.read_text().split("\n") if line.strip("\r")]
         whole = len(lines[-1].split(",")) >= len(next(csv.reader([header]))) and lines[-1].count('"') % 2 == 0
         assert counts.rows_read == len(lines), path.name
-        assert counts.rows_clean == len(lines) - (not whole), path.name
+        assert counts.rows_loaded == len(lines) - (not whole), path.name
         assert [(row["row_number"], row["row"]) for row in rejected] == (
             [] if whole else [(len(lines), {"line": lines[-1]})]
         )
         assert set(counts.reasons) <= {"short_row", "stray_quote"}
-        assert counts.extra_columns == []
-        assert pc.all(pc.equal(pc.year(clean["pickup_datetime"]), month.year)).as_py(), path.name
+        assert counts.extra_columns == ()
+        assert pc.all(pc.equal(pc.year(clean["pickup_datetime"]), month.start.year)).as_py(), path.name
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from flows.datasets.quality_check import CHECKS, Check
 from flows.datasets.cleaning import Cleaning
-from flows.datasets.partition import Month, Service
-from flows.datasets.rule import RULES_OF, Action, Rule
+from flows.datasets.column import Column
+from flows.datasets.quality_check import Check
+from flows.datasets.rule import Action, Rule
 from flows.datasets.source_code import function_code
-from flows.datasets.tlc.contract import CONTRACT, PAYMENTS, Column
+from flows.datasets.tlc import FHV, GREEN, YELLOW
+from flows.datasets.tlc.checks import CHECKS
+from flows.datasets.tlc.columns import PAYMENTS
 from flows.datasets.version import contract_version, version_of
-from flows.stores.ledger import LedgerEntry, LoadSource
 
-RULES = RULES_OF["postgres"]
-GREEN, FHV = CONTRACT[Service.GREEN], CONTRACT[Service.FHV]
+RULES = GREEN.rules["postgres"]
+COLUMNS = GREEN.columns
+STORES = ("postgres", "bucket", "bigquery")
 LIMIT = 0.0
 
 
@@ -30,7 +32,7 @@ NEGATIVE_TOTAL = Rule("negative_total", Action.REJECT, "total_amount", negative)
 
 
 def with_column(name: str, /, **changes) -> list[Column]:
-    return [replace(column, **changes) if column.name == name else column for column in GREEN]
+    return [replace(column, **changes) if column.name == name else column for column in COLUMNS]
 
 
 def with_check(name: str, /, **changes) -> list[Check]:
@@ -45,17 +47,17 @@ def with_check(name: str, /, **changes) -> list[Check]:
         (with_column("extra", synonyms=("surcharge", "rush_hour")), RULES, CHECKS),
         (with_column("extra", required=True), RULES, CHECKS),
         (with_column("payment_type", words={"cash": 2}), RULES, CHECKS),
-        (GREEN[:-1], RULES, CHECKS),
-        ((*GREEN[1:], GREEN[0]), RULES, CHECKS),
-        (GREEN, [], CHECKS),
-        (GREEN, [*RULES, NEGATIVE_TOTAL], CHECKS),
-        (GREEN, [replace(RULES[0], where=pc.is_null)], CHECKS),
-        (GREEN, [replace(RULES[0], where=lambda values: pc.equal(values, 1))], CHECKS),
-        (GREEN, RULES, with_check("negative_totals", warn=0.04)),
-        (GREEN, RULES, with_check("negative_totals", block=None)),
-        (GREEN, RULES, with_check("negative_totals", ask=lambda figures: (figures.far / figures.clean, ""))),
-        (GREEN, RULES, with_check("rows_rejected", always=False)),
-        (GREEN, RULES, CHECKS[:-1]),
+        (COLUMNS[:-1], RULES, CHECKS),
+        ((*COLUMNS[1:], COLUMNS[0]), RULES, CHECKS),
+        (COLUMNS, [], CHECKS),
+        (COLUMNS, [*RULES, NEGATIVE_TOTAL], CHECKS),
+        (COLUMNS, [replace(RULES[0], where=pc.is_null)], CHECKS),
+        (COLUMNS, [replace(RULES[0], where=lambda values: pc.equal(values, 1))], CHECKS),
+        (COLUMNS, RULES, with_check("negative_totals", warn=0.04)),
+        (COLUMNS, RULES, with_check("negative_totals", block=None)),
+        (COLUMNS, RULES, with_check("negative_totals", ask=lambda figures: (figures.copies / figures.clean, ""))),
+        (COLUMNS, RULES, with_check("rows_rejected", always=False)),
+        (COLUMNS, RULES, CHECKS[:-1]),
     ],
     ids=[
         "column renamed", "type", "synonym", "required", "word", "column gone", "order of columns",
@@ -64,35 +66,34 @@ def with_check(name: str, /, **changes) -> list[Check]:
     ],
 )  # fmt: skip
 def test_what_changes_the_version(columns, rules, checks):
-    assert version_of(columns, rules, checks) != version_of(GREEN, RULES, CHECKS)
+    assert version_of(columns, rules, checks) != version_of(COLUMNS, RULES, CHECKS)
 
 
 def test_what_a_service_does_not_have_leaves_its_version():
-    before = version_of(FHV, RULES, CHECKS)
-    assert version_of(FHV, [*RULES, NEGATIVE_TOTAL], CHECKS) == before
-    assert version_of(FHV, RULES, with_check("negative_totals", warn=0.04)) == before
+    before = version_of(FHV.columns, RULES, CHECKS)
+    assert version_of(FHV.columns, [*RULES, NEGATIVE_TOTAL], CHECKS) == before
+    assert version_of(FHV.columns, RULES, with_check("negative_totals", warn=0.04)) == before
 
 
 def test_documentation_leaves_the_version():
     documented = [replace(rule, why="Because.") for rule in RULES]
     shuffled = with_column("payment_type", words=dict(reversed(PAYMENTS.items())))
-    assert version_of(shuffled, documented, CHECKS) == version_of(GREEN, RULES, CHECKS)
+    assert version_of(shuffled, documented, CHECKS) == version_of(COLUMNS, RULES, CHECKS)
 
 
-@pytest.mark.parametrize("store", RULES_OF)
+@pytest.mark.parametrize("store", STORES)
 def test_a_load_records_the_version_of_its_service_and_store(store, tmp_path):
     path = tmp_path / "trips.csv"
     path.write_text("lpep_pickup_datetime\n2021-01-01 00:00:00\n")
-    cleaning = Cleaning(path, Month(Service.GREEN, 2021, 1), RULES_OF[store], tmp_path / "rejected.parquet")
-    cleaning.reader().read_all()
-    entry = LedgerEntry.of(cleaning, LoadSource("https://a.example/x", "sha256:1", 1), "load 1")
-    assert entry.contract_version == contract_version(Service.GREEN, store)
-    assert len(entry.contract_version) == 12 and int(entry.contract_version, 16)
+    cleaning = Cleaning(path, GREEN.partition(2021, 1), GREEN.rules.get(store, ()), tmp_path / "rejected.parquet")
+    outcome = cleaning.into(lambda batches: batches.read_all().num_rows)
+    assert outcome.contract_version == contract_version(GREEN, store)
+    assert len(outcome.contract_version) == 12 and int(outcome.contract_version, 16)
 
 
 def test_stores_with_different_rules_have_different_versions():
-    assert len({contract_version(Service.YELLOW, store) for store in RULES_OF}) == len(RULES_OF)
-    assert len({contract_version(Service.FHV, store) for store in RULES_OF}) == 1  # no rule is about its columns
+    assert len({contract_version(YELLOW, store) for store in STORES}) == 3
+    assert len({contract_version(FHV, store) for store in STORES}) == 1  # no rule is about its columns
 
 
 def share(count, what="rows"):
