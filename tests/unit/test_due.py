@@ -5,23 +5,24 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.datasets.tlc import GREEN, YELLOW
-from flows.errors import Forbidden, NotPublished, SourceUnavailable
+from flows.datasets.version import contract_version
+from flows.datasets.zones import ZONES
+from flows.errors import Forbidden, NotPublished, SourceUnavailable, TerminalError
 from flows.pipeline import due as due_module
 from flows.pipeline import offers
-from flows.pipeline.due import Reason, asked_for, by_month, candidates, due, due_in_bucket, due_on_the_web, waiting
+from flows.pipeline.due import Reason, asked_for, by_partition, candidates, due, due_in_bucket, due_on_the_web, waiting
 from flows.pipeline.offers import Offer, modified_at, offers_in_bucket
 from flows.reading.retry import Patience
 from flows.stores.ledger import LedgerEntry
 from tests.http_server import status, whole
 
-NOW = "now"
+NOW = contract_version(GREEN, "postgres")
 BEFORE = "before"
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 LATER = NOON + dt.timedelta(hours=1)
@@ -34,7 +35,7 @@ KNOWN = [GREEN.partition(2023, number) for number in range(1, 13)]
 def entry(month=MONTH, *, status="loaded", contract=NOW, at=NOON, **fields) -> LedgerEntry:
     rows = 0 if status == "refused" else 1
     values = {
-        "service": str(month.dataset), "month": month.key, "status": status, "source": "https://a.example/x",
+        "partition": month, "status": status, "source": "https://a.example/x",
         "checksum": "sha256:0", "bytes": 100, "rows_read": rows, "rows_loaded": rows, "rows_rejected": 0, "reasons": {},
         "contract_version": contract, "checks": [], "started": at, "finished": at + dt.timedelta(minutes=1),
         "load_id": "a", "source_etag": "e1", "source_modified": NOON,
@@ -43,7 +44,19 @@ def entry(month=MONTH, *, status="loaded", contract=NOW, at=NOON, **fields) -> L
 
 
 def offer(month=MONTH, **fields) -> Offer:
-    return Offer(**({"month": month, "modified": NOON, "bytes": 100, "etag": "e1"} | fields))
+    return Offer(**({"partition": month, "modified": NOON, "bytes": 100, "etag": "e1"} | fields))
+
+
+class Known:
+    """A store of which nothing but the ledger is asked."""
+
+    name = "postgres"
+
+    def __init__(self, ledger=()) -> None:
+        self.ledger = ledger
+
+    def entries(self, dataset):
+        return [entry for entry in self.ledger if entry.partition.dataset is dataset]
 
 
 NEVER = {"source_etag": None, "source_modified": None}
@@ -90,21 +103,21 @@ def test_new_months_come_first_then_changed_ones_then_those_of_another_contract(
     kinds = dict(drawn)
     known = {"changed": {"source_etag": "e0"}, "old": {"contract": BEFORE}, "loaded": {}}
     ledger = {month: [entry(month, **known[kind])] for month, kind in kinds.items() if kind != "new"}
-    found = [one.month for one in due(map(offer, kinds), ledger, NOW)]
+    found = [one.partition for one in due(map(offer, kinds), ledger, NOW)]
     of = {kind: sorted(month for month in kinds if kinds[month] == kind) for kind in ("new", "changed", "old")}
     assert found == [*of["new"], *of["changed"], *of["old"]]
 
 
 def test_what_waits_for_its_source_is_told():
     blocked, refused = entry(MONTHS[1], status="blocked"), entry(MONTHS[2], status="refused")
-    ledger = by_month([entry(), blocked, refused, entry(MONTHS[3]), entry(MONTHS[3], status="refused")], GREEN)
+    ledger = by_partition([entry(), blocked, refused, entry(MONTHS[3]), entry(MONTHS[3], status="refused")])
     assert waiting(map(offer, MONTHS), ledger, NOW) == [blocked, refused]
 
 
 def test_candidates_are_the_year_or_the_last_twelve_months():
     assert candidates(GREEN, 2025) == MONTHS
     recent = candidates(YELLOW, None)
-    assert len(recent) == 12 and recent[-1].first <= dt.datetime.now(dt.UTC).date()
+    assert len(recent) == 12 and recent[-1].first_day <= dt.datetime.now(dt.UTC).date()
     assert candidates(GREEN, 2009) == []
 
 
@@ -118,17 +131,19 @@ def test_a_month_of_the_bucket_is_due_again_wherever_it_is_in_time():
     """A load of the bucket is a version of its own; what the ledger has outside the window counts as well."""
     old = GREEN.partition(2019, 5)
     ledger = [entry(old, source_etag="load 1")]
-    found = asyncio.run(due_in_bucket(lambda: ledger, lambda: [entry(old, load_id="load 2")], GREEN, None, NOW))
-    assert [(one.month, one.reason) for one in found.due] == [(old, Reason.SOURCE)]
-    same = asyncio.run(due_in_bucket(lambda: ledger, lambda: [entry(old, load_id="load 1")], GREEN, None, NOW))
+    found = asyncio.run(due_in_bucket(Known(ledger), Known([entry(old, load_id="load 2")]), GREEN, None))
+    assert [(one.partition, one.reason) for one in found.due] == [(old, Reason.SOURCE)]
+    same = asyncio.run(due_in_bucket(Known(ledger), Known([entry(old, load_id="load 1")]), GREEN, None))
     assert same.due == []
 
 
 def test_a_month_needs_its_year():
-    found = asyncio.run(asked_for(GREEN, 2025, 1))
-    assert [(one.month, one.reason) for one in found.due] == [(MONTH, Reason.ASKED)]
-    with pytest.raises(ValueError, match="month 3 of which year"):
-        asyncio.run(asked_for(GREEN, None, 3))
+    found = asked_for(GREEN, 2025, 1)
+    assert [(one.partition, one.reason) for one in found.due] == [(MONTH, Reason.ASKED)]
+    with pytest.raises(TerminalError, match="month 3: missing required parameter: year"):
+        asked_for(GREEN, None, 3)
+    with pytest.raises(TerminalError, match="2021-01: zones: a partition is named by no date"):
+        asked_for(ZONES, 2021, 1)
 
 
 def test_dates_of_http():
@@ -151,24 +166,26 @@ def found_on(server, answers, ledger=(), year=2023, slot=no_slot, otherwise=404)
     for month in due_module.candidates(GREEN, year):
         server.url(f"/{month.key}", answers.get(month.start.month, status(otherwise)))
     template = f"http://127.0.0.1:{server.server_port}/{{year}}-{{month:02}}"
-    return asyncio.run(due_on_the_web(lambda: ledger, template, GREEN, year, NOW, slot))
+    return asyncio.run(due_on_the_web(Known(ledger), template, GREEN, year, slot))
 
 
 def test_what_the_web_has_is_due(server, hasty):
     found = found_on(server, {1: whole(b"x", ETAG="e1"), 2: whole(b"x"), 3: status(200)}, [entry(KNOWN[0])])
-    assert [one.month for one in found.due] == KNOWN[1:3]
+    assert [one.partition for one in found.due] == KNOWN[1:3]
     assert not found.failures
 
 
 @pytest.mark.parametrize(("code", "error"), [(403, Forbidden), (404, NotPublished), (503, SourceUnavailable)])
 def test_a_source_that_refuses_everybody_is_no_source_without_news(server, hasty, code, error):
-    with pytest.raises(error, match=f"/2023-01: .*{code if code != 404 else ''}.*; none of the 12 months asked for"):
+    with pytest.raises(
+        error, match=f"/2023-01: .*{code if code != 404 else ''}.*; none of the 12 partitions"
+    ):
         found_on(server, {}, otherwise=code)
 
 
 def test_a_month_that_is_known_and_refused_is_named_and_hides_no_other(server, hasty):
     found = found_on(server, {1: whole(b"x"), 2: status(403), 3: status(503), 5: status(401)})
-    assert [one.month for one in found.due] == KNOWN[:1]
+    assert [one.partition for one in found.due] == KNOWN[:1]
     assert {month.start.month: type(error).__name__ for month, error in found.failures.items()} == {
         2: "Forbidden", 3: "SourceUnavailable", 5: "Refused",
     }  # fmt: skip
@@ -177,7 +194,7 @@ def test_a_month_that_is_known_and_refused_is_named_and_hides_no_other(server, h
 def test_the_newest_months_that_are_refused_are_not_published_yet(server, hasty):
     """Nobody has seen a month of 2025 after May: 403 says nothing about it. Of one before, it does."""
     found = found_on(server, {3: whole(b"x"), 4: status(404)}, [entry(MONTHS[4])], year=2025, otherwise=403)
-    assert [one.month for one in found.due] == [MONTHS[2]]
+    assert [one.partition for one in found.due] == [MONTHS[2]]
     assert sorted(found.failures) == [MONTHS[0], MONTHS[1], MONTHS[4]]
 
 
@@ -202,7 +219,7 @@ def test_months_of_another_contract_are_due_outside_the_window_too(server, hasty
     monkeypatch.setattr(due_module, "candidates", lambda service, year: KNOWN)
     ledger = [
         entry(MONTHS[0], contract=BEFORE), entry(MONTHS[1]), entry(KNOWN[0], contract=BEFORE),
-        replace(entry(MONTHS[2], contract=BEFORE), service="yellow"),
+        entry(YELLOW.partition(2025, 3), contract=BEFORE),
         entry(MONTHS[3], contract=BEFORE), entry(MONTHS[3], status="refused"),
     ]  # fmt: skip
     found = found_on(server, {1: whole(b"x", ETAG="e1"), 2: whole(b"x")}, ledger, year=None)

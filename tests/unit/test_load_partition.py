@@ -13,9 +13,9 @@ from flows.datasets.tlc import GREEN
 from flows.datasets.tlc.generate import generate
 from flows.errors import SourceUnavailable
 from flows.pipeline.due import Due, Reason
-from flows.pipeline.load_partition import load_file, load_month
+from flows.pipeline.load_partition import load_file, load_partition
 from flows.reading.parquet_file import ParquetFile
-from flows.stores.batches import checked, write_parquet
+from flows.stores.batches import write_parquet
 from flows.stores.ledger import LoadSource
 from infra.settings import settings
 
@@ -24,10 +24,12 @@ SOURCE = LoadSource("https://a.example/x.csv.gz", "sha256:1", 9)
 
 
 class Files:
-    """A store that writes the month to a file, and gets no further."""
+    """A store that writes the partition to a file, and gets no further."""
+
+    name = "bucket"
 
     def replace(self, cleaning, source, *, work_dir):
-        write_parquet(checked(cleaning), cleaning.schema, work_dir / "month.parquet")
+        return cleaning.into(lambda batches: write_parquet(batches, cleaning.schema, work_dir / "month.parquet"))
 
 
 @contextmanager
@@ -45,13 +47,13 @@ def test_a_full_disk_is_no_fault_of_the_program(tmp_path):
     file = tmp_path / f"{MONTH.stem}.csv.gz"
     generate(MONTH, file, rows=200, seed=1)
     with full_disk(), pytest.raises(SourceUnavailable, match=f"{MONTH}: failed on the local disk: .*too large"):
-        asyncio.run(load_file.fn(Files(), "bucket", MONTH, file, SOURCE))
+        asyncio.run(load_file.fn(Files(), MONTH, file, SOURCE))
 
 
 def test_a_spool_that_is_not_there_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("TAXIWAY_SPOOL_DIR", str(tmp_path / "nowhere"))
     settings.cache_clear()
-    end = asyncio.run(load_month("bucket", Files(), Due(MONTH, Reason.NEW), None, force=False))
+    end = asyncio.run(load_partition(Files(), Due(MONTH, Reason.NEW), None, force=False))
     settings.cache_clear()
     assert end.transient and "nowhere" in str(end) and "unexpected" not in str(end)
 
