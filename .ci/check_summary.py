@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from flows.datasets.registry import named
-from flows.pipeline.months import months_of
+from infra.months import months_of
 
 STORES = {"bucket", "bigquery", "postgres"}
 

@@ -29,12 +29,13 @@ from flows.datasets.dataset import Partition
 from flows.datasets.registry import named
 from flows.datasets.tlc.generate import generate
 from flows.errors import Forbidden, TaxiwayError
-from flows.pipeline.months import months_of
 from flows.reading.address import require_public
-from flows.reading.download import Patience, probe
+from flows.reading.download import probe
+from flows.reading.retry import Patience
 from infra.local.embedded_postgres import PostgresUnavailable
 from infra.local.processes import NotHealthy
 from infra.local.stack import AlreadyUp, Stack
+from infra.months import months_of
 from infra.settings import settings
 
 # In a log there is no terminal to fit into.

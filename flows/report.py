@@ -14,6 +14,7 @@ from flows.datasets.registry import named
 from flows.pipeline.open_stores import bigquery_store, bucket_store, libpq_uri, load_block, postgres_store
 from flows.pipeline.parameters import Months, Service, Year, command, failing_in_one_line
 from flows.pipeline.report_page import Loaded, profile, write_page, write_summary
+from flows.stores.store import Store
 from infra.settings import settings
 
 DEFAULTS = settings()
@@ -44,7 +45,7 @@ async def report_loads(
         folder: Where `summary.json` and `report.html` are written.
     """
     partitions = [named(service).partition(year, month) for month in months]
-    stores = [
+    stores: list[Store] = [
         await bucket_store(bucket_block),
         await bigquery_store(credentials_block, dataset),
         await postgres_store(postgres_block),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 from prefect import State, flow, get_run_logger
 from prefect.artifacts import acreate_table_artifact
@@ -35,7 +36,7 @@ async def verify_stores(
         credentials_block: The GcpCredentials block for BigQuery.
         dataset: The BigQuery dataset.
     """
-    opened = {
+    opened: dict[str, Awaitable[Store]] = {
         "postgres": postgres_store(postgres_block),
         "bucket": bucket_store(bucket_block),
         "bigquery": bigquery_store(credentials_block, dataset),

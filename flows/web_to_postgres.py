@@ -34,7 +34,7 @@ async def etl_web_to_postgres(
     force: bool = False,
     dry_run: bool = False,
 ) -> State:
-    """Load a month from the web into Postgres, in place of the rows of an earlier load; skip it if its source is unchanged.
+    """Load a month from the web into Postgres, replacing an earlier load; skip it if its source is unchanged.
 
     Without a month: those of the year (without a year, of the last twelve months) that are published and not loaded,
     and, after a change of columns, rules or checks, those that were loaded before it.

@@ -70,7 +70,6 @@ class Cleaning:
         self._rows_read = self._rows_clean = 0
         self._reasons: Counter[str] = Counter()
         self._checks: list[CheckResult] | None = None
-        self._failure: BaseException | None = None
         self._started = False
 
     def into(self, write: Callable[[pa.RecordBatchReader], int]) -> Outcome:
@@ -89,13 +88,7 @@ class Cleaning:
         if self._started:
             raise RuntimeError("a Cleaning is one pass: make another one to read the file again")
         self._started = True
-        try:
-            written = write(pa.RecordBatchReader.from_batches(self.schema, self._pass()))
-        except Exception:
-            # A consumer in C (ADBC) keeps the text of an exception only.
-            if self._failure is not None and not isinstance(self._failure, GeneratorExit):
-                raise self._failure from None
-            raise
+        written = write(pa.RecordBatchReader.from_batches(self.schema, self._pass()))
         if self._checks is None or written != self._rows_clean:
             raise StoreFailed(str(self.partition), f"inserted {written:,} rows, expected {self._rows_clean:,}")
         return Outcome(
@@ -121,8 +114,7 @@ class Cleaning:
                     raise Refused(self._subject, "has a header and not one row")
                 self._rejected.close()
                 self._checks = quality.results(self._rows_read, self.layout.missing)
-        except BaseException as error:  # GeneratorExit too: a consumer that stops early
-            self._failure = error
+        except BaseException:  # GeneratorExit too: a consumer that stops early
             self._rejected.discard()
             raise
 

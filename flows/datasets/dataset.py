@@ -147,7 +147,7 @@ class Dataset:
         if len(start) != len(self.scheme.fields):
             raise ValueError(f"{self}: a partition is named by {', '.join(self.scheme.fields) or 'no date'}")
         year, month, day, hour = (*start, *(1, 1, 1, 0)[len(start) :])
-        return Partition(self, dt.datetime(year, month, day, hour).strftime(self.scheme.key))
+        return self.partition_at(dt.datetime(year, month, day, hour))
 
     def partition_of(self, key: str) -> Partition:
         """The partition of a key such as `2021-01`. Raises ValueError for a key that names none."""
@@ -155,6 +155,10 @@ class Dataset:
         if partition.start.strftime(self.scheme.key) != key:
             raise ValueError(f"{self}: {key!r} is not the key of a partition")
         return partition
+
+    def partition_at(self, start: dt.date) -> Partition:
+        """The partition that holds this day or time."""
+        return Partition(self, start.strftime(self.scheme.key))
 
     def partition_in(self, text: str) -> Partition | None:
         """The partition whose file name stands in the text; None if there is none."""

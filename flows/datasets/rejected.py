@@ -16,14 +16,13 @@ from flows.reading.plain import text_of
 REJECTED_SCHEMA = pa.schema(
     [
         pa.field("dataset", pa.string(), nullable=False),
-        pa.field("partition", pa.string(), nullable=False),
+        pa.field("partition_key", pa.string(), nullable=False),
         pa.field("row_number", pa.int64(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("row", pa.string(), nullable=False),
     ]
 )
-"""`partition` is the partition's key; `row_number` is 1-based among the data rows; `row` is JSON: file column -> value, or
-`line` for a broken line."""
+"""`row_number` is 1-based among the data rows; `row` is JSON: file column -> value, or `line` for a broken line."""
 
 ROWS_IN_MEMORY = 1 << 15
 NEEDS_ESCAPE = r'[\x00-\x1f"\\]'

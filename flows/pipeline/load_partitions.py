@@ -12,7 +12,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.datasets.dataset import Dataset
+from flows.datasets.dataset import Dataset, Partition
 from flows.errors import Refused
 from flows.pipeline.due import Due, Found, asked_for, due_on_the_web
 from flows.pipeline.load_partition import Fetch, PartitionResult, fetch_from_web, load_partition
@@ -126,7 +126,7 @@ def _nothing(found: Found) -> str:
 
 async def _list(store: Store, found: Found, limit: int) -> State[Any]:
     """Show what is due on the run's page and in its state, and load nothing."""
-    rows = [(due.partition, "due", due.reason) for due in found.due]
+    rows: list[tuple[Partition, str, str | None]] = [(due.partition, "due", due.reason) for due in found.due]
     rows += [(partition, "failed", failure.reason) for partition, failure in found.failures.items()]
     rows += [(entry.partition, entry.status, entry.message) for entry in found.waiting]
     table = [{"partition": str(partition), "state": state, "reason": reason} for partition, state, reason in rows]

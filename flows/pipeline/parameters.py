@@ -19,8 +19,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from flows.datasets.dataset import Dataset, Partitioning
 from flows.datasets.registry import datasets, named
 from flows.errors import TaxiwayError
-from flows.pipeline.months import months_of
 from flows.reading.address import PUBLIC_URL, require_public
+from infra.months import months_of
 from infra.server import ends_in_one_line, require_server
 from infra.settings import settings
 

@@ -1,23 +1,19 @@
-"""The clean batches of a pass on their way into a store: checked, and in the shape that tables can hold."""
+"""The clean batches of a pass on their way into a store: verified, and in the shape that tables can hold."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from flows.datasets.cleaning import Cleaning
+from flows.datasets.dataset import EXTRA_COLUMNS
 from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.errors import StoreFailed
-
-if TYPE_CHECKING:
-    from flows.datasets.cleaning import Cleaning
-
-EXTRA = "extra_columns"
 
 # The reader's batches are about a megabyte; row groups of that size would make a parquet file large and slow to scan.
 ROW_GROUP = 128 * 1024
@@ -26,29 +22,31 @@ ROW_GROUP = 128 * 1024
 REJECTED_ROWS = 8 * 1024
 
 
-def checked(cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
-    """The batches of the pass, each verified to be exactly of the contract's schema and of the pass's month.
+def verified(batches: Iterable[pa.RecordBatch], cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
+    """The batches of the pass, each verified to be exactly of its schema and of its partition.
 
     A database's binary COPY stores a batch of other types as garbage, with no error; so this is checked for every
     batch, whatever the reader declares.
 
     Raises:
-        StoreFailed: for a batch of another schema, or with rows of another `source_month`.
+        StoreFailed: for a batch of another schema, or with rows of another partition.
     """
-    month = pa.scalar(cleaning.month.first, pa.date32())
-    for batch in cleaning.reader():
+    partition, column = cleaning.partition, cleaning.partition.dataset.partition_column
+    for batch in batches:
         if not batch.schema.equals(cleaning.schema):
             drift = sorted(map(str, set(batch.schema) ^ set(cleaning.schema))) or "the order of columns"
-            raise StoreFailed(str(cleaning.month), f"a batch is not of the contract's schema: {drift}")
-        if batch.num_rows and pc.all(pc.equal(batch["source_month"], month), skip_nulls=False).as_py() is not True:
-            raise StoreFailed(str(cleaning.month), "a batch has rows of another source_month")
+            raise StoreFailed(str(partition), f"a batch is not of the contract's schema: {drift}")
+        if column and batch.num_rows:
+            start = pa.scalar(partition.column_value, cleaning.schema.field(column).type)
+            if pc.all(pc.equal(batch[column], start), skip_nulls=False).as_py() is not True:
+                raise StoreFailed(str(partition), f"a batch has rows of another {column}")
         yield batch
 
 
 class Stream:
     """Batches for a driver's C interface, which keeps an exception's text only: `error` keeps the exception itself."""
 
-    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
         self._batches = batches
         self.error: BaseException | None = None
 
@@ -68,13 +66,13 @@ class Stream:
 
 def flat_schema(schema: pa.Schema) -> pa.Schema:
     """The schema with the map of extra columns as JSON text, as tables hold it."""
-    at = schema.get_field_index(EXTRA)
-    return schema if at < 0 else schema.set(at, pa.field(EXTRA, pa.string()))
+    at = schema.get_field_index(EXTRA_COLUMNS)
+    return schema if at < 0 else schema.set(at, pa.field(EXTRA_COLUMNS, pa.string()))
 
 
 def flat(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch in `flat_schema`: {"name": "value", ...} for a row with extra columns, null for one without."""
-    at = batch.schema.get_field_index(EXTRA)
+    at = batch.schema.get_field_index(EXTRA_COLUMNS)
     if at < 0:
         return batch
     columns = [json_text(column) if i == at else column for i, column in enumerate(batch.columns)]
@@ -109,14 +107,14 @@ def _quoted(texts: pa.StringArray) -> pa.StringArray:
 
 def rejected_batches(cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
     """The rejected rows of a pass that has ended, in REJECTED_SCHEMA. Raises ArrowInvalid for a file of another."""
-    if not cleaning.counts.rows_rejected:
+    if not cleaning.rejected.exists():
         return
     with pq.ParquetFile(cleaning.rejected) as file:
         for batch in file.iter_batches(REJECTED_ROWS, columns=REJECTED_SCHEMA.names):
             yield pa.RecordBatch.from_arrays(batch.columns, schema=REJECTED_SCHEMA)
 
 
-def write_parquet(batches: Iterator[pa.RecordBatch], schema: pa.Schema, to: Path) -> int:
+def write_parquet(batches: Iterable[pa.RecordBatch], schema: pa.Schema, to: Path) -> int:
     """Write the batches to a parquet file (zstd, level 3), a row group at a time; returns the number of rows."""
     rows = 0
     with pq.ParquetWriter(to, schema, compression="zstd", compression_level=3) as writer:
@@ -126,7 +124,7 @@ def write_parquet(batches: Iterator[pa.RecordBatch], schema: pa.Schema, to: Path
     return rows
 
 
-def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+def _grouped(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
     group: list[pa.RecordBatch] = []
     for batch in batches:
         group.append(batch)

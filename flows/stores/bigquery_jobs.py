@@ -1,8 +1,9 @@
-"""Jobs and rows of the tables of one BigQuery dataset: a parquet file into one month's partition, and back."""
+"""Jobs and rows of the tables of one BigQuery dataset: a parquet file into one partition, and back."""
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
-from flows.datasets.partition import Month
+from flows.datasets.dataset import Dataset, Partition
 from flows.errors import StoreFailed
 from flows.stores.google_errors import seconds_to_send
 
@@ -27,7 +28,6 @@ TYPES = {
     pa.timestamp("us"): "DATETIME",
     pa.timestamp("us", "UTC"): "TIMESTAMP",
 }
-PARAMETERS = {dt.date: "DATE", dt.datetime: "TIMESTAMP", str: "STRING"}
 
 APPEND, REPLACE = bigquery.WriteDisposition.WRITE_APPEND, bigquery.WriteDisposition.WRITE_TRUNCATE
 
@@ -39,7 +39,7 @@ LOAD_ID = "load_id"
 
 
 class LoadJobs:
-    """Loads into the tables of one dataset, each partitioned by MONTH of its column `source_month`.
+    """Loads into the tables of one BigQuery dataset, each partitioned as the data that it holds.
 
     Load jobs are free and atomic, and so are reads of a few rows of one partition, which are no queries.
     """
@@ -52,14 +52,14 @@ class LoadJobs:
         """The full name of a table of the dataset."""
         return f"{self._client.project}.{self._dataset}.{name}"
 
-    def load(self, name: str, month: Month, file: Path, write: str, job_id: str) -> None:
-        """Put the rows of the parquet file in the table's month; make the table if it is absent.
+    def load(self, name: str, partition: Partition, file: Path, write: str, job_id: str) -> None:
+        """Load the rows of the parquet file into the table's partition; create the table if it does not exist.
 
         Columns that the file has and the table has not are added.
 
         Args:
             name: the table.
-            month: whose partition.
+            partition: which one.
             file: its schema becomes the job's, so that nothing is guessed from the values of one month.
             write: APPEND to the partition's rows, or REPLACE them.
             job_id: of this one attempt. A request that is sent again because its answer was lost is not done twice.
@@ -72,16 +72,16 @@ class LoadJobs:
         """
         footer = pq.ParquetFile(file)
         schema, rows = fields(footer.schema_arrow), footer.metadata.num_rows
-        self._ensure(name, schema)
+        self._ensure(name, schema, partition.dataset)
         config = bigquery.LoadJobConfig(
             schema=schema,
             source_format=bigquery.SourceFormat.PARQUET,
             create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
             write_disposition=write,
             schema_update_options=[bigquery.SchemaUpdateOption.ALLOW_FIELD_ADDITION],
-            labels={"service": str(month.service), "month": month.label},
+            labels={"dataset": partition.dataset.name, "partition": partition.key.lower()},
         )
-        job = self._insert(job_id, file, f"{self.table(name)}{decorator(month)}", config)
+        job = self._insert(job_id, file, f"{self.table(name)}{decorator(partition)}", config)
         _wait(job)
         if job.output_rows != rows:
             raise StoreFailed(self.table(name), f"load job {job.job_id} wrote {job.output_rows} rows of {rows}")
@@ -98,62 +98,70 @@ class LoadJobs:
         table = self._find(name)
         return {field.name for field in table.schema} if table else set()
 
-    def rows(self, name: str, month: Month | None = None) -> Iterator[bigquery.Row]:
-        """All rows of a (small) table, or of its month; none if it is absent."""
+    def rows(self, name: str, partition: Partition | None = None) -> Iterator[bigquery.Row]:
+        """All rows of a (small) table, or of one partition; none if it does not exist."""
         table = self._find(name)
         if table is None:
             return
         try:
-            if month is None:
+            if partition is None:
                 yield from self._client.list_rows(table, timeout=TIMEOUT)
             else:
-                yield from self._partition(name, month, table.schema)
+                yield from self._partition(name, partition, table.schema)
         except NotFound:  # deleted since, or a partition that is not there
             return
 
-    def load_ids(self, name: str, months: list[Month]) -> dict[Month, str]:
-        """The load id of the first row that is found in each month's partition; "" where the row has none.
+    def load_ids(self, name: str, partitions: list[Partition]) -> dict[Partition, str]:
+        """The load id of the first row that is found in each partition; "" where the row has none.
 
-        Every row of a partition has the same. Months without rows are left out.
+        Every row of a partition has the same. Partitions without rows are left out.
         """
-        columns = self.columns(name) if months else set()
+        columns = self.columns(name) if partitions else set()
         if not columns:
             return {}
-        # A partition of a version that had no load ids is told from an empty one by any other column.
-        column = bigquery.SchemaField(*((LOAD_ID, "STRING") if LOAD_ID in columns else ("source_month", "DATE")))
+        # Rows of a table without load ids are found by any other column.
+        column = bigquery.SchemaField(LOAD_ID if LOAD_ID in columns else min(columns), "STRING")
 
-        def first(month: Month) -> list[bigquery.Row]:
+        def first(partition: Partition) -> list[bigquery.Row]:
             try:
-                return list(self._partition(name, month, [column], most=1))
+                return list(self._partition(name, partition, [column], most=1))
             except NotFound:
                 return []
 
         with ThreadPoolExecutor(READERS) as pool:
-            found = zip(months, pool.map(first, months), strict=True)
-            return {month: rows[0].get(LOAD_ID) or "" for month, rows in found if rows}
+            found = zip(partitions, pool.map(first, partitions), strict=True)
+            return {partition: rows[0].get(LOAD_ID) or "" for partition, rows in found if rows}
 
-    def query(self, name: str, text: str, **parameters: dt.date | str | list[str]) -> list[bigquery.Row]:
-        """The query's rows; none if there is no such table.
+    def query(
+        self, name: str, text: str, partition: Partition | None = None, **parameters: dt.datetime | str | list[str]
+    ) -> list[bigquery.Row]:
+        """The query's rows; none if the table does not exist.
 
         Args:
             name: the table.
-            text: SQL, `{table}` in it being the table, `{load_id}` its rows' load id, "" where they have none.
+            text: SQL; `{table}` in it is the table, `{load_id}` its rows' load id ("" where they have none),
+                `{of_partition}` the condition for the rows of the partition.
+            partition: see `text`.
             **parameters: the values of `@name` in it.
         """
         columns = self.columns(name)
         if not columns:
             return []
+        of_partition = "TRUE"
         given = [_parameter(key, value) for key, value in parameters.items()]
+        if partition and partition.dataset.partition_column:
+            of_partition = f"{partition.dataset.partition_column} = @partition_start"
+            given.append(_parameter("partition_start", partition.column_value))
         config = bigquery.QueryJobConfig(query_parameters=given, use_query_cache=False)
         load_id = f"IFNULL({LOAD_ID}, '')" if LOAD_ID in columns else "''"
-        sql = text.format(table=f"`{self.table(name)}`", load_id=load_id)
+        sql = text.format(table=f"`{self.table(name)}`", load_id=load_id, of_partition=of_partition)
         job = self._client.query(sql, job_config=config, location=self._where(), timeout=TIMEOUT)
         return list(job.result(timeout=LOAD_SECONDS))
 
     def _partition(
-        self, name: str, month: Month, columns: list[bigquery.SchemaField], most: int | None = None
+        self, name: str, partition: Partition, columns: list[bigquery.SchemaField], most: int | None = None
     ) -> Iterator[bigquery.Row]:
-        target = bigquery.TableReference.from_string(f"{self.table(name)}{decorator(month)}")
+        target = bigquery.TableReference.from_string(f"{self.table(name)}{decorator(partition)}")
         return self._client.list_rows(target, selected_fields=columns, max_results=most, timeout=TIMEOUT)
 
     def _find(self, name: str) -> bigquery.Table | None:
@@ -162,9 +170,9 @@ class LoadJobs:
         except NotFound:
             return None
 
-    def _ensure(self, name: str, schema: list[bigquery.SchemaField]) -> None:
-        """Make the table if it is absent. Raises StoreFailed where its rows would vanish with time."""
-        table = self._find(name) or self._create(name, schema)
+    def _ensure(self, name: str, schema: list[bigquery.SchemaField], dataset: Dataset) -> None:
+        """Create the table if it does not exist. Raises StoreFailed where its rows would expire."""
+        table = self._find(name) or self._create(name, schema, dataset)
         partitioning = table.time_partitioning
         if partitioning is not None and partitioning.expiration_ms:
             lift = _lift(self.table(name), "partition_expiration_days")
@@ -176,16 +184,20 @@ class LoadJobs:
             lift = _lift(self.table(name), "expiration_timestamp")
             raise StoreFailed(self.table(name), f"the table expires at {table.expires:%F %T} UTC: {lift}")
 
-    def _create(self, name: str, schema: list[bigquery.SchemaField]) -> bigquery.Table:
-        """Make a table whose rows stay, whatever the dataset's defaults are: a month of years ago would go at once."""
+    def _create(self, name: str, schema: list[bigquery.SchemaField], dataset: Dataset) -> bigquery.Table:
+        """Create a table without expiration, whatever the defaults are: old partitions would be deleted at once."""
         table = bigquery.Table(self.table(name), schema)
-        table.time_partitioning = bigquery.TimePartitioning(
-            type_=bigquery.TimePartitioningType.MONTH, field="source_month"
-        )
+        if dataset.partition_column:
+            table.time_partitioning = bigquery.TimePartitioning(
+                type_=dataset.partitioning.upper(), field=dataset.partition_column
+            )
         made = self._client.create_table(table, exists_ok=True, timeout=TIMEOUT)
-        if made.expires or made.time_partitioning.expiration_ms:
-            # No expiration cannot be asked for at creation: nothing said means the dataset's default.
-            made.expires = made.time_partitioning.expiration_ms = None
+        partitioning = made.time_partitioning
+        if made.expires or (partitioning and partitioning.expiration_ms):
+            # A creation cannot ask for no expiration: without a value it takes the default.
+            made.expires = None
+            if partitioning:
+                partitioning.expiration_ms = None
             made = self._client.update_table(made, ["expires", "time_partitioning"], timeout=TIMEOUT)
         return made
 
@@ -224,12 +236,12 @@ def _wait(job: bigquery.LoadJob) -> None:
 
 
 def _lift(table: str, option: str) -> str:
-    return f"loaded months would vanish; run ALTER TABLE `{table}` SET OPTIONS ({option} = NULL)"
+    return f"loaded rows would be deleted; run ALTER TABLE `{table}` SET OPTIONS ({option} = NULL)"
 
 
-def decorator(month: Month) -> str:
-    """What names the month's partition after a table's name."""
-    return f"${month.year}{month.month:02}"
+def decorator(partition: Partition) -> str:
+    """What names the partition after a table's name; nothing for a whole dataset."""
+    return "$" + re.sub(r"\D", "", partition.key) if partition.dataset.partition_column else ""
 
 
 def fields(schema: pa.Schema) -> list[bigquery.SchemaField]:
@@ -240,6 +252,12 @@ def fields(schema: pa.Schema) -> list[bigquery.SchemaField]:
 def _parameter(
     name: str, value: dt.date | str | list[str]
 ) -> bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter:
-    if isinstance(value, list):
-        return bigquery.ArrayQueryParameter(name, "STRING", value)
-    return bigquery.ScalarQueryParameter(name, PARAMETERS[type(value)], value)
+    match value:
+        case list():
+            return bigquery.ArrayQueryParameter(name, "STRING", value)
+        case dt.datetime():
+            return bigquery.ScalarQueryParameter(name, "TIMESTAMP" if value.tzinfo else "DATETIME", value)
+        case dt.date():
+            return bigquery.ScalarQueryParameter(name, "DATE", value)
+        case _:
+            return bigquery.ScalarQueryParameter(name, "STRING", value)

@@ -1,10 +1,10 @@
-"""The bucket store: a month is one parquet object, its ledger entry is that object's own metadata.
+"""The bucket store: a partition is one parquet object, its ledger entry is that object's own metadata.
 
 Object and entry are therefore written in one atomic step: an upload appears whole or not at all, and a precondition on
-the generation that it replaces makes a lost race visible. The rejected rows are an object of their own, whose name has
-the id of the load (`load_id`). It is written before: the data object commits the load, and the load id in its entry
-says which rejected rows count. A load that is cut off leaves the old month whole, with its own rejected rows. Those of
-loads that are replaced are deleted afterwards; those that a load which was cut off has left, by a later load.
+the generation that it replaces detects a lost race. The rejected rows are an object of their own, whose name has the id
+of the load (`load_id`). It is written first: the data object commits the load, and the load id in its entry says which
+rejected rows count. An interrupted load leaves the old partition with its own rejected rows. Those of loads that are
+replaced are deleted afterwards; those that an interrupted load has left, by a later load.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ import pyarrow.parquet as pq
 import requests
 from google.api_core.exceptions import NotFound, PreconditionFailed, RequestRangeNotSatisfiable
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.cleaning import Cleaning
+from flows.datasets.dataset import Dataset, Partition
+from flows.datasets.outcome import Outcome
 from flows.errors import Refused, StoreFailed, TaxiwayError
-from flows.stores.batches import checked, write_parquet
+from flows.stores.batches import verified, write_parquet
 from flows.stores.google_errors import LEFT_OVER, left_to_the_next_load, one_line, seconds_to_send
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, new_load_id, now
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket
-
-    from flows.datasets.cleaning import Cleaning
 
 # An object's metadata may take 8 KiB; an entry with every reason and check there is takes five.
 LEDGER = "ledger"
@@ -46,73 +46,57 @@ MAGIC = b"PAR1"
 
 
 class BucketStore:
-    """Months in a Cloud Storage bucket: `data/{service}/{service}_tripdata_{year}-{month:02}.parquet`, or under
-    `blocked/` if a quality check has kept it out. The rejected rows of a load are
-    `rejected/{service}/{service}_tripdata_{year}-{month:02}.{load_id}.parquet`. An empty object under `refused/` has
-    the entry of a source that was refused.
+    """Partitions in a Cloud Storage bucket, an object each: `data/{dataset}/{stem}.parquet`.
+
+    A blocked partition is under `blocked/`, and the rejected rows of a load are
+    `rejected/{dataset}/{stem}.{load_id}.parquet`. An empty object under `refused/` has the entry of a source that was
+    refused. The methods are those of `flows.stores.store.Store`.
 
     Args:
         bucket: the bucket; its `user_project`, if it has one, pays for every request.
         folder: where in the bucket all of these names are.
-
-    Every method raises StoreFailed or StoreUnavailable, one line, for what Cloud Storage refuses after the client's own
-    retries.
     """
+
+    name = "bucket"
 
     def __init__(self, bucket: Bucket, folder: str = "") -> None:
         self._bucket, self._folder = bucket, f"{folder.strip('/')}/" if folder.strip("/") else ""
 
-    def replace(self, cleaning: Cleaning, source: LoadSource, *, work_dir: Path | None = None) -> LedgerEntry:
-        """Run the pass into a parquet file and put it in place of the month's object, with its ledger entry.
+    def replace(self, cleaning: Cleaning, source: LoadSource, *, work_dir: Path | None = None) -> Outcome:
+        """Run the pass into a parquet file and replace the partition's object, see `Store.replace`.
 
-        Whatever goes wrong before the upload is complete leaves the old object, with its own rejected rows. Of two
-        loads of the same month at once the one that loses the race uploads again. A month that a quality check blocks
-        goes to `blocked/` and changes nothing else.
-
-        Args:
-            cleaning: a pass that has not begun.
-            source: where it comes from, for the ledger.
-            work_dir: where the parquet file is made (and removed); the system's temporary folder by default.
-
-        Returns:
-            the ledger entry, `loaded` or `blocked`.
-
-        Raises:
-            StoreFailed: what Cloud Storage refuses, a batch that does not fit the contract, a lost row.
-            Exception: whatever the pass raises (Refused, for one), as it is.
+        Of two loads of the same partition at once, the one that loses the race uploads again.
         """
-        month = cleaning.month
+        partition = cleaning.partition
         with tempfile.TemporaryDirectory(dir=work_dir) as directory:
-            file = Path(directory) / f"{month.stem}.parquet"
-            rows = write_parquet(checked(cleaning), cleaning.schema, file)
-            entry = LedgerEntry.of(cleaning, source, new_load_id())
-            if rows != entry.rows_loaded:
-                raise StoreFailed(str(month), f"{rows} rows written of {entry.rows_loaded}")
-            name = NAMES[entry.status](month)
+            file = Path(directory) / f"{partition.stem}.parquet"
+            outcome = cleaning.into(lambda batches: write_parquet(verified(batches, cleaning), cleaning.schema, file))
+            entry = LedgerEntry.of(partition, outcome, source, new_load_id())
+            name = NAMES[entry.status](partition)
             with one_line(self._url(name)):
                 if entry.rows_rejected:
                     self._upload(rejected_name(entry), cleaning.rejected, {}, None)
                 before = self._put(name, file, entry)
         with left_to_the_next_load(self._url(name)):
             self._clean_up(entry, before)
-        return entry
+        return outcome
 
-    def download(self, month: Month, to: Path, *, flow_run_id: str | None = None) -> tuple[Path, LoadSource]:
-        """Copy the month's object into the folder `to`, one generation of it, with its checksum verified.
+    def download(self, partition: Partition, to: Path, *, flow_run_id: str | None = None) -> tuple[Path, LoadSource]:
+        """Copy the partition's object into the folder `to`, one generation of it, with its checksum verified.
 
         Returns:
-            the file, and the source as the warehouse's ledger records it (`checksum` is the object's generation).
+            the file, and the source as BigQuery's ledger records it (`checksum` is the object's generation).
 
         Raises:
-            Refused: if the bucket does not have the month.
+            Refused: if the bucket does not have the partition.
         """
-        started, name = now(), data_name(month)
-        file = to / f"{month.stem}.parquet"
+        started, name = now(), data_name(partition)
+        file = to / f"{partition.stem}.parquet"
         with one_line(self._url(name)):
             for _ in range(RACES):
                 blob = self._get(name)
                 if blob is None:
-                    raise Refused(self._url(name), "the bucket does not have this month")
+                    raise Refused(self._url(name), "does not exist in the bucket")
                 try:
                     pinned = self._blob(name, generation=blob.generation)
                     pinned.download_to_filename(file, timeout=TIMEOUT, checksum="crc32c")
@@ -123,15 +107,12 @@ class BucketStore:
         raise StoreFailed(self._url(name), f"was replaced {RACES} times while it was read")
 
     def record(self, entry: LedgerEntry) -> None:
-        """Write the entry of its month and status, and touch no row of data.
-
-        A `loaded` or `blocked` entry is written only while the object there is of the same load.
-        """
-        name = NAMES[entry.status](entry.of_month)
+        """Write the entry of its partition and status, see `Store.record`."""
+        name = NAMES[entry.status](entry.partition)
         with one_line(self._url(name)):
             for _ in range(RACES):
                 blob = self._get(name)
-                if not may_record(entry, _entry_of(blob)):
+                if not may_record(entry, _entry_of(blob, entry.partition.dataset)):
                     return
                 try:
                     self._write_entry(name, blob, entry)
@@ -156,71 +137,71 @@ class BucketStore:
                 if_generation_match=there.generation, if_metageneration_match=there.metageneration, timeout=TIMEOUT
             )
 
-    def entry(self, month: Month, status: Status = "loaded") -> LedgerEntry | None:
-        """The month's ledger entry of that status; None if there is none."""
-        name = NAMES[status](month)
+    def entry(self, partition: Partition, status: Status = "loaded") -> LedgerEntry | None:
+        """The partition's ledger entry of that status; None if there is none."""
+        name = NAMES[status](partition)
         with one_line(self._url(name)):
-            return _entry_of(self._get(name))
+            return _entry_of(self._get(name), partition.dataset)
 
-    def entries(self, service: Service | None = None) -> list[LedgerEntry]:
-        """The whole ledger or that of a service, entries of every status, by service and month."""
-        folder = f"{service}/" if service else ""
-        found = [_entry_of(blob) for place in PLACES for _, blob in self._list(f"{place}/{folder}")]
-        return sorted((e for e in found if e is not None), key=lambda e: (e.service, e.month, e.status))
+    def entries(self, dataset: Dataset) -> list[LedgerEntry]:
+        """The dataset's ledger: entries of every status, by partition and status."""
+        found = [_entry_of(blob, dataset) for place in PLACES for _, blob in self._list(f"{place}/{dataset}/")]
+        return sorted(filter(None, found), key=lambda entry: (entry.partition, entry.status))
 
-    def count(self, month: Month) -> int:
-        """Rows of the month's object, from its parquet footer; 0 if there is none."""
-        return self._rows(data_name(month))
+    def count(self, partition: Partition) -> int:
+        """The rows of the partition's object, from its parquet footer; 0 if there is none."""
+        return self._rows(data_name(partition))
 
-    def count_rejected(self, month: Month) -> int:
-        """Rejected rows of the load that the month's entry is of, from their parquet footer; 0 if there are none."""
-        entry = self.entry(month)
+    def count_rejected(self, partition: Partition) -> int:
+        """The rejected rows of the load that the partition's entry is of, from their parquet footer."""
+        entry = self.entry(partition)
         return self._rows(rejected_name(entry)) if entry else 0
 
-    def counts(self) -> dict[Month, int | TaxiwayError]:
-        """Rows of every month under `data/`, from the parquet footers, whatever the ledger says.
+    def counts(self, dataset: Dataset) -> dict[Partition, int | TaxiwayError]:
+        """The rows of every partition under `data/`, from the parquet footers, whatever the ledger says.
 
         An object that cannot be counted does not hide the others: it has its error in the place of its rows.
         """
-        found = (month_of(name) for name, _ in self._list("data/"))
-        return {month: self._counted(month) for month in found if month is not None}
+        found = (partition_of(name, dataset) for name, _ in self._list(f"data/{dataset}/"))
+        return {partition: self._counted(partition) for partition in found if partition}
 
-    def _counted(self, month: Month) -> int | TaxiwayError:
+    def _counted(self, partition: Partition) -> int | TaxiwayError:
         try:
-            return self.count(month)
+            return self.count(partition)
         except TaxiwayError as error:
             return error
 
     def _put(self, name: str, file: Path, entry: LedgerEntry) -> LedgerEntry | None:
-        """Write the file in place of what is there now; again if someone else did. Gives the entry of what was."""
+        """Write the file in place of the object there; again if someone else did. Returns the entry of that object."""
+        dataset = entry.partition.dataset
         for _ in range(RACES):
             there = self._get(name)
             try:
                 self._upload(name, file, {LEDGER: entry.to_json()}, there.generation if there else 0)
-                return _entry_of(there)
+                return _entry_of(there, dataset)
             except PreconditionFailed:
                 # Either someone else's object is there now, or our own, and only the answer to our upload was lost.
-                found = _entry_of(self._get(name))
+                found = _entry_of(self._get(name), dataset)
                 if found is not None and found.load_id == entry.load_id:
-                    return _entry_of(there)
+                    return _entry_of(there, dataset)
         raise StoreFailed(self._url(name), f"was replaced by someone else {RACES} times during the upload")
 
     def _clean_up(self, entry: LedgerEntry, before: LedgerEntry | None) -> None:
         """Delete what can never count again, now that the load of this entry has committed."""
-        month = entry.of_month
-        self._delete(refused_name(month))
+        partition = entry.partition
+        self._delete(refused_name(partition))
         ended = [before]
         if entry.status == "loaded":
-            blocked = self._get(blocked_name(month))
+            blocked = self._get(blocked_name(partition))
             if blocked is not None:
-                self._delete(blocked_name(month), blocked.generation)
-                ended.append(_entry_of(blocked))
-        count = {found.load_id for status in ("loaded", "blocked") if (found := self.entry(month, status))}
+                self._delete(blocked_name(partition), blocked.generation)
+                ended.append(_entry_of(blocked, partition.dataset))
+        count = {found.load_id for status in ("loaded", "blocked") if (found := self.entry(partition, status))}
         replaced = {found.load_id for found in ended if found} - count
         left_over = now() - LEFT_OVER
         for prefix in ("rejected/", "blocked/"):
-            for name, blob in self._list(f"{prefix}{month.service}/{month.stem}."):
-                load_id = load_id_of(name, month)
+            for name, blob in self._list(f"{prefix}{partition.dataset}/{partition.stem}."):
+                load_id = load_id_of(name, partition)
                 if load_id in replaced or (load_id is not None and load_id not in count and blob.updated < left_over):
                     self._delete(name, blob.generation)
 
@@ -280,57 +261,49 @@ class BucketStore:
         return f"gs://{self._bucket.name}/{self._folder}{name}"
 
 
-def data_name(month: Month) -> str:
-    """The object that is the month."""
-    return f"data/{month.service}/{month.stem}.parquet"
+def data_name(partition: Partition) -> str:
+    """The object that is the partition."""
+    return f"data/{partition.dataset}/{partition.stem}.parquet"
 
 
-def blocked_name(month: Month) -> str:
-    """The object with a month that a quality check has kept out."""
-    return f"blocked/{month.service}/{month.stem}.parquet"
+def blocked_name(partition: Partition) -> str:
+    """The object with a blocked partition."""
+    return f"blocked/{partition.dataset}/{partition.stem}.parquet"
 
 
 def rejected_name(entry: LedgerEntry) -> str:
-    """The object with the rejected rows of the entry's load; there is none where there are no such rows.
-
-    Loads of versions without load ids have their rejected rows under a name without one.
-    """
-    month, load_id = entry.of_month, f".{entry.load_id}" if entry.load_id else ""
-    if entry.status == "blocked":
-        return f"blocked/{month.service}/{month.stem}{load_id}.rejected.parquet"
-    return f"rejected/{month.service}/{month.stem}{load_id}.parquet"
+    """The object with the rejected rows of the entry's load; there is none where there are no such rows."""
+    name = f"{entry.partition.dataset}/{entry.partition.stem}.{entry.load_id}"
+    return f"blocked/{name}.rejected.parquet" if entry.status == "blocked" else f"rejected/{name}.parquet"
 
 
-def load_id_of(name: str, month: Month) -> str | None:
-    """The load id in the name of an object of the month's rejected rows, "" without one; None for other objects."""
-    place, id_ = f"{month.service}/{month.stem}", r"(?:\.([0-9a-f]{32}))?"
-    found = re.fullmatch(rf"rejected/{place}{id_}\.parquet|blocked/{place}{id_}\.rejected\.parquet", name)
-    return found and (found[1] or found[2] or "")
+def load_id_of(name: str, partition: Partition) -> str | None:
+    """The load id in the name of an object of the partition's rejected rows; None for other objects."""
+    stem, load_id = re.escape(f"{partition.dataset}/{partition.stem}"), r"\.([0-9a-f]{32})"
+    found = re.fullmatch(rf"rejected/{stem}{load_id}\.parquet|blocked/{stem}{load_id}\.rejected\.parquet", name)
+    return found and (found[1] or found[2])
 
 
-def refused_name(month: Month) -> str:
-    """The empty object whose metadata say why a source of the month was refused."""
-    return f"refused/{month.service}/{month.stem}"
+def refused_name(partition: Partition) -> str:
+    """The empty object whose metadata say why a source of the partition was refused."""
+    return f"refused/{partition.dataset}/{partition.stem}"
 
 
 PLACES = ("data", "blocked", "refused")
 NAMES = {"loaded": data_name, "blocked": blocked_name, "refused": refused_name}
 
 
-def month_of(name: str) -> Month | None:
-    """The month of a data object's name; None for any other object."""
-    found = re.fullmatch(r"data/(\w+)/\w+_tripdata_(\d{4})-(\d\d)\.parquet", name)
-    if not found or found[1] not in list(Service):
-        return None
-    month = Month(Service(found[1]), int(found[2]), int(found[3]))
-    return month if data_name(month) == name else None
+def partition_of(name: str, dataset: Dataset) -> Partition | None:
+    """The partition of a data object's name; None for any other object."""
+    partition = dataset.partition_in(name)
+    return partition if partition and data_name(partition) == name else None
 
 
-def _entry_of(blob: Blob | None) -> LedgerEntry | None:
+def _entry_of(blob: Blob | None, dataset: Dataset) -> LedgerEntry | None:
     """The ledger entry in the object's metadata; None without one, or where someone else has written something else."""
     text = ((blob.metadata if blob else None) or {}).get(LEDGER)
     try:
-        return LedgerEntry.from_json(text) if text else None
+        return LedgerEntry.from_json(dataset, text) if text else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -130,11 +130,11 @@ class LedgerEntry:
         return {name: getattr(self, name) for name in TIMES}
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it: the partition as `dataset` and `partition`, times as ISO 8601 text in UTC."""
+        """As JSON can hold it: the partition as `dataset` and `partition_key`, times as ISO 8601 text in UTC."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        names = {"dataset": self.partition.dataset.name, "partition": self.partition.key}
+        names = {"dataset": self.partition.dataset.name, "partition_key": self.partition.key}
         times = {name: time and time.astimezone(dt.UTC).isoformat() for name, time in self._times.items()}
-        return names | {name: value for name, value in values.items() if name not in names} | times
+        return names | {name: value for name, value in values.items() if name != "partition"} | times
 
     @classmethod
     def from_dict(cls, dataset: Dataset, values: Mapping[str, Any]) -> LedgerEntry:
@@ -145,7 +145,7 @@ class LedgerEntry:
         known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         given = {name: known[name] for name in TIMES if known.get(name)}
         times = {name: dt.datetime.fromisoformat(time).astimezone(dt.UTC) for name, time in given.items()}
-        return cls(**{**known, **times, "partition": dataset.partition_of(values["partition"])})
+        return cls(**{**known, **times, "partition": dataset.partition_of(values["partition_key"])})
 
     def to_json(self) -> str:
         """One line of compact JSON, ASCII only, so that it also fits a header."""

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
+from flows.datasets.dataset import Dataset
 from flows.stores.ledger import LedgerEntry
 from flows.stores.loads import Recorded
 
@@ -30,25 +31,34 @@ def _column(name: str) -> pa.DataType:
     return next((_TYPES[kind] for kind in kinds if kind in _TYPES), pa.string())
 
 
-# Every column but the partition's is nullable: BigQuery adds no other ones to a table that is there.
-LEDGER_SCHEMA = pa.schema(
-    [
-        ("source_month", pa.date32()),
-        *((field.name, _column(field.name)) for field in fields(LedgerEntry)),
-        ("recorded", pa.timestamp("us", "UTC")),
-    ]
-)
+def ledger_schema(dataset: Dataset) -> pa.Schema:
+    """The ledger's columns: those of `LedgerEntry.to_dict`, `recorded`, and the partition column, if there is one."""
+    columns = [(each.name, _column(each.name)) for each in fields(LedgerEntry) if each.name != "partition"]
+    names = [("dataset", pa.string()), ("partition_key", pa.string())]
+    # Every column but the partition's is nullable: BigQuery adds no other ones to a table that exists.
+    schema = pa.schema([*names, *columns, ("recorded", pa.timestamp("us", "UTC"))])
+    return with_partition_column(schema, dataset)
+
+
+def with_partition_column(schema: pa.Schema, dataset: Dataset) -> pa.Schema:
+    """The schema with the dataset's partition column, if it has one."""
+    column = dataset.partition_column
+    return schema.append(dataset.schema.field(column).with_nullable(True)) if column else schema
 
 
 def ledger_row(entry: LedgerEntry, recorded: dt.datetime) -> dict[str, Any]:
-    """The entry as a row of LEDGER_SCHEMA."""
-    values = {field.name: getattr(entry, field.name) for field in fields(entry)}
+    """The entry as a row of `ledger_schema`."""
+    partition = entry.partition
+    values = {each.name: getattr(entry, each.name) for each in fields(entry) if each.name != "partition"}
+    names = {"dataset": partition.dataset.name, "partition_key": partition.key}
     texts = {name: json.dumps(values[name]) for name in _JSON_TEXT}
-    return {**values, **texts, "source_month": entry.of_month.first, "recorded": recorded}
+    column = partition.dataset.partition_column
+    return {**names, **values, **texts, "recorded": recorded} | ({column: partition.column_value} if column else {})
 
 
-def recorded_entry(row: Mapping[str, Any]) -> Recorded:
+def recorded_entry(dataset: Dataset, row: Mapping[str, Any]) -> Recorded:
     """The reverse of `ledger_row`. A field that the row lacks, or has as NULL, has its default."""
     given = {name: value for name, value in row.items() if name in _HINTS and value is not None}
-    entry = LedgerEntry(**{**given, **{name: json.loads(given[name]) for name in _JSON_TEXT}})
+    texts = {name: json.loads(given[name]) for name in _JSON_TEXT}
+    entry = LedgerEntry(**{**given, **texts, "partition": dataset.partition_of(row["partition_key"])})
     return Recorded(entry, row.get("recorded") or entry.finished)

@@ -1,8 +1,8 @@
-"""Which of the loads that are recorded for a month counts, where rows and ledger cannot be written in one step.
+"""Which of the loads that are recorded for a partition counts, where rows and ledger cannot be written in one step.
 
 Rows carry the id of their load. A load is recorded in the ledger before its rows replace the old ones, which is one
 atomic step; so the load id that is found in the rows names the ledger's entry at any time, whoever else loads, and
-wherever a load is cut off. A load whose rows never came, or were replaced, does not count.
+wherever a load is interrupted. A load whose rows never came, or were replaced, does not count.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Found:
-    """The ids of the loads that a month's rows are of: None where there are no rows, "" for rows without an id."""
+    """The ids of the loads that a partition's rows are of: None where there are no rows, "" for rows without an id."""
 
     loaded: str | None = None
     blocked: str | None = None
@@ -38,16 +38,16 @@ class Found:
 def counting(
     ledger: Iterable[Recorded], found: Found, was_committed: Callable[[LedgerEntry], bool]
 ) -> list[LedgerEntry]:
-    """The entries of one month that count, at most one of each status.
+    """The entries of one partition that count, at most one of each status.
 
     Loads of no rows leave nothing to be found; so where there are no rows, the latest load of none that was committed
     counts. Without such a load, the rows of the latest one that was committed have been lost: it counts, so that
-    reconciliation names them. A blocked load counts until a later load of the month, a refused source until a later
+    reconciliation names them. A blocked load counts until a later load of the partition, a refused source until a later
     load of either kind.
 
     Args:
-        ledger: the month's rows of the ledger.
-        found: what the month's rows are of.
+        ledger: the partition's rows of the ledger.
+        found: what the partition's rows are of.
         was_committed: whether a load has put its rows in place. Asked only where there are no rows.
     """
     rows = sorted(ledger, key=lambda row: (row.entry.finished, row.at), reverse=True)
@@ -65,10 +65,10 @@ def counting(
     else:
         loaded = [entry for entry in of("loaded") if entry.load_id == found.loaded][:1]
     if found.blocked is None:
-        kept_aside = (entry for entry in of("blocked") if not entry.rows_loaded and was_committed(entry))
+        blocked_entries = (entry for entry in of("blocked") if not entry.rows_loaded and was_committed(entry))
     else:
-        kept_aside = (entry for entry in of("blocked") if entry.load_id == found.blocked)
-    blocked = later(kept_aside, *loaded)
+        blocked_entries = (entry for entry in of("blocked") if entry.load_id == found.blocked)
+    blocked = later(blocked_entries, *loaded)
     return [*loaded, *blocked, *later(of("refused"), *loaded, *blocked)]
 
 

@@ -1,21 +1,21 @@
-"""The Postgres store: a table per service, a partition per month, emptied and filled by binary COPY in one transaction.
+"""The Postgres store: a table per dataset, a partition per month, emptied and filled by binary COPY in one transaction.
 
-A month is replaced by DELETE and COPY in its partition, not by swapping in a new table, because of who else is there:
-the row versions decide what a reader sees, so every reader, also one in a long REPEATABLE READ transaction such as
-pg_dump's, sees the old month or the new one whole, is never waited for and never waits. Dropping a partition and
-attaching another takes an exclusive lock on the whole service's table, and an older snapshot then sees an empty month.
-The price is the DELETE (half a second per million rows, on a reload only) and dead rows, which autovacuum reclaims.
+A partition is replaced by DELETE and COPY, not by a new table in place of the old one: so every reader, also one in a
+long REPEATABLE READ transaction such as pg_dump's, sees the old rows or the new ones, and nobody waits. Dropping a
+partition and attaching another takes an exclusive lock on the whole table, and an older snapshot then sees an empty
+partition. The price is the DELETE (half a second per million rows, on a reload only) and dead rows, which autovacuum
+reclaims.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import adbc_driver_manager
 import psycopg
@@ -25,20 +25,19 @@ from adbc_driver_postgresql import dbapi
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from flows.datasets.partition import Month, Service
+from flows.datasets.cleaning import Cleaning
+from flows.datasets.dataset import EXTRA_COLUMNS, Dataset, Partition
+from flows.datasets.outcome import Outcome
 from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.errors import StoreFailed
 from flows.stores import postgres_tables as tables
-from flows.stores.batches import EXTRA, Stream, checked, flat, flat_schema, rejected_batches, write_parquet
+from flows.stores.batches import Stream, flat, flat_schema, rejected_batches, verified, write_parquet
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, new_load_id
 from flows.stores.postgres_errors import DRIVER_ERRORS, store_error
 
-if TYPE_CHECKING:
-    from flows.datasets.cleaning import Cleaning
-
 # For one transaction each: in a session that a pooler lends out they would stay for its next client.
 SETTINGS = (
-    # A client host that vanishes would else hold its month until the server's system gives up on it, two hours later.
+    # Without them a client host that vanishes would hold its lock until TCP gives up, two hours later.
     "SET LOCAL tcp_keepalives_idle = 30",
     "SET LOCAL tcp_keepalives_interval = 10",
     "SET LOCAL tcp_keepalives_count = 3",
@@ -48,108 +47,87 @@ SETTINGS = (
 
 RULE_OR_TRIGGER = "a rule or a trigger on it changes what is deleted and inserted"
 
-# The entries of a month that a new one of status $3 takes the place of.
-REPLACED = "service = $1 AND month = $2 AND (status IN ($3, 'refused') OR $3 = 'loaded')"
+# The entries of a partition that a new one of status $3 replaces.
+REPLACED = "dataset = $1 AND partition_key = $2 AND (status IN ($3, 'refused') OR $3 = 'loaded')"
 
 
 class PostgresStore:
-    """Months in a PostgreSQL database: `{service}_trips`, `rejected_trips` and `trips_ledger` in its default schema.
+    """Partitions in a PostgreSQL database, in its default schema: a table per dataset, `rejected_rows`, `load_ledger`.
 
     Args:
         uri: what libpq takes, `postgresql://user:password@host:port/database` or `host=... dbname=...`. Its password
             is in no exception.
 
-    One connection is open at a time. Every method raises, in one line, StoreFailed for what the server refuses and
-    StoreUnavailable for a server that cannot be reached now, a lost connection, a full disk.
+    One connection is open at a time. The methods are those of `flows.stores.store.Store`.
     """
+
+    name = "postgres"
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
 
-    def replace(self, cleaning: Cleaning, source: LoadSource, *, work_dir: Path | None = None) -> LedgerEntry:
-        """Run the pass and put its month in place of the one that is there, with its rejected rows and its ledger row.
+    def replace(self, cleaning: Cleaning, source: LoadSource, *, work_dir: Path | None = None) -> Outcome:
+        """Replace the partition, its rejected rows and its ledger entry in one transaction, see `Store.replace`.
 
-        All of it in one transaction: until it commits, and if anything at all goes wrong, the old month stays. A second
-        load of the same month waits for the first. A month that a quality check blocks goes to
-        `{partition}_blocked` (its rejected rows to `{partition}_blocked_rejected`) and changes nothing else.
-
-        Args:
-            cleaning: a pass that has not begun.
-            source: where it comes from, for the ledger.
-            work_dir: where a blocked month is kept for a moment; None: the system's.
-
-        Returns:
-            the ledger entry, `loaded` or `blocked`.
-
-        Raises:
-            StoreFailed: what the server refuses, a batch or a table that does not fit the contract (a table: before the
-                pass begins), rows that are not there after they were stored.
-            StoreUnavailable: the server cannot be reached or the connection is lost, a lock is not released.
-            Exception: whatever the pass raises (Refused, for one), as it is.
+        A second load of the same partition waits for the first. A blocked partition goes to `{partition}_blocked`, its
+        rejected rows to `{partition}_blocked_rejected`.
         """
-        month = cleaning.month
-        with self._one_line(str(month)):
-            tables.prepare(self._conninfo, month, cleaning.schema)
+        partition = cleaning.partition
+        with self._one_line(str(partition)):
+            tables.prepare(self._conninfo, partition)
             with self._connection() as (connection, cursor):
-                _begin(cursor, month)
-                _fill_partition(cursor, cleaning)
-                entry = LedgerEntry.of(cleaning, source, new_load_id())
+                _begin(cursor, partition)
+                outcome = _fill_partition(cursor, cleaning)
+                entry = LedgerEntry.of(partition, outcome, source, new_load_id())
                 if entry.status == "blocked":
-                    _keep_aside(connection, cursor, cleaning, entry, work_dir)
+                    _store_blocked(connection, cursor, cleaning, outcome, work_dir)
                 else:
-                    _replace_rejected(cursor, cleaning)
-                    for table in tables.blocked(month):
+                    _replace_rejected(cursor, cleaning, outcome)
+                    for table in tables.blocked(partition):
                         tables.clear(cursor, table)
                 _replace_entry(cursor, entry)
                 connection.commit()
-        return entry
+        return outcome
 
     def record(self, entry: LedgerEntry) -> None:
-        """Write the entry of (month, status) without touching any row of data.
-
-        A `refused` one is written over the last one. A `loaded` or `blocked` one is only written while the stored entry
-        of that status has the same `load_id`: another load's entry stays.
-
-        Raises:
-            StoreFailed: what the server refuses, a ledger that does not fit LedgerEntry.
-            StoreUnavailable: the server cannot be reached, or a lock is not released.
-        """
+        """Write the entry of its partition and status, see `Store.record`."""
         with self._one_line(tables.LEDGER):
             tables.prepare_ledger(self._conninfo)
             with psycopg.connect(self._conninfo) as connection:
                 _record(connection, entry)
 
-    def entry(self, month: Month, status: Status = "loaded") -> LedgerEntry | None:
-        """The month's ledger entry of that status; None if there is none."""
-        return next((e for e in self.entries() if (e.of_month, e.status) == (month, status)), None)
+    def entry(self, partition: Partition, status: Status = "loaded") -> LedgerEntry | None:
+        """The partition's ledger entry of that status; None if there is none."""
+        entries = self.entries(partition.dataset)
+        return next((entry for entry in entries if (entry.partition, entry.status) == (partition, status)), None)
 
-    def entries(self, service: Service | None = None) -> list[LedgerEntry]:
-        """The whole ledger or that of a service, of every status, by service and month."""
-        query = "SELECT row_to_json(t) FROM {} t WHERE service = coalesce(%s, service) ORDER BY service, month, status"
-        rows = self._rows(tables.LEDGER, query, service and str(service))
-        return [_entry(values) for (values,) in rows]
+    def entries(self, dataset: Dataset) -> list[LedgerEntry]:
+        """The dataset's ledger: entries of every status, by partition and status."""
+        query = "SELECT row_to_json(t) FROM {} t WHERE dataset = %s ORDER BY partition_key, status"
+        return [_entry(dataset, values) for (values,) in self._rows(tables.LEDGER, query, dataset.name)]
 
-    def count(self, month: Month) -> int:
-        """Rows of the month that are in its table now, counted there."""
-        query = "SELECT count(*) FROM {} WHERE source_month = %s"
-        return sum(n for (n,) in self._rows(tables.parent(month), query, month.first))
+    def count(self, partition: Partition) -> int:
+        """The partition's rows that are in its table now, counted there."""
+        query, column = "SELECT count(*) FROM {}", partition.dataset.partition_column
+        of_partition = (f"{query} WHERE {column} = %s", partition.column_value) if column else (query,)
+        return sum(n for (n,) in self._rows(partition.dataset.table, *of_partition))
 
-    def count_rejected(self, month: Month) -> int:
-        """Rows of the month that are in `rejected_trips` now, counted there."""
-        query = "SELECT count(*) FROM {} WHERE service = %s AND source_month = %s"
-        return sum(n for (n,) in self._rows("rejected_trips", query, str(month.service), month.first))
+    def count_rejected(self, partition: Partition) -> int:
+        """The partition's rows that are in `rejected_rows` now, counted there."""
+        query = "SELECT count(*) FROM {} WHERE dataset = %s AND partition_key = %s"
+        return sum(n for (n,) in self._rows(tables.REJECTED, query, partition.dataset.name, partition.key))
 
-    def counts(self) -> dict[Month, int]:
-        """Rows of every month of every service that has any, counted in the tables, whatever the ledger says."""
-        query = "SELECT source_month, count(*) FROM {} GROUP BY 1 ORDER BY 1"
-        return {
-            Month(service, first.year, first.month): n
-            for service in Service
-            for first, n in self._rows(f"{service}_trips", query)
-        }
+    def counts(self, dataset: Dataset) -> dict[Partition, int]:
+        """The rows of every partition that has any, counted in the table, whatever the ledger says."""
+        column = dataset.partition_column
+        if column is None:
+            rows = self.count(dataset.partition())
+            return {dataset.partition(): rows} if rows else {}
+        query = f"SELECT {column}, count(*) FROM {{}} GROUP BY 1 ORDER BY 1"
+        return {dataset.partition_at(start): n for start, n in self._rows(dataset.table, query)}
 
     def _rows(self, table: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """The query's rows, `{}` in it being the table; none if there is no such table yet."""
+        """The query's rows, `{}` in it being the table; none if the table does not exist yet."""
         with self._one_line(table), psycopg.connect(self._conninfo, autocommit=True) as connection:
             if not tables.existing_columns(connection.cursor(), table):
                 return []
@@ -175,58 +153,58 @@ class PostgresStore:
             raise store_error(subject, error, self._uri) from None
 
 
-def _begin(cursor: dbapi.Cursor, month: Month) -> None:
-    """Be alone with the month until the transaction ends."""
+def _begin(cursor: dbapi.Cursor, partition: Partition) -> None:
+    """Take the lock on the partition, until the transaction ends."""
     for setting in SETTINGS:
         cursor.execute(setting)
-    # The wait for another load of the same month has no end.
-    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (f"taxiway {month}",))
+    # Another load of the same partition is waited for without a limit.
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (f"taxiway {partition}",))
     cursor.execute(tables.LOCK_WAIT)
 
 
-def _fill_partition(cursor: dbapi.Cursor, cleaning: Cleaning) -> None:
-    """Replace the rows of the month's partition by those of the pass."""
-    partition = tables.partition(cleaning.month)
-    cursor.execute(f"DELETE FROM {partition}")
-    batches = (flat(batch) for batch in checked(cleaning))
-    _copy(cursor, partition, flat_schema(cleaning.schema), batches, lambda: cleaning.counts.rows_clean)
+def _fill_partition(cursor: dbapi.Cursor, cleaning: Cleaning) -> Outcome:
+    """Replace the rows of the partition by those of the pass."""
+    table, schema = tables.partition_table(cleaning.partition), flat_schema(cleaning.schema)
+    cursor.execute(f"DELETE FROM {table}")
+    return cleaning.into(lambda batches: _copy(cursor, table, schema, map(flat, verified(batches, cleaning))))
 
 
-def _replace_rejected(cursor: dbapi.Cursor, cleaning: Cleaning) -> None:
-    of_month = f"WHERE service = '{cleaning.month.service}' AND source_month = '{cleaning.month.first}'"
-    cursor.execute(f"DELETE FROM {tables.REJECTED} {of_month}")
-    _copy_rejected(cursor, tables.REJECTED, cleaning, of_month)
+def _replace_rejected(cursor: dbapi.Cursor, cleaning: Cleaning, outcome: Outcome) -> None:
+    partition = cleaning.partition
+    where = f"WHERE dataset = '{partition.dataset.name}' AND partition_key = '{partition.key}'"
+    cursor.execute(f"DELETE FROM {tables.REJECTED} {where}")
+    _copy_rejected(cursor, tables.REJECTED, cleaning, outcome, where)
 
 
-def _keep_aside(
+def _store_blocked(
     connection: dbapi.Connection,
     cursor: dbapi.Cursor,
     cleaning: Cleaning,
-    entry: LedgerEntry,
+    outcome: Outcome,
     work_dir: Path | None,
 ) -> None:
-    """Undo the transaction that a blocked month was loaded in; in a new one, put the month into tables of its own."""
-    trips, rejected = tables.blocked(cleaning.month)
+    """Roll back the transaction that loaded a blocked partition; in a new one, store it in tables of its own."""
+    rows, rejected = tables.blocked(cleaning.partition)
     schema = flat_schema(cleaning.schema)
     with tempfile.TemporaryDirectory(dir=work_dir, prefix="taxiway-") as directory:
         file = Path(directory) / "blocked.parquet"
         write_parquet(_partition_batches(cursor, cleaning), schema, file)
         connection.rollback()
-        _begin(cursor, cleaning.month)
-        for table, wanted in ((trips, tables.columns(cleaning.schema)), (rejected, tables.rejected_columns())):
+        _begin(cursor, cleaning.partition)
+        for table, columns in ((rows, tables.columns(cleaning.schema)), (rejected, tables.rejected_columns())):
             tables.clear(cursor, table)
-            tables.fit(cursor, table, wanted, "the contract")
-        with pq.ParquetFile(file) as kept:
-            _copy(cursor, trips, schema, kept.iter_batches(), lambda: entry.rows_loaded)
-    _copy_rejected(cursor, rejected, cleaning)
+            tables.fit(cursor, table, columns, "the contract")
+        with pq.ParquetFile(file) as stored:
+            _require(rows, _copy(cursor, rows, schema, stored.iter_batches()), outcome.rows_loaded)
+    _copy_rejected(cursor, rejected, cleaning, outcome)
 
 
 def _partition_batches(cursor: dbapi.Cursor, cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
-    """The month's rows as this transaction sees them, in `flat_schema`."""
+    """The partition's rows as this transaction sees them, in `flat_schema`."""
     schema = flat_schema(cleaning.schema)
     # The driver would read json as an Arrow extension type.
-    names = ", ".join(f"{name}::text" if name == EXTRA else name for name in schema.names)
-    cursor.execute(f"SELECT {names} FROM {tables.partition(cleaning.month)}")
+    names = ", ".join(f"{name}::text" if name == EXTRA_COLUMNS else name for name in schema.names)
+    cursor.execute(f"SELECT {names} FROM {tables.partition_table(cleaning.partition)}")
     for batch in cursor.fetch_record_batch():
         yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
@@ -234,26 +212,27 @@ def _partition_batches(cursor: dbapi.Cursor, cleaning: Cleaning) -> Iterator[pa.
 def _record(connection: psycopg.Connection, entry: LedgerEntry) -> None:
     """Write the entry as `PostgresStore.record` says. Each is one statement, so that a load at the same time counts."""
     names = ", ".join(tables.ledger_columns())
-    given = f"SELECT {names} FROM json_populate_record(NULL::trips_ledger, %(entry)s)"
-    key = "(service, month, status)"
+    given = f"SELECT {names} FROM json_populate_record(NULL::{tables.LEDGER}, %(entry)s)"
+    key = "(dataset, partition_key, status)"
     if entry.status == "refused":
         excluded = ", ".join(f"excluded.{name}" for name in tables.ledger_columns())
-        written = f"INSERT INTO trips_ledger ({names}) {given} ON CONFLICT {key} DO UPDATE SET ({names}) = ({excluded})"
+        updated = f"ON CONFLICT {key} DO UPDATE SET ({names}) = ({excluded})"
+        written = f"INSERT INTO {tables.LEDGER} ({names}) {given} {updated}"
     else:
-        same = f"{key} = (%(service)s, %(month)s, %(status)s) AND coalesce(load_id, '') = %(load_id)s"
-        written = f"UPDATE trips_ledger SET ({names}) = ({given}) WHERE {same}"
+        same = f"{key} = (%(dataset)s, %(partition_key)s, %(status)s) AND load_id = %(load_id)s"
+        written = f"UPDATE {tables.LEDGER} SET ({names}) = ({given}) WHERE {same}"
     connection.execute(written, entry.to_dict() | {"entry": _json(entry)})
 
 
 def _replace_entry(cursor: dbapi.Cursor, entry: LedgerEntry) -> None:
-    """Write the ledger row: it takes the place of the month's `refused` one and, if loaded, of its `blocked` one."""
-    key = (entry.service, entry.month, entry.status)
+    """Write the ledger entry: it replaces the partition's `refused` one and, if loaded, its `blocked` one."""
+    key = (entry.partition.dataset.name, entry.partition.key, entry.status)
     cursor.execute(f"DELETE FROM {tables.LEDGER} WHERE {REPLACED}", key)
     row = f"json_populate_record(NULL::{tables.LEDGER}, $1::json)"
     cursor.execute(f"INSERT INTO {tables.LEDGER} SELECT * FROM {row}", (_json(entry),))
     cursor.execute(f"SELECT load_id FROM {tables.LEDGER} WHERE {REPLACED}", key)
     if cursor.fetchall() != [(entry.load_id,)]:
-        raise StoreFailed(tables.LEDGER, f"has other entries of {entry.of_month} than were written; {RULE_OR_TRIGGER}")
+        raise StoreFailed(tables.LEDGER, f"has other entries of {entry.partition} than were written; {RULE_OR_TRIGGER}")
 
 
 def _json(entry: LedgerEntry) -> str:
@@ -261,49 +240,51 @@ def _json(entry: LedgerEntry) -> str:
     return json.dumps(entry.to_dict(), ensure_ascii=False)
 
 
-def _entry(values: dict[str, Any]) -> LedgerEntry:
+def _entry(dataset: Dataset, values: dict[str, Any]) -> LedgerEntry:
     """A row of the ledger. Columns of a later version are left out here; a load refuses them by name.
 
     Raises:
-        StoreFailed: the row is no entry: someone has edited it, or a later version has written it.
+        StoreFailed: the row is not an entry: someone has edited it, or a later version has written it.
     """
     known = tables.ledger_columns()
     try:
-        return LedgerEntry.from_dict({name: v for name, v in values.items() if name in known and v is not None})
+        given = {name: value for name, value in values.items() if name in known and value is not None}
+        return LedgerEntry.from_dict(dataset, given)
     except (ValueError, KeyError, TypeError) as wrong:
-        raise StoreFailed(tables.LEDGER, f"has a row that is no entry of this version: {wrong}") from None
+        raise StoreFailed(tables.LEDGER, f"has a row that is not an entry of this version: {wrong}") from None
 
 
-def _copy_rejected(cursor: dbapi.Cursor, table: str, cleaning: Cleaning, where: str = "") -> None:
-    rejected = cleaning.counts.rows_rejected
-    _copy(cursor, table, REJECTED_SCHEMA, rejected_batches(cleaning), lambda: rejected, where)
+def _copy_rejected(cursor: dbapi.Cursor, table: str, cleaning: Cleaning, outcome: Outcome, where: str = "") -> None:
+    inserted = _copy(cursor, table, REJECTED_SCHEMA, rejected_batches(cleaning), where)
+    _require(table, inserted, outcome.rows_rejected)
 
 
 def _copy(
-    cursor: dbapi.Cursor,
-    table: str,
-    schema: pa.Schema,
-    batches: Iterator[pa.RecordBatch],
-    expected: Callable[[], int],
-    where: str = "",
-) -> None:
-    """Append the batches to the table by binary COPY, and compare with what was `expected` (asked at the end: a pass
-    knows its count only then) both what the driver sent and what then is in the table: all of it, or `where`.
+    cursor: dbapi.Cursor, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], where: str = ""
+) -> int:
+    """Append the batches to the table by binary COPY, and count what then is in the table: all of it, or `where`.
+
+    Returns:
+        How many rows were inserted.
 
     Raises:
-        StoreFailed: if a row was lost or doubled on the way, or one that was deleted is still there.
+        StoreFailed: the table holds another number of rows than were sent.
         Exception: what the batches raise, as it is; the driver would keep its text only.
     """
     stream = Stream(batches)
     try:
-        sent = cursor.adbc_ingest(table, stream.reader(schema), mode="append")
+        sent = int(cursor.adbc_ingest(table, stream.reader(schema), mode="append"))
     except adbc_driver_manager.Error:
         if stream.error is not None:
             raise stream.error from None
         raise
-    if sent != expected():
-        raise StoreFailed(table, f"took {sent} rows of {expected()}")
     cursor.execute(f"SELECT count(*) FROM {table} {where}")
     ((stored,),) = cursor.fetchall()
     if stored != sent:
-        raise StoreFailed(table, f"holds {stored} rows where {sent} were stored; {RULE_OR_TRIGGER}")
+        raise StoreFailed(table, f"holds {stored} rows after {sent} were inserted; {RULE_OR_TRIGGER}")
+    return sent
+
+
+def _require(table: str, inserted: int, expected: int) -> None:
+    if inserted != expected:
+        raise StoreFailed(table, f"inserted {inserted} rows, expected {expected}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import re
 import time
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +13,7 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_postgresql import dbapi
 
-from flows.datasets.partition import Month
+from flows.datasets.dataset import Partition
 from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.errors import StoreFailed, StoreUnavailable
 from flows.stores.ledger import LedgerEntry
@@ -31,17 +32,17 @@ TYPES = {
     pa.map_(pa.string(), pa.string()): "json",
 }
 
-LEDGER, REJECTED = "trips_ledger", "rejected_trips"
+LEDGER, REJECTED = "load_ledger", "rejected_rows"
 
 # What a field of LedgerEntry becomes.
 LEDGER_TYPES = {str: "text", int: "bigint", dt.datetime: "timestamp with time zone", dict: "json", list: "json"}
 
 LEDGER_CONSTRAINTS = (
-    "PRIMARY KEY (service, month, status)",
+    "PRIMARY KEY (dataset, partition_key, status)",
     "CHECK (rows_read = rows_loaded + rows_rejected)",
 )
 
-# One load at a time prepares tables, of whatever service: without it two first loads race to create the same table.
+# One load at a time prepares tables, of any dataset: without it two first loads race to create the same table.
 PREPARE_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('taxiway tables', 0))"
 
 # For locks in a load that only a person's own DDL can hold.
@@ -52,14 +53,11 @@ LOCK_WAIT = "SET LOCAL lock_timeout = '60s'"
 ALTER_TRIES, ALTER_WAIT = 20, "1s"
 
 
-def parent(month: Month) -> str:
-    """The table of all months of the service: `green_trips`."""
-    return f"{month.service}_trips"
-
-
-def partition(month: Month) -> str:
-    """The table of one month, a partition of `parent`: `green_trips_2021_01`."""
-    return f"{parent(month)}_{month.year}_{month.month:02}"
+def partition_table(partition: Partition) -> str:
+    """The table with the rows of one partition: `green_trips_2021_01`, or the dataset's table itself if it has one."""
+    if not partition.dataset.partition_column:
+        return partition.dataset.table
+    return f"{partition.dataset.table}_{re.sub(r'[^0-9]', '_', partition.key)}"
 
 
 def columns(schema: pa.Schema) -> dict[str, str]:
@@ -73,11 +71,12 @@ def rejected_columns() -> dict[str, str]:
 
 
 def ledger_columns() -> dict[str, str]:
-    """A column for each field of LedgerEntry. One with a default may be null: rows of an earlier version lack it."""
+    """The columns of the ledger, see `LedgerEntry.to_dict`. One with a default may be null."""
     kinds = typing.get_type_hints(LedgerEntry)
-    return {
+    return {"dataset": "text NOT NULL", "partition_key": "text NOT NULL"} | {
         field.name: _ledger_type(kinds[field.name]) + (" NOT NULL" if field.default is dataclasses.MISSING else "")
         for field in dataclasses.fields(LedgerEntry)
+        if field.name != "partition"
     }
 
 
@@ -90,21 +89,22 @@ def _ledger_type(kind: typing.Any) -> str:
     return LEDGER_TYPES[typing.get_origin(whole) or whole]
 
 
-def columns_text(wanted: Mapping[str, str], *constraints: str) -> str:
+def columns_text(desired: Mapping[str, str], *constraints: str) -> str:
     """The columns as CREATE TABLE takes them; their names are plain, lower-case words."""
-    return ", ".join((*(f"{name} {kind}" for name, kind in wanted.items()), *constraints))
+    return ", ".join((*(f"{name} {kind}" for name, kind in desired.items()), *constraints))
 
 
-def blocked(month: Month) -> tuple[str, str]:
-    """The two tables where a blocked month and its rejected rows are kept aside."""
-    return f"{partition(month)}_blocked", f"{partition(month)}_blocked_rejected"
+def blocked(partition: Partition) -> tuple[str, str]:
+    """The two tables for a blocked partition and its rejected rows."""
+    table = partition_table(partition)
+    return f"{table}_blocked", f"{table}_blocked_rejected"
 
 
-def prepare(uri: str, month: Month, schema: pa.Schema) -> None:
-    """Make what is absent: the service's table, the month's partition (empty), the ledger, the rejected rows.
+def prepare(uri: str, partition: Partition) -> None:
+    """Create what is missing: the dataset's table, the partition (empty), the ledger, the rejected rows.
 
     Done in a short transaction of its own, before the load, so that the load itself needs no lock that a reader or
-    another load could wait for. An empty partition that a failed load leaves is no harm: it is what the next one fills.
+    another load could wait for. A failed load may leave an empty partition, which the next load fills.
 
     Raises:
         StoreFailed: if a table is there and does not fit (other than columns that it lacks, which are added). Nothing
@@ -112,15 +112,15 @@ def prepare(uri: str, month: Month, schema: pa.Schema) -> None:
         StoreUnavailable: if someone else holds a lock on a table for a minute.
         psycopg.Error: whatever the server refuses.
     """
-    _patiently(uri, parent(month), lambda cursor: _prepare(cursor, month, columns(schema)))
+    _with_lock_retries(uri, partition.dataset.table, lambda cursor: _prepare(cursor, partition))
 
 
 def prepare_ledger(uri: str) -> None:
     """Make the ledger, or add the columns that it lacks. Raises as `prepare` does."""
-    _patiently(uri, LEDGER, _prepare_ledger)
+    _with_lock_retries(uri, LEDGER, _prepare_ledger)
 
 
-def _patiently(uri: str, table: str, change: Callable[[Cursor], None]) -> None:
+def _with_lock_retries(uri: str, table: str, change: Callable[[Cursor], None]) -> None:
     """Make the change in a transaction, again and again while someone else holds a lock on the table."""
     for attempt in range(ALTER_TRIES):
         try:
@@ -139,22 +139,27 @@ def _prepare_ledger(cursor: Cursor) -> None:
     fit(cursor, LEDGER, ledger_columns(), "the ledger of this version", constraints=LEDGER_CONSTRAINTS)
 
 
-def _prepare(cursor: Cursor, month: Month, wanted: Mapping[str, str]) -> None:
+def _prepare(cursor: Cursor, partition: Partition) -> None:
     _prepare_ledger(cursor)
     if fit(cursor, REJECTED, rejected_columns(), "the rejected rows of this version"):
-        cursor.execute(f"CREATE INDEX {REJECTED}_month ON {REJECTED} (service, source_month)")
-    whole, part = parent(month), partition(month)
-    fit(cursor, whole, wanted, "the contract", suffix="PARTITION BY LIST (source_month)")
-    if not _attached(cursor, month):
-        # ATTACH lets readers and other loads of the service go on; CREATE TABLE ... PARTITION OF would not.
-        cursor.execute(f"CREATE TABLE {part} ({columns_text(wanted)})")
-        cursor.execute(f"ALTER TABLE {whole} ATTACH PARTITION {part} FOR VALUES IN ('{month.first}')")
+        cursor.execute(f"CREATE INDEX {REJECTED}_partition ON {REJECTED} (dataset, partition_key)")
+    dataset, desired = partition.dataset, columns(partition.dataset.schema)
+    if not dataset.partition_column:
+        fit(cursor, dataset.table, desired, "the contract")
+        return
+    fit(cursor, dataset.table, desired, "the contract", suffix=f"PARTITION BY LIST ({dataset.partition_column})")
+    table = partition_table(partition)
+    if not _attached(cursor, dataset.table, table):
+        # ATTACH lets readers and other loads of the dataset continue; CREATE TABLE ... PARTITION OF would not.
+        cursor.execute(f"CREATE TABLE {table} ({columns_text(desired)})")
+        value = partition.column_value
+        cursor.execute(f"ALTER TABLE {dataset.table} ATTACH PARTITION {table} FOR VALUES IN ('{value}')")
 
 
 def fit(
     cursor: Cursor,
     table: str,
-    wanted: Mapping[str, str],
+    desired: Mapping[str, str],
     what: str,
     *,
     constraints: Iterable[str] = (),
@@ -163,14 +168,14 @@ def fit(
     """Make the table, or add the columns that it lacks. Gives whether it was made.
 
     Raises:
-        StoreFailed: if it is there and does not fit in any other way; `what` is the wanted columns in the message.
+        StoreFailed: if it is there and does not fit in any other way; `what` is the desired columns in the message.
     """
     there = existing_columns(cursor, table)
     if not there:
-        cursor.execute(f"CREATE TABLE {table} ({columns_text(wanted, *constraints)}) {suffix}")
+        cursor.execute(f"CREATE TABLE {table} ({columns_text(desired, *constraints)}) {suffix}")
         return True
-    for name in gained(table, there, wanted, what):
-        cursor.execute(f"ALTER TABLE {table} ADD COLUMN {name} {wanted[name]}")
+    for name in columns_to_add(table, there, desired, what):
+        cursor.execute(f"ALTER TABLE {table} ADD COLUMN {name} {desired[name]}")
     return False
 
 
@@ -195,27 +200,27 @@ def existing_columns(cursor: Cursor, table: str) -> dict[str, str]:
     return dict(cursor.fetchall())
 
 
-def gained(table: str, there: Mapping[str, str], wanted: Mapping[str, str], what: str) -> list[str]:
-    """The wanted columns that the table has not, if adding them is all it takes.
+def columns_to_add(table: str, there: Mapping[str, str], desired: Mapping[str, str], what: str) -> list[str]:
+    """The desired columns that the table has not, if adding them is all it takes.
 
     Raises:
-        StoreFailed: if a column has another type or is not wanted, or a new one may not be null.
+        StoreFailed: if a column has another type or is not desired, or a new one may not be null.
     """
-    new = [name for name in wanted if name not in there]
-    wrong = [f"{n} is {kind}, not {wanted[n]}" for n, kind in there.items() if wanted.get(n, kind) != kind]
-    wrong += [f"{name} is not in it" for name in there if name not in wanted]
-    wrong += [f"{name} is missing and may not be null" for name in new if wanted[name].endswith("NOT NULL")]
+    new = [name for name in desired if name not in there]
+    wrong = [f"{n} is {kind}, not {desired[n]}" for n, kind in there.items() if desired.get(n, kind) != kind]
+    wrong += [f"{name} is not in it" for name in there if name not in desired]
+    wrong += [f"{name} is missing and may not be null" for name in new if desired[name].endswith("NOT NULL")]
     if wrong:
         raise StoreFailed(table, f"does not fit {what}: {'; '.join(wrong)}")
     return new
 
 
-def _attached(cursor: Cursor, month: Month) -> bool:
+def _attached(cursor: Cursor, parent: str, table: str) -> bool:
     cursor.execute(
-        f"""SELECT (SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid) = to_regclass('{parent(month)}')
-            FROM pg_class c WHERE c.oid = to_regclass('{partition(month)}')"""
+        f"""SELECT (SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid) = to_regclass('{parent}')
+            FROM pg_class c WHERE c.oid = to_regclass('{table}')"""
     )
     found = cursor.fetchall()
     if found and not found[0][0]:
-        raise StoreFailed(partition(month), f"is there, but is no partition of {parent(month)}")
+        raise StoreFailed(table, f"exists, but is not a partition of {parent}")
     return bool(found)

@@ -16,8 +16,8 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
 
-from flows.datasets.source_address import months_of, require_public
 from infra.deploy.pages import everything
+from infra.months import months_of, require_public
 from infra.settings import settings
 
 # Log records are sent in batches by several processes, so one may come after a younger one.

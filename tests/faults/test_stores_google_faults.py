@@ -37,18 +37,13 @@ from flows.stores.ledger import LedgerEntry
 from flows.stores.ledger_rows import LEDGER_SCHEMA, ledger_row
 from flows.stores.reconcile import verify
 from infra.settings import ROOT
-from tests.integration.stores_fixtures import (  # noqa: F401
+from tests.integration.stores_fixtures import (
     FEBRUARY,
     JANUARY,
     STORES,
     Pass,
-    bigquery_client,
-    bucket,
-    bucket_address,
-    dataset,
-    dataset_address,
+    replaced,
     source,
-    storage_client,
 )
 
 AT = dt.datetime(2021, 3, 1, 12, tzinfo=dt.UTC)
@@ -63,7 +58,7 @@ def store(request):
 
 
 def state(store) -> tuple:
-    return store.entries(), store.counts(), store.count_rejected(JANUARY)
+    return store.entries(GREEN), store.counts(GREEN), store.count_rejected(JANUARY)
 
 
 @pytest.mark.parametrize("at", range(4))
@@ -87,7 +82,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 from flows.stores.bucket import BucketStore
 from flows.stores.bigquery import BigQueryStore
-from tests.integration.stores_fixtures import JANUARY, Pass, source
+from tests.integration.stores_fixtures import replaced, JANUARY, Pass, source
 
 kind, address, name, directory = sys.argv[1:]
 options = {"project": "taxiway-local", "credentials": AnonymousCredentials()}
@@ -122,7 +117,7 @@ def test_a_killed_loader(store, request, tmp_path):
         child.send_signal(signal.SIGKILL)
     assert state(store) == before
     store.replace(Pass(JANUARY, tmp_path, rows=5), source("sha256:2"))
-    assert (store.counts(), store.count_rejected(JANUARY)) == ({JANUARY: 5}, 0)
+    assert (store.counts(GREEN), store.count_rejected(JANUARY)) == ({JANUARY: 5}, 0)
 
 
 class Noise(Pass):
@@ -183,7 +178,7 @@ def test_a_line_on_which_a_month_takes_longer_than_any_answer(request, tmp_path,
 # The bucket
 
 
-def test_a_lost_race_is_run_again(bucket, tmp_path, monkeypatch):  # noqa: F811
+def test_a_lost_race_is_run_again(bucket, tmp_path, monkeypatch):
     """Someone else's object arrives between our look and our upload."""
     store, other, races = BucketStore(bucket), BucketStore(bucket), []
     upload = BucketStore._upload
@@ -199,7 +194,7 @@ def test_a_lost_race_is_run_again(bucket, tmp_path, monkeypatch):  # noqa: F811
     assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (5, 0)
 
 
-def test_another_try_of_a_load_whose_first_one_was_replaced(bucket, tmp_path, monkeypatch):  # noqa: F811
+def test_another_try_of_a_load_whose_first_one_was_replaced(bucket, tmp_path, monkeypatch):
     """The load that replaced the first try deletes that one's rejected rows, and not those of the second."""
     store, other, races, once = BucketStore(bucket), BucketStore(bucket), [], source()
     store.replace(Pass(JANUARY, tmp_path, bad=2), once)
@@ -211,11 +206,11 @@ def test_another_try_of_a_load_whose_first_one_was_replaced(bucket, tmp_path, mo
         upload(self, name, file, metadata, replaces)
 
     monkeypatch.setattr(BucketStore, "_upload", late)
-    again = store.replace(Pass(JANUARY, tmp_path, bad=2), once)
-    assert len(races) == 1 and store.entries() == [again] and store.count_rejected(JANUARY) == 2
+    again = replaced(store, Pass(JANUARY, tmp_path, bad=2), once)
+    assert len(races) == 1 and store.entries(GREEN) == [again] and store.count_rejected(JANUARY) == 2
 
 
-def test_a_race_that_is_always_lost(bucket, tmp_path, monkeypatch):  # noqa: F811
+def test_a_race_that_is_always_lost(bucket, tmp_path, monkeypatch):
     store, upload = BucketStore(bucket), BucketStore._upload
 
     def late(self, name, file, metadata, replaces):
@@ -229,7 +224,7 @@ def test_a_race_that_is_always_lost(bucket, tmp_path, monkeypatch):  # noqa: F81
     assert bucket.blob(data_name(JANUARY)).download_as_bytes() == b"someone else's"
 
 
-def test_an_upload_whose_answer_is_lost_is_not_done_twice(bucket, tmp_path, monkeypatch):  # noqa: F811
+def test_an_upload_whose_answer_is_lost_is_not_done_twice(bucket, tmp_path, monkeypatch):
     store, upload, uploads = BucketStore(bucket), BucketStore._upload, []
 
     def deaf(self, name, file, metadata, replaces):
@@ -243,7 +238,7 @@ def test_an_upload_whose_answer_is_lost_is_not_done_twice(bucket, tmp_path, monk
 
 
 @pytest.mark.parametrize("multipart_limit", [None, 1 << 10])
-def test_what_arrives_changed_is_refused_and_the_old_object_stays(bucket, tmp_path, monkeypatch, multipart_limit):  # noqa: F811
+def test_what_arrives_changed_is_refused_and_the_old_object_stays(bucket, tmp_path, monkeypatch, multipart_limit):
     store = BucketStore(bucket)
     store.replace(Pass(JANUARY, tmp_path), source())
     before = state(store)
@@ -260,10 +255,10 @@ def test_what_arrives_changed_is_refused_and_the_old_object_stays(bucket, tmp_pa
 
 @pytest.mark.parametrize("blocks", [False, True])
 @pytest.mark.parametrize("bad", [4, 0])
-def test_a_crash_between_rejected_rows_and_data(bucket, tmp_path, monkeypatch, bad, blocks):  # noqa: F811
+def test_a_crash_between_rejected_rows_and_data(bucket, tmp_path, monkeypatch, bad, blocks):
     """The old month stays with its own rejected rows; what the crash has left is deleted by a later load."""
     store, upload = BucketStore(bucket), BucketStore._upload
-    old = store.replace(Pass(JANUARY, tmp_path, bad=3, blocks=blocks), source())
+    old = replaced(store, Pass(JANUARY, tmp_path, bad=3, blocks=blocks), source())
     before = [blob.name for blob in bucket.list_blobs()]
 
     def crash(self, name, file, metadata, replaces):
@@ -275,19 +270,19 @@ def test_a_crash_between_rejected_rows_and_data(bucket, tmp_path, monkeypatch, b
         patch.setattr(BucketStore, "_upload", crash)
         with pytest.raises(StoreUnavailable, match="gone"):
             store.replace(Pass(JANUARY, tmp_path, rows=5, bad=bad, blocks=blocks), source("sha256:2"))
-    assert store.entries() == [old] and store.count_rejected(JANUARY) == (0 if blocks else 3)
+    assert store.entries(GREEN) == [old] and store.count_rejected(JANUARY) == (0 if blocks else 3)
     assert set(before) <= {blob.name for blob in bucket.list_blobs()}
     assert verify({"bucket": store}, lambda month: None).differences == []
     stranger = bucket.blob("rejected/green/green_tripdata_2021-01.by-hand.parquet")
     stranger.upload_from_string("someone else's")
     monkeypatch.setattr(bucket_module, "LEFT_OVER", dt.timedelta(0))
-    new = store.replace(Pass(JANUARY, tmp_path, rows=5, bad=2), source("sha256:3"))
-    assert (store.entries(), store.count_rejected(JANUARY)) == ([new], 2)
+    new = replaced(store, Pass(JANUARY, tmp_path, rows=5, bad=2), source("sha256:3"))
+    assert (store.entries(GREEN), store.count_rejected(JANUARY)) == ([new], 2)
     kept = {data_name(JANUARY), f"rejected/green/green_tripdata_2021-01.{new.load_id}.parquet", stranger.name}
     assert {blob.name for blob in bucket.list_blobs()} == kept
 
 
-def test_rejected_rows_of_a_version_without_load_ids(bucket, tmp_path):  # noqa: F811
+def test_rejected_rows_of_a_version_without_load_ids(bucket, tmp_path):
     """They are counted under their old name, and deleted once the month is loaded anew."""
     store, cleaning = BucketStore(bucket), Pass(JANUARY, tmp_path, bad=3)
     file = tmp_path / "january.parquet"
@@ -300,7 +295,7 @@ def test_rejected_rows_of_a_version_without_load_ids(bucket, tmp_path):  # noqa:
         blob = bucket.blob(name)
         blob.metadata = metadata
         blob.upload_from_filename(path)
-    assert (store.entries(), store.count_rejected(JANUARY)) == ([old], 3)
+    assert (store.entries(GREEN), store.count_rejected(JANUARY)) == ([old], 3)
     store.replace(Pass(JANUARY, tmp_path), source("sha256:2"))
     assert [blob.name for blob in bucket.list_blobs()] == [data_name(JANUARY)]
 
@@ -309,17 +304,17 @@ def test_rejected_rows_of_a_version_without_load_ids(bucket, tmp_path):  # noqa:
 
 
 @pytest.fixture
-def warehouse(bigquery_client, dataset) -> BigQueryStore:  # noqa: F811
+def warehouse(bigquery_client, dataset) -> BigQueryStore:
     return BigQueryStore(bigquery_client, dataset)
 
 
 @pytest.fixture
-def query(bigquery_client, dataset):  # noqa: F811
+def query(bigquery_client, dataset):
     return lambda text: bigquery_client.query(text.format(dataset)).result()
 
 
 @pytest.fixture
-def load_jobs(bigquery_client, dataset):  # noqa: F811
+def load_jobs(bigquery_client, dataset):
     """The load jobs into the dataset, oldest first: (table, whether it worked)."""
 
     def listed() -> list[tuple[str, bool]]:
@@ -331,7 +326,7 @@ def load_jobs(bigquery_client, dataset):  # noqa: F811
 
 
 @pytest.fixture
-def kept(bigquery_client, dataset):  # noqa: F811
+def kept(bigquery_client, dataset):
     """How many rows are in each of the service's tables, whether they count or not."""
 
     def counted() -> dict[str, int]:
@@ -350,7 +345,7 @@ def test_a_crash_at_any_step_leaves_one_load_whole(
     warehouse, kept, tmp_path, monkeypatch, rows, step, commits, answered
 ):
     """A load dies before BigQuery has done a step, or after it, when it did not hear the answer."""
-    old = warehouse.replace(Pass(JANUARY, tmp_path, bad=3), source("sha256:old"))
+    old = replaced(warehouse, Pass(JANUARY, tmp_path, bad=3), source("sha256:old"))
     run = LoadJobs.load
 
     def dies(self, name, *given):
@@ -371,8 +366,8 @@ def test_a_crash_at_any_step_leaves_one_load_whole(
         assert (found, warehouse.count(JANUARY), warehouse.count_rejected(JANUARY)) == (old, 1000, 3)
     assert verify({"bigquery": warehouse}, lambda month: None).differences == []
     monkeypatch.setattr("flows.stores.bigquery.LEFT_OVER", dt.timedelta(0))
-    last = warehouse.replace(Pass(JANUARY, tmp_path, rows=7, bad=2), source("sha256:next"))
-    assert warehouse.entries() == [last] and verify({"bigquery": warehouse}, lambda month: None).differences == []
+    last = replaced(warehouse, Pass(JANUARY, tmp_path, rows=7, bad=2), source("sha256:next"))
+    assert warehouse.entries(GREEN) == [last] and verify({"bigquery": warehouse}, lambda month: None).differences == []
     assert kept() == {"": 7, "_rejected": 2, "_ledger": 1}, "what the crash has left is deleted"
 
 
@@ -385,13 +380,13 @@ def test_a_failed_clean_up_does_not_fail_the_load(warehouse, kept, tmp_path, mon
 
     with monkeypatch.context() as patch:
         patch.setattr(LoadJobs, "query", refused)
-        entry = warehouse.replace(Pass(JANUARY, tmp_path, rows=5, bad=4), source("sha256:2"))
-    assert (warehouse.entries(), warehouse.count(JANUARY), warehouse.count_rejected(JANUARY)) == ([entry], 5, 4)
+        entry = replaced(warehouse, Pass(JANUARY, tmp_path, rows=5, bad=4), source("sha256:2"))
+    assert (warehouse.entries(GREEN), warehouse.count(JANUARY), warehouse.count_rejected(JANUARY)) == ([entry], 5, 4)
     assert kept()["_rejected"] == 7
     assert verify({"bigquery": warehouse}, lambda month: None).differences == []
 
 
-def test_two_loads_in_every_order(bigquery_client, dataset, tmp_path, monkeypatch):  # noqa: F811
+def test_two_loads_in_every_order(bigquery_client, dataset, tmp_path, monkeypatch):
     """A load takes its next step (ledger and rejected rows, trips, clean-up) when it is told to: all orders of them."""
     run, clean_up, turn = LoadJobs.load, BigQueryStore._clean_up, threading.local()
 
@@ -463,7 +458,7 @@ def test_a_first_load_that_never_came_is_no_loaded_month(warehouse, tmp_path, mo
         patch.setattr(LoadJobs, "load", dies)
         with pytest.raises(TaxiwayError, match="gone"):
             warehouse.replace(Pass(JANUARY, tmp_path, bad=3), source())
-    assert warehouse.entries() == [] and warehouse.counts() == {} and warehouse.count_rejected(JANUARY) == 0
+    assert warehouse.entries(GREEN) == [] and warehouse.counts(GREEN) == {} and warehouse.count_rejected(JANUARY) == 0
 
 
 def test_a_request_sent_again_is_one_load(warehouse, load_jobs, tmp_path, monkeypatch):
@@ -477,20 +472,20 @@ def test_a_request_sent_again_is_one_load(warehouse, load_jobs, tmp_path, monkey
 
     monkeypatch.setattr(Client, "load_table_from_file", twice)
     warehouse.replace(Pass(JANUARY, tmp_path, bad=2), source())
-    assert load_jobs() == [("green_trips_ledger", True), ("green_trips_rejected", True), ("green_trips", True)]
-    assert (warehouse.counts(), warehouse.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
+    assert load_jobs() == [("green_load_ledger", True), ("green_trips_rejected", True), ("green_trips", True)]
+    assert (warehouse.counts(GREEN), warehouse.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
 
 
 def test_the_same_load_again_replaces_the_first(warehouse, kept, tmp_path):
     """The same source object, as in a task that is tried again: its rejected rows are not doubled."""
     once = source()
-    first = warehouse.replace(Pass(JANUARY, tmp_path, bad=2), once)
-    again = warehouse.replace(Pass(JANUARY, tmp_path, bad=2), once)
-    assert first.load_id != again.load_id and warehouse.entries() == [again]
+    first = replaced(warehouse, Pass(JANUARY, tmp_path, bad=2), once)
+    again = replaced(warehouse, Pass(JANUARY, tmp_path, bad=2), once)
+    assert first.load_id != again.load_id and warehouse.entries(GREEN) == [again]
     assert kept() == {"": 1000, "_rejected": 2, "_ledger": 1}
 
 
-def test_a_load_that_is_refused_leaves_nothing(warehouse, kept, load_jobs, bigquery_client, dataset, tmp_path):  # noqa: F811
+def test_a_load_that_is_refused_leaves_nothing(warehouse, kept, load_jobs, bigquery_client, dataset, tmp_path):
     """And a run after the cause is gone loads."""
     warehouse.replace(Pass(JANUARY, tmp_path, bad=1), source())
     table = f"{dataset}.green_trips"
@@ -502,12 +497,12 @@ def test_a_load_that_is_refused_leaves_nothing(warehouse, kept, load_jobs, bigqu
         warehouse.replace(Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
     assert kept() == {"": 0, "_rejected": 1, "_ledger": 1}
     bigquery_client.delete_table(table)
-    entry = warehouse.replace(Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
+    entry = replaced(warehouse, Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
     assert [worked for name, worked in load_jobs() if name == "green_trips"] == [True, False, True]
-    assert warehouse.entries() == [entry] and warehouse.count_rejected(JANUARY) == 5
+    assert warehouse.entries(GREEN) == [entry] and warehouse.count_rejected(JANUARY) == 5
 
 
-def test_months_of_a_version_without_load_ids(warehouse, bigquery_client, dataset, tmp_path):  # noqa: F811
+def test_months_of_a_version_without_load_ids(warehouse, bigquery_client, dataset, tmp_path):
     """Their rows and entries are matched with each other; the next load into a table adds what it lacks."""
     old_fields = [field for field in LEDGER_SCHEMA if field.name not in NEW_LEDGER_COLUMNS]
     entries = {}
@@ -526,12 +521,12 @@ def test_months_of_a_version_without_load_ids(warehouse, bigquery_client, datase
         jobs = LoadJobs(bigquery_client, dataset)
         for name, file in files.items():
             jobs.load(f"green_trips{name.removeprefix('green_trips')}", month, file, REPLACE, uuid.uuid4().hex)
-    assert warehouse.entries() == [entries[JANUARY], entries[FEBRUARY]]
-    assert (warehouse.count_rejected(JANUARY), warehouse.counts()) == (1, {JANUARY: 10, FEBRUARY: 20})
+    assert warehouse.entries(GREEN) == [entries[JANUARY], entries[FEBRUARY]]
+    assert (warehouse.count_rejected(JANUARY), warehouse.counts(GREEN)) == (1, {JANUARY: 10, FEBRUARY: 20})
     assert verify({"bigquery": warehouse}, lambda month: None).differences == []
     seen = replace(entries[FEBRUARY], source_etag='"2"')
     warehouse.record(seen)
-    new = warehouse.replace(Pass(JANUARY, tmp_path, rows=5, bad=2), source("sha256:2"))
-    assert warehouse.entries() == [new, seen]
+    new = replaced(warehouse, Pass(JANUARY, tmp_path, rows=5, bad=2), source("sha256:2"))
+    assert warehouse.entries(GREEN) == [new, seen]
     assert (warehouse.count_rejected(JANUARY), warehouse.count_rejected(FEBRUARY)) == (2, 1)
     assert verify({"bigquery": warehouse}, lambda month: None).differences == []

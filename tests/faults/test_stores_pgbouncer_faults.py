@@ -11,10 +11,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from flows.datasets.tlc import GREEN
 from flows.stores.postgres import PostgresStore
 from infra.local import embedded_postgres as postgres
 from infra.local.processes import free_port, spawn, stop, wait_healthy
-from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, server, source, uri  # noqa: F401
+from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, replaced, server, source, uri  # noqa: F401
 
 BOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
@@ -61,17 +62,17 @@ def settings_of_the_next_client(conninfo: str) -> dict[str, str]:
 def test_the_next_client_finds_the_session_as_it_was(through, tmp_path):
     before = settings_of_the_next_client(through)
     store = PostgresStore(through)
-    first = store.replace(Pass(JANUARY, tmp_path, bad=3), source())
+    first = replaced(store, Pass(JANUARY, tmp_path, bad=3), source())
     store.record(first)
-    assert store.entries() == [first] and store.counts() == {JANUARY: 1000}
+    assert store.entries(GREEN) == [first] and store.counts(GREEN) == {JANUARY: 1000}
     assert settings_of_the_next_client(through) == before
 
 
 def test_a_blocked_month_needs_no_second_connection(through, tmp_path):
     store = PostgresStore(through)
-    good = store.replace(Pass(JANUARY, tmp_path, bad=3), source())
-    blocked = store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source("sha256:2"))
-    assert store.entries() == [blocked, good] and store.counts() == {JANUARY: 1000}
+    good = replaced(store, Pass(JANUARY, tmp_path, bad=3), source())
+    blocked = replaced(store, Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source("sha256:2"))
+    assert store.entries(GREEN) == [blocked, good] and store.counts(GREEN) == {JANUARY: 1000}
     with psycopg.connect(through) as client:
         assert client.execute("SELECT count(*) FROM green_trips_2021_01_blocked").fetchone() == (300,)
 
@@ -90,4 +91,4 @@ def test_loads_at_once_take_turns(through, tmp_path):
         one.start()
     for one in loads:
         one.join()
-    assert failures == [] and store.counts() == {JANUARY: 1000, FEBRUARY: 1000}
+    assert failures == [] and store.counts(GREEN) == {JANUARY: 1000, FEBRUARY: 1000}

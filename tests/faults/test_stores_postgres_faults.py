@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from flows.datasets.tlc import GREEN
 from flows.errors import Refused, StoreFailed, StoreUnavailable
 from flows.stores import postgres_tables
 from flows.stores.postgres import PostgresStore
@@ -25,7 +26,7 @@ TABLES = "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND relnames
 def state(store: PostgresStore, uri: str) -> tuple:  # noqa: F811
     with psycopg.connect(uri) as connection:
         (tables,) = connection.execute(TABLES).fetchone()
-    return store.entries(), store.counts(), store.count_rejected(JANUARY), tables
+    return store.entries(GREEN), store.counts(GREEN), store.count_rejected(JANUARY), tables
 
 
 def wait_for(condition, seconds: float = 20.0) -> None:
@@ -128,9 +129,9 @@ def test_a_first_load_that_is_killed_leaves_no_month(uri, tmp_path):  # noqa: F8
     store = PostgresStore(uri)
     with loader(uri, tmp_path) as child:
         child.kill()
-    assert (store.entries(), store.counts()) == ([], {})
+    assert (store.entries(GREEN), store.counts(GREEN)) == ([], {})
     store.replace(Pass(JANUARY, tmp_path), source())
-    assert store.counts() == {JANUARY: 1000}
+    assert store.counts(GREEN) == {JANUARY: 1000}
 
 
 @pytest.mark.parametrize("blocks", [False, True])
@@ -164,7 +165,7 @@ def test_the_server_goes_away_in_the_middle(tmp_path, end, blocks):
         assert "\n" not in str(failed.value)
         if end in ("killed", "stopped"):
             with pytest.raises(StoreUnavailable):
-                store.entries()
+                store.entries(GREEN)
             (own.data / "postmaster.pid").unlink(missing_ok=True)
             own.start()
         assert state(store, own.url) == before
@@ -189,7 +190,7 @@ def test_the_server_goes_away_in_the_middle(tmp_path, end, blocks):
         ("23514", StoreFailed),  # check_violation
     ],
 )
-@pytest.mark.parametrize("table", ["trips_ledger", "green_trips_2021_01"])
+@pytest.mark.parametrize("table", ["load_ledger", "green_trips_2021_01"])
 def test_what_the_server_says_decides_whether_another_try_can_help(uri, tmp_path, table, sqlstate, kind):  # noqa: F811
     store = PostgresStore(uri)
     store.replace(Pass(JANUARY, tmp_path, bad=3), source())
@@ -229,7 +230,7 @@ def test_a_connection_that_is_not_made(uri, tmp_path):  # noqa: F811
 def test_variables_of_the_environment_are_named_where_they_may_be_why(uri, monkeypatch):  # noqa: F811
     monkeypatch.setenv("PGSSLMODE", "require")
     with pytest.raises(StoreFailed, match=r"SSL was required \(PGSSLMODE of the environment counts as well\)"):
-        PostgresStore(uri).entries()
+        PostgresStore(uri).entries(GREEN)
 
 
 def test_a_table_that_stays_locked(uri, tmp_path, monkeypatch):  # noqa: F811
@@ -253,11 +254,11 @@ NOTHING = """
         ("green_trips_2021_01", "DELETE", True),
         ("green_trips_2021_01", "DELETE", False),
         ("green_trips_2021_01", "INSERT", False),
-        ("rejected_trips", "DELETE", True),
-        ("rejected_trips", "INSERT", False),
-        ("trips_ledger", "DELETE", True),
-        ("trips_ledger", "INSERT", True),
-        ("trips_ledger", "INSERT", False),
+        ("rejected_rows", "DELETE", True),
+        ("rejected_rows", "INSERT", False),
+        ("load_ledger", "DELETE", True),
+        ("load_ledger", "INSERT", True),
+        ("load_ledger", "INSERT", False),
     ],
 )
 def test_a_rule_or_a_trigger_that_does_nothing_instead(uri, tmp_path, table, event, by_rule):  # noqa: F811
@@ -290,4 +291,4 @@ def test_a_column_is_added_between_readers(uri, tmp_path):  # noqa: F811
         assert other.execute("SELECT count(*) FROM green_trips").fetchone() == (1000,)  # and does not hang
         reader.rollback()
         load.join(20)
-    assert store.counts() == {JANUARY: 1000, FEBRUARY: 1000}
+    assert store.counts(GREEN) == {JANUARY: 1000, FEBRUARY: 1000}

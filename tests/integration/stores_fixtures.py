@@ -9,9 +9,9 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -22,26 +22,21 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
 from flows.datasets.dataset import Partition
+from flows.datasets.outcome import Outcome
 from flows.datasets.quality_check import CheckResult
 from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.datasets.tlc import GREEN
+from flows.errors import StoreFailed
 from flows.stores.bigquery import BigQueryStore
 from flows.stores.bucket import BucketStore
-from flows.stores.ledger import LedgerEntry, LoadSource, Status
+from flows.stores.ledger import LedgerEntry, LoadSource
 from flows.stores.postgres import PostgresStore
+from flows.stores.store import Store
 from infra.local import embedded_postgres as postgres
 from infra.local.processes import Process, free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT
 
 JANUARY, FEBRUARY = GREEN.partition(2021, 1), GREEN.partition(2021, 2)
-
-
-@dataclass
-class Counts:
-    rows_read: int = 0
-    rows_loaded: int = 0
-    rows_rejected: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -51,7 +46,7 @@ class Pass:
     `between(n)` is called before batch n is given out; `value` is in every row's trip_distance.
     """
 
-    month: Partition
+    partition: Partition
     directory: Path
     rows: int = 1000
     batches: int = 4
@@ -61,17 +56,23 @@ class Pass:
     between: Callable[[int], None] = lambda number: None
     blocks: bool = False
     schema: pa.Schema = None
-    counts: Counts = field(default_factory=Counts)
-    checks: list[CheckResult] = field(default_factory=list)
-    contract_version: str = "1"
 
     def __post_init__(self) -> None:
-        self.schema = self.schema or schema(self.month.dataset)
+        self.schema = self.schema or self.partition.dataset.schema
         self.directory.mkdir(parents=True, exist_ok=True)
         self.rejected = self.directory / f"{uuid.uuid4()}.rejected.parquet"
 
-    def reader(self) -> pa.RecordBatchReader:
-        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
+    def into(self, write: Callable[[pa.RecordBatchReader], int]) -> Outcome:
+        inserted = write(pa.RecordBatchReader.from_batches(self.schema, self._batches()))
+        if inserted != self.rows:
+            raise StoreFailed(str(self.partition), f"inserted {inserted} rows, expected {self.rows}")
+        return Outcome(
+            rows_read=self.rows + self.bad,
+            rows_loaded=self.rows,
+            reasons={"zero_passengers": self.bad} if self.bad else {},
+            checks=(CheckResult("row_count", float(self.rows), 1.0, "block", not self.blocks),),
+            contract_version="1",
+        )
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         size = max(1, -(-self.rows // self.batches))
@@ -79,18 +80,14 @@ class Pass:
             self.between(number)
             yield self._batch(min(size, self.rows - start), start)
         if self.bad:
-            first = self.month.first_day
-            rows = [(self.month.dataset, first, n + 1, "zero_passengers", '{"n":"\\u0000"}') for n in range(self.bad)]
+            partition = (self.partition.dataset.name, self.partition.key)
+            rows = [(*partition, n + 1, "zero_passengers", '{"n":"\\u0000"}') for n in range(self.bad)]
             columns = [list(column) for column in zip(*rows, strict=True)]
             pq.write_table(pa.table(columns, schema=REJECTED_SCHEMA), self.rejected)
-        self.counts = Counts(
-            self.rows + self.bad, self.rows, self.bad, {"zero_passengers": self.bad} if self.bad else {}
-        )
-        self.checks = [CheckResult("row_count", float(self.rows), 1.0, "block", not self.blocks)]
 
     def _batch(self, rows: int, start: int) -> pa.RecordBatch:
         values = {
-            "source_month": [self.month.first_day] * rows,
+            "source_month": [self.partition.column_value] * rows,
             "pickup_datetime": [dt.datetime(2021, 1, 31, 23, 59, 59, 123456)] * rows,
             "vendor_id": list(range(start, start + rows)),
             "trip_distance": [self.value] * rows,
@@ -103,20 +100,19 @@ class Pass:
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 
-class AnyStore(Protocol):
-    """What every store does."""
-
-    def replace(self, cleaning: Any, source: LoadSource, *, work_dir: Path | None = None) -> LedgerEntry: ...
-    def record(self, entry: LedgerEntry) -> None: ...
-    def entry(self, month: Partition, status: Status = "loaded") -> LedgerEntry | None: ...
-    def entries(self) -> list[LedgerEntry]: ...
-    def counts(self) -> dict[Partition, int]: ...
-    def count(self, month: Partition) -> int: ...
-    def count_rejected(self, month: Partition) -> int: ...
-
-
 def source(checksum: str = "sha256:1") -> LoadSource:
     return LoadSource(f"https://example.org/{checksum}.parquet", checksum, 12345, flow_run_id="run-1")
+
+
+def replaced(store: Store, cleaning: Pass, source: LoadSource, **options: Any) -> LedgerEntry:
+    """Load the pass. Gives the ledger entry, which says what the outcome says."""
+    outcome = store.replace(cleaning, source, **options)
+    entry = store.entry(cleaning.partition, "blocked" if outcome.blocking else "loaded")
+    assert entry is not None
+    for name in ("rows_read", "rows_loaded", "rows_rejected", "reasons", "contract_version"):
+        assert getattr(entry, name) == getattr(outcome, name)
+    assert entry.checks == [asdict(check) for check in outcome.checks]
+    return entry
 
 
 class Server:
@@ -253,7 +249,7 @@ def open_bigquery(address: str) -> BigQueryStore:
 
 
 # Every store that the suites over all stores run on: the fixture that gives a new place, and what opens a store there.
-STORES: dict[str, tuple[str, Callable[[str], AnyStore]]] = {
+STORES: dict[str, tuple[str, Callable[[str], Store]]] = {
     "postgres": ("uri", PostgresStore),
     "bucket": ("bucket_address", open_bucket),
     "bigquery": ("dataset_address", open_bigquery),
@@ -267,7 +263,7 @@ class Place:
     kind: str
     address: str
 
-    def open(self) -> AnyStore:
+    def open(self) -> Store:
         return STORES[self.kind][1](self.address)
 
 

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from flows.datasets.tlc import GREEN
 from flows.stores.ledger import LedgerEntry
 from tests.integration.stores_fixtures import (
     JANUARY,
@@ -19,6 +20,7 @@ from tests.integration.stores_fixtures import (
     dataset,
     dataset_address,
     place,
+    replaced,
     server,
     source,
     storage_client,
@@ -28,8 +30,7 @@ from tests.integration.stores_races import race, race_with_a_kill
 
 AT = dt.datetime(2021, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
 REFUSED = LedgerEntry(
-    service="green",
-    month="2021-01",
+    partition=JANUARY,
     status="refused",
     source="https://example.org/green_tripdata_2021-01.parquet",
     checksum="sha256:bad",
@@ -54,48 +55,48 @@ def test_a_refused_source_is_recorded_and_comes_back_with_every_field(place):
     """The values of all fields differ from their defaults or say what a refused source has, so a lost one is seen."""
     store = place.open()
     store.record(REFUSED)
-    (found,) = store.entries()
+    (found,) = store.entries(GREEN)
     for field in fields(LedgerEntry):
         assert getattr(found, field.name) == getattr(REFUSED, field.name), field.name
     assert store.entry(JANUARY, "refused") == REFUSED and store.entry(JANUARY) is None
-    assert (store.counts(), store.count(JANUARY), store.count_rejected(JANUARY)) == ({}, 0, 0)
+    assert (store.counts(GREEN), store.count(JANUARY), store.count_rejected(JANUARY)) == ({}, 0, 0)
     again = replace(REFUSED, message="is empty", source_modified=None, finished=AT + dt.timedelta(days=1))
     store.record(again)
-    assert store.entries() == [again]
+    assert store.entries(GREEN) == [again]
 
 
 @pytest.mark.parametrize("blocks", [False, True])
 def test_a_load_keeps_every_field_and_is_marked_as_seen_again(place, tmp_path, blocks):
     store = place.open()
     seen = replace(source(), etag='"1"', modified=AT)
-    entry = store.replace(Pass(JANUARY, tmp_path, bad=2, blocks=blocks), seen)
+    entry = replaced(store, Pass(JANUARY, tmp_path, bad=2, blocks=blocks), seen)
     assert (entry.source_etag, entry.source_modified) == ('"1"', AT) and entry.load_id
     assert store.entry(JANUARY, entry.status) == entry
-    counted = store.counts(), store.count_rejected(JANUARY)
+    counted = store.counts(GREEN), store.count_rejected(JANUARY)
     later = replace(entry, source_etag='"2"', source_modified=AT + dt.timedelta(days=9))
     store.record(later)
-    assert store.entries() == [later] and (store.counts(), store.count_rejected(JANUARY)) == counted
+    assert store.entries(GREEN) == [later] and (store.counts(GREEN), store.count_rejected(JANUARY)) == counted
 
 
 def test_the_entry_of_another_load_is_not_recorded_over(place, tmp_path):
     store = place.open()
-    first = store.replace(Pass(JANUARY, tmp_path), source())
-    second = store.replace(Pass(JANUARY, tmp_path, rows=5), source("sha256:2"))
+    first = replaced(store, Pass(JANUARY, tmp_path), source())
+    second = replaced(store, Pass(JANUARY, tmp_path, rows=5), source("sha256:2"))
     store.record(replace(first, source_etag='"late"'))
     store.record(replace(first, status="blocked", source_etag='"never blocked"'))
-    assert store.entries() == [second] and store.count(JANUARY) == 5
+    assert store.entries(GREEN) == [second] and store.count(JANUARY) == 5
 
 
 def test_a_load_ends_what_was_refused_or_blocked(place, tmp_path):
     store = place.open()
     store.record(REFUSED)
-    blocked = store.replace(Pass(JANUARY, tmp_path, blocks=True), source())
-    assert store.entries() == [blocked]
+    blocked = replaced(store, Pass(JANUARY, tmp_path, blocks=True), source())
+    assert store.entries(GREEN) == [blocked]
     refused = replace(REFUSED, finished=dt.datetime.now(dt.UTC))
     store.record(refused)
-    assert store.entries() == [blocked, refused]
-    loaded = store.replace(Pass(JANUARY, tmp_path, rows=7), source())
-    assert store.entries() == [loaded] and store.count(JANUARY) == 7
+    assert store.entries(GREEN) == [blocked, refused]
+    loaded = replaced(store, Pass(JANUARY, tmp_path, rows=7), source())
+    assert store.entries(GREEN) == [loaded] and store.count(JANUARY) == 7
 
 
 def test_two_loads_at_once_leave_one_of_them_whole(place, tmp_path):

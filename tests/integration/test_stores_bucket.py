@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from prefect_gcp import GcpCredentials, GcsBucket
 
-from flows.datasets.tlc import FHVHV
+from flows.datasets.tlc import FHVHV, GREEN
 from flows.errors import Refused, StoreFailed
 from flows.pipeline.load_partition import bucket_store
 from flows.stores.bucket import BucketStore, data_name, month_of, rejected_name
@@ -19,7 +19,7 @@ from flows.stores.ledger import LedgerEntry, now
 from flows.stores.reconcile import verify
 from infra.emulators.credentials import service_account
 from infra.settings import Settings
-from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bucket, source, storage_client  # noqa: F401
+from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bucket, replaced, source, storage_client  # noqa: F401
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def names(bucket) -> list[str]:  # noqa: F811
 
 
 def test_an_empty_bucket_has_nothing(store, tmp_path):
-    assert store.entries() == [] and store.entry(JANUARY) is None and store.counts() == {}
+    assert store.entries(GREEN) == [] and store.entry(JANUARY) is None and store.counts(GREEN) == {}
     assert store.count(JANUARY) == store.count_rejected(JANUARY) == 0
     with pytest.raises(Refused, match=r"gs://.*/data/green/green_tripdata_2021-01.parquet: the bucket does not have"):
         store.download(JANUARY, tmp_path)
@@ -40,10 +40,10 @@ def test_an_empty_bucket_has_nothing(store, tmp_path):
 
 def test_a_month_with_its_rejected_rows_and_its_ledger(store, bucket, tmp_path):  # noqa: F811
     extra = [("new_fee", "1.25")]
-    entry = store.replace(Pass(JANUARY, tmp_path / "in", bad=7, extra=extra), source(), work_dir=tmp_path)
+    entry = replaced(store, Pass(JANUARY, tmp_path / "in", bad=7, extra=extra), source(), work_dir=tmp_path)
     assert (entry.status, entry.rows_read, entry.rows_loaded, entry.rows_rejected) == ("loaded", 1007, 1000, 7)
-    assert store.entry(JANUARY) == entry and store.entries() == [entry]
-    assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts()) == (1000, 7, {JANUARY: 1000})
+    assert store.entry(JANUARY) == entry and store.entries(GREEN) == [entry]
+    assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts(GREEN)) == (1000, 7, {JANUARY: 1000})
     assert names(bucket) == [
         "data/green/green_tripdata_2021-01.parquet",
         f"rejected/green/green_tripdata_2021-01.{entry.load_id}.parquet",
@@ -63,15 +63,15 @@ def test_a_month_with_its_rejected_rows_and_its_ledger(store, bucket, tmp_path):
 def test_twice_is_once_and_months_are_apart(store, bucket, tmp_path):  # noqa: F811
     for month, rows, bad in ((JANUARY, 1000, 5), (FEBRUARY, 500, 2), (JANUARY, 900, 0), (JANUARY, 900, 0)):
         store.replace(Pass(month, tmp_path, rows=rows, bad=bad), source())
-    assert store.counts() == {JANUARY: 900, FEBRUARY: 500}
+    assert store.counts(GREEN) == {JANUARY: 900, FEBRUARY: 500}
     assert (store.count_rejected(JANUARY), store.count_rejected(FEBRUARY)) == (0, 2)
     assert len(names(bucket)) == 3
 
 
 def test_a_blocked_month_is_kept_aside_until_it_loads(store, bucket, tmp_path):  # noqa: F811
-    good = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
-    blocked = store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source("sha256:2"))
-    assert blocked.status == "blocked" and store.entries() == [blocked, good]
+    good = replaced(store, Pass(JANUARY, tmp_path, bad=2), source())
+    blocked = replaced(store, Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source("sha256:2"))
+    assert blocked.status == "blocked" and store.entries(GREEN) == [blocked, good]
     assert store.entry(JANUARY) == good and store.entry(JANUARY, "blocked") == blocked
     assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
     assert sorted(names(bucket))[:2] == [
@@ -123,7 +123,7 @@ def test_objects_of_others_are_no_months(store, bucket, tmp_path):  # noqa: F811
         "data/blue/blue_tripdata_2021-01.parquet",
     ):
         bucket.blob(name).upload_from_string("x")
-    assert store.counts() == {JANUARY: 1000} and len(store.entries()) == 1
+    assert store.counts(GREEN) == {JANUARY: 1000} and len(store.entries(GREEN)) == 1
 
 
 def test_names():
@@ -153,11 +153,11 @@ def test_a_bucket_that_is_not_there(storage_client, tmp_path):  # noqa: F811
 )
 @pytest.mark.parametrize("ledger", [None, "not JSON", "[]", '{"tool": "of someone else"}', "null"])
 def test_one_bad_object_is_named_and_hides_no_other(store, bucket, tmp_path, content, ledger):  # noqa: F811
-    good = store.replace(Pass(FEBRUARY, tmp_path, bad=1), source())
+    good = replaced(store, Pass(FEBRUARY, tmp_path, bad=1), source())
     blob = bucket.blob(data_name(JANUARY))
     blob.metadata = ledger and {"ledger": ledger}
     blob.upload_from_string(content)
-    assert store.entries() == [good] and store.entry(JANUARY) is None
+    assert store.entries(GREEN) == [good] and store.entry(JANUARY) is None
     verified = verify({"bucket": store}, lambda month: None)
     assert [str(difference) for difference in verified.differences] == [
         f"bucket, green 2021-01: gs://{bucket.name}/{data_name(JANUARY)}: is no whole parquet file"
@@ -183,14 +183,14 @@ def test_a_truncated_object_and_rejected_rows_that_are_none(store, bucket, tmp_p
 def test_a_folder_of_a_bucket(bucket, tmp_path):  # noqa: F811
     """All objects are below it, and what another folder has is not ours."""
     ours, other = BucketStore(bucket, "raw/tlc/"), BucketStore(bucket)
-    kept = other.replace(Pass(JANUARY, tmp_path, rows=7), source("sha256:other"))
-    blocked = ours.replace(Pass(JANUARY, tmp_path, blocks=True, bad=2), source())
-    assert ours.entries() == [blocked]
-    entry = ours.replace(Pass(JANUARY, tmp_path, bad=2), source("sha256:2"))
-    assert (ours.entries(), ours.counts(), ours.count_rejected(JANUARY)) == ([entry], {JANUARY: 1000}, 2)
+    kept = replaced(other, Pass(JANUARY, tmp_path, rows=7), source("sha256:other"))
+    blocked = replaced(ours, Pass(JANUARY, tmp_path, blocks=True, bad=2), source())
+    assert ours.entries(GREEN) == [blocked]
+    entry = replaced(ours, Pass(JANUARY, tmp_path, bad=2), source("sha256:2"))
+    assert (ours.entries(GREEN), ours.counts(GREEN), ours.count_rejected(JANUARY)) == ([entry], {JANUARY: 1000}, 2)
     assert ours.download(JANUARY, tmp_path)[1].url == f"gs://{bucket.name}/raw/tlc/{data_name(JANUARY)}"
     assert names(bucket) == [data_name(JANUARY), f"raw/tlc/{data_name(JANUARY)}", f"raw/tlc/{rejected_name(entry)}"]
-    assert (other.entries(), other.counts()) == ([kept], {JANUARY: 7})
+    assert (other.entries(GREEN), other.counts(GREEN)) == ([kept], {JANUARY: 7})
 
 
 def test_a_bucket_whose_requester_pays(storage_client, tmp_path):  # noqa: F811
@@ -200,13 +200,13 @@ def test_a_bucket_whose_requester_pays(storage_client, tmp_path):  # noqa: F811
     storage_client.create_bucket(paid)
     store = BucketStore(paid)
     store.replace(Pass(JANUARY, tmp_path, blocks=True, bad=1), source())
-    entry = store.replace(Pass(JANUARY, tmp_path, bad=2), source("sha256:2"))
+    entry = replaced(store, Pass(JANUARY, tmp_path, bad=2), source("sha256:2"))
     store.record(replace(entry, source_etag='"2"'))
-    assert (store.counts(), store.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
+    assert (store.counts(GREEN), store.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
     assert store.download(JANUARY, tmp_path)[0].exists()
-    assert [found.source_etag for found in store.entries()] == ['"2"']
+    assert [found.source_etag for found in store.entries(GREEN)] == ['"2"']
     with pytest.raises(StoreFailed, match="requester pays bucket but no user project provided"):
-        BucketStore(storage_client.bucket(paid.name)).entries()
+        BucketStore(storage_client.bucket(paid.name)).entries(GREEN)
 
 
 def test_a_blocks_folder_and_the_project_that_pays(storage_client, tmp_path, monkeypatch):  # noqa: F811

@@ -22,7 +22,7 @@ from flows.web_to_postgres import libpq_uri
 from infra.blocks import postgres_block
 from infra.postgres_url import postgres_url
 from infra.settings import Settings
-from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, server, source, uri  # noqa: F401
+from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, replaced, server, source, uri  # noqa: F401
 
 
 @pytest.fixture
@@ -42,16 +42,16 @@ def query(uri: str):  # noqa: F811
 
 
 def test_an_empty_database_has_nothing(store):
-    assert store.entries() == [] and store.entry(JANUARY) is None and store.count(JANUARY) == 0
-    assert store.counts() == {} and store.count_rejected(JANUARY) == 0
+    assert store.entries(GREEN) == [] and store.entry(JANUARY) is None and store.count(JANUARY) == 0
+    assert store.counts(GREEN) == {} and store.count_rejected(JANUARY) == 0
 
 
 def test_a_month_with_its_rejected_rows_and_its_ledger(store, query, tmp_path):
-    entry = store.replace(Pass(JANUARY, tmp_path, bad=7), source())
+    entry = replaced(store, Pass(JANUARY, tmp_path, bad=7), source())
     assert (entry.status, entry.rows_read, entry.rows_loaded, entry.rows_rejected) == ("loaded", 1007, 1000, 7)
-    assert store.entry(JANUARY) == entry and store.entries() == [entry]
-    assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts()) == (1000, 7, {JANUARY: 1000})
-    assert query("SELECT DISTINCT service, source_month::text, reason, row FROM rejected_trips") == [
+    assert store.entry(JANUARY) == entry and store.entries(GREEN) == [entry]
+    assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts(GREEN)) == (1000, 7, {JANUARY: 1000})
+    assert query("SELECT DISTINCT service, source_month::text, reason, row FROM rejected_rows") == [
         ("green", "2021-01-01", "zero_passengers", '{"n":"\\u0000"}')
     ]
 
@@ -71,9 +71,9 @@ def test_every_value_arrives_as_it_is(store, query, tmp_path):
 def test_twice_is_once_and_months_are_apart(store, tmp_path):
     for month, rows, bad in ((JANUARY, 1000, 5), (FEBRUARY, 500, 2), (JANUARY, 900, 0), (JANUARY, 900, 0)):
         store.replace(Pass(month, tmp_path, rows=rows, bad=bad), source())
-    assert store.counts() == {JANUARY: 900, FEBRUARY: 500}
+    assert store.counts(GREEN) == {JANUARY: 900, FEBRUARY: 500}
     assert (store.count_rejected(JANUARY), store.count_rejected(FEBRUARY)) == (0, 2)
-    assert [entry.month for entry in store.entries()] == ["2021-01", "2021-02"]
+    assert [entry.month for entry in store.entries(GREEN)] == ["2021-01", "2021-02"]
 
 
 @pytest.mark.parametrize("service", DATASETS)
@@ -89,22 +89,21 @@ def test_a_month_without_rows(store, tmp_path):
 
 def test_a_blocked_month_is_kept_aside_until_it_loads(store, query, tmp_path):
     extra = [("new_fee", "1.25")]
-    good = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
-    blocked = store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, extra=extra, blocks=True), source("sha256:2"))
+    good = replaced(store, Pass(JANUARY, tmp_path, bad=2), source())
+    blocked = replaced(store, Pass(JANUARY, tmp_path, rows=300, bad=4, extra=extra, blocks=True), source("sha256:2"))
     assert blocked.status == "blocked" and store.entry(JANUARY, "blocked") == blocked
     assert store.entry(JANUARY) == good and (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
     assert query("SELECT count(*), min(extra_columns->>'new_fee') FROM green_trips_2021_01_blocked") == [(300, "1.25")]
     assert query("SELECT count(*) FROM green_trips_2021_01_blocked_rejected") == [(4,)]
     store.replace(Pass(JANUARY, tmp_path, rows=300, blocks=True), source("sha256:2"))
     store.replace(Pass(JANUARY, tmp_path, rows=800), source("sha256:3"))
-    assert [entry.status for entry in store.entries()] == ["loaded"] and store.count(JANUARY) == 800
+    assert [entry.status for entry in store.entries(GREEN)] == ["loaded"] and store.count(JANUARY) == 800
     assert query("SELECT to_regclass('green_trips_2021_01_blocked')") == [(None,)]
 
 
 # Every field with a value of its own: what the table drops is then missed.
 SEEN = LedgerEntry(
-    service="green",
-    month="2021-01",
+    partition=JANUARY,
     status="refused",
     source="https://example.org/é.parquet",
     checksum="sha256:1",
@@ -126,13 +125,13 @@ SEEN = LedgerEntry(
 
 # As the first version made it.
 LEDGER_BEFORE = """
-    CREATE TABLE trips_ledger (
+    CREATE TABLE load_ledger (
         service text NOT NULL, month text NOT NULL, status text NOT NULL, source text NOT NULL, checksum text NOT NULL,
         bytes bigint NOT NULL, rows_read bigint NOT NULL, rows_loaded bigint NOT NULL, rows_rejected bigint NOT NULL,
         reasons json NOT NULL, contract_version text NOT NULL, checks json NOT NULL,
         started timestamptz NOT NULL, finished timestamptz NOT NULL, flow_run_id text,
         PRIMARY KEY (service, month, status), CHECK (rows_read = rows_loaded + rows_rejected));
-    INSERT INTO trips_ledger VALUES ('green', '2020-12', 'loaded', 'https://example.org/1', 'sha256:0', 1, 2, 2, 0,
+    INSERT INTO load_ledger VALUES ('green', '2020-12', 'loaded', 'https://example.org/1', 'sha256:0', 1, 2, 2, 0,
         '{}', '1', '[]', '2021-01-01 00:00+00', '2021-01-01 00:01+00', NULL)"""
 
 
@@ -141,45 +140,45 @@ def test_every_field_of_an_entry_is_kept(store, query, before):
     assert all(getattr(SEEN, field.name) not in (field.default, None) for field in fields(LedgerEntry))
     if before:
         query(before)
-        (first,) = store.entries()
+        (first,) = store.entries(GREEN)
         assert (first.load_id, first.source_etag) == ("", None)
     store.record(SEEN)
     assert store.entry(JANUARY, "refused") == SEEN
     again = replace(SEEN, message="another", source_etag=None)
     store.record(again)
     assert store.entry(JANUARY, "refused") == again
-    assert [entry.month for entry in store.entries()] == (["2020-12"] if before else []) + ["2021-01"]
+    assert [entry.month for entry in store.entries(GREEN)] == (["2020-12"] if before else []) + ["2021-01"]
 
 
 def test_an_entry_of_an_earlier_version_is_seen_again(store, query):
     query(LEDGER_BEFORE)
-    (first,) = store.entries()
+    (first,) = store.entries(GREEN)
     store.record(replace(first, source_etag='"new"'))
-    assert store.entries() == [replace(first, source_etag='"new"')]
+    assert store.entries(GREEN) == [replace(first, source_etag='"new"')]
 
 
 def test_a_row_that_is_no_entry_is_one_line(store, query):
     store.record(SEEN)
-    query("UPDATE trips_ledger SET status = 'archived'")
-    with pytest.raises(StoreFailed, match=r"trips_ledger: has a row that is no entry .* 'archived' is none of loaded"):
-        store.entries()
+    query("UPDATE load_ledger SET status = 'archived'")
+    with pytest.raises(StoreFailed, match=r"load_ledger: has a row that is no entry .* 'archived' is none of loaded"):
+        store.entries(GREEN)
 
 
 @pytest.mark.parametrize("blocks", [False, True])
 def test_what_is_seen_of_a_source_changes_the_entry_of_its_own_load_alone(store, tmp_path, blocks):
-    first = store.replace(Pass(JANUARY, tmp_path, blocks=blocks), source())
+    first = replaced(store, Pass(JANUARY, tmp_path, blocks=blocks), source())
     seen = replace(first, source_etag='"new"', source_modified=SEEN.source_modified)
     store.record(seen)
-    assert store.entries() == [seen]
-    second = store.replace(Pass(JANUARY, tmp_path, blocks=blocks), source("sha256:2"))
+    assert store.entries(GREEN) == [seen]
+    second = replaced(store, Pass(JANUARY, tmp_path, blocks=blocks), source("sha256:2"))
     store.record(seen)
     store.record(replace(seen, month="2021-02"))
-    assert store.entries() == [second]
-    assert store.counts() == ({} if blocks else {JANUARY: 1000})
+    assert store.entries(GREEN) == [second]
+    assert store.counts(GREEN) == ({} if blocks else {JANUARY: 1000})
 
 
 def test_a_load_removes_the_entries_that_it_settles(store, tmp_path):
-    statuses = lambda: [entry.status for entry in store.entries()]  # noqa: E731
+    statuses = lambda: [entry.status for entry in store.entries(GREEN)]  # noqa: E731
     store.record(SEEN)
     store.replace(Pass(JANUARY, tmp_path, blocks=True), source())
     assert statuses() == ["blocked"]
@@ -189,21 +188,21 @@ def test_a_load_removes_the_entries_that_it_settles(store, tmp_path):
     assert statuses() == ["loaded"]
 
 
-@pytest.mark.parametrize("table", ["trips_ledger", "rejected_trips"])
+@pytest.mark.parametrize("table", ["load_ledger", "rejected_rows"])
 def test_a_column_of_a_later_version_is_refused_by_name_and_kept(store, query, tmp_path, table):
-    good = store.replace(Pass(JANUARY, tmp_path, bad=1), source())
+    good = replaced(store, Pass(JANUARY, tmp_path, bad=1), source())
     query(f"ALTER TABLE {table} ADD COLUMN robot text; UPDATE {table} SET robot = 'r2'")
     calls = [lambda: store.replace(Pass(JANUARY, tmp_path, between=lambda n: pytest.fail("was read")), source("2"))]
-    for call in calls + ([lambda: store.record(SEEN)] if table == "trips_ledger" else []):
+    for call in calls + ([lambda: store.record(SEEN)] if table == "load_ledger" else []):
         with pytest.raises(StoreFailed, match=f"{table}: does not fit .* of this version: robot is not in it"):
             call()
-    assert store.entries() == [good] and query(f"SELECT robot FROM {table}") == [("r2",)]
+    assert store.entries(GREEN) == [good] and query(f"SELECT robot FROM {table}") == [("r2",)]
 
 
 def test_a_column_that_the_rejected_rows_lack_is_added(store, query, tmp_path):
-    query("CREATE TABLE rejected_trips (service text, source_month date, row text)")
+    query("CREATE TABLE rejected_rows (service text, source_month date, row text)")
     store.replace(Pass(JANUARY, tmp_path, bad=2), source())
-    assert query("SELECT count(reason), max(row_number) FROM rejected_trips") == [(2, 2)]
+    assert query("SELECT count(reason), max(row_number) FROM rejected_rows") == [(2, 2)]
 
 
 @pytest.mark.parametrize("in_use_by", ["a view", "a reader"])
@@ -223,7 +222,7 @@ def test_a_blocked_month_that_is_in_use_is_emptied_and_filled_again(store, uri, 
         assert store.replace(Pass(JANUARY, tmp_path), source("sha256:3")).status == "loaded"
         assert query(rows) == [(0, None)]
         store.replace(Pass(JANUARY, tmp_path, rows=100, blocks=True), source("sha256:4"))
-        assert query(rows) == [(100, 1.0)] and store.counts() == {JANUARY: 1000}
+        assert query(rows) == [(100, 1.0)] and store.counts(GREEN) == {JANUARY: 1000}
 
 
 def database(server, encoding: str) -> str:  # noqa: F811
@@ -252,8 +251,8 @@ def test_text_in_any_encoding_of_the_database(server, tmp_path, encoding, defaul
         with psycopg.connect(uri) as connection:
             connection.execute(f"ALTER DATABASE {connection.info.dbname} SET client_encoding = '{default}'")
     store = PostgresStore(uri)
-    entry = store.replace(Pass(JANUARY, tmp_path, bad=2, extra=[("zone", "Café")], blocks=blocks), source("sha256:é"))
-    assert store.entries() == [entry]
+    entry = replaced(store, Pass(JANUARY, tmp_path, bad=2, extra=[("zone", "Café")], blocks=blocks), source("sha256:é"))
+    assert store.entries(GREEN) == [entry]
     with psycopg.connect(uri, client_encoding="UTF8") as connection:
         table = "green_trips_2021_01_blocked" if blocks else "green_trips"
         assert connection.execute(f"SELECT DISTINCT extra_columns::text FROM {table}").fetchall() == [
@@ -262,8 +261,8 @@ def test_text_in_any_encoding_of_the_database(server, tmp_path, encoding, defaul
     if encoding in ("LATIN1", "LATIN9", "WIN1252"):
         with pytest.raises(StoreFailed, match=f'has no equivalent in encoding "{encoding}"') as failed:
             store.replace(Pass(JANUARY, tmp_path, rows=5, extra=[("zone", "東京")], blocks=blocks), source("sha256:2"))
-        assert "\n" not in str(failed.value) and store.entries() == [entry]
-        assert store.counts() == ({} if blocks else {JANUARY: 1000})
+        assert "\n" not in str(failed.value) and store.entries(GREEN) == [entry]
+        assert store.counts(GREEN) == ({} if blocks else {JANUARY: 1000})
 
 
 def test_a_user_a_password_and_a_database_with_spaces_and_signs(server, tmp_path):  # noqa: F811
@@ -284,9 +283,9 @@ def test_the_schema_that_the_block_names(uri, query, tmp_path):  # noqa: F811
     store = PostgresStore(libpq_uri(block))
     store.replace(Pass(JANUARY, tmp_path, bad=2, blocks=True), source())
     store.replace(Pass(JANUARY, tmp_path, bad=2), source())
-    assert (store.counts(), store.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
+    assert (store.counts(GREEN), store.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
     assert query("SELECT count(*) FROM taxi.green_trips") == [(1000,)]
-    assert query("SELECT to_regclass('public.green_trips'), to_regclass('public.trips_ledger')") == [(None, None)]
+    assert query("SELECT to_regclass('public.green_trips'), to_regclass('public.load_ledger')") == [(None, None)]
 
 
 def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):
@@ -294,7 +293,7 @@ def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):
     whole = Pass(JANUARY, tmp_path).schema
     longer = whole.insert(3, pa.field("robot_fee", pa.float64())).insert(0, pa.field("robot", pa.string()))
     store.replace(Pass(FEBRUARY, tmp_path, schema=longer), source())
-    assert store.counts() == {JANUARY: 1000, FEBRUARY: 1000}
+    assert store.counts(GREEN) == {JANUARY: 1000, FEBRUARY: 1000}
     assert query("SELECT count(*), count(robot_fee) FROM green_trips") == [(2000, 0)]
     with pytest.raises(
         StoreFailed, match="green_trips: does not fit the contract: robot is not in it; robot_fee is not in it"
@@ -309,7 +308,7 @@ def test_any_other_difference_is_refused_before_anything_is_read(store, uri, tmp
     with pytest.raises(StoreFailed, match="trip_distance is real, not double precision") as refused:
         store.replace(Pass(FEBRUARY, tmp_path, between=lambda number: pytest.fail("was read")), source())
     assert "\n" not in str(refused.value)
-    assert store.counts() == {JANUARY: 1000}
+    assert store.counts(GREEN) == {JANUARY: 1000}
 
 
 def test_readers_see_the_old_month_or_the_new_one(store, uri, tmp_path):  # noqa: F811
@@ -326,7 +325,7 @@ def test_readers_see_the_old_month_or_the_new_one(store, uri, tmp_path):  # noqa
     readers = [threading.Thread(target=read, args=(prepare,)) for prepare in (True, False)]
     with psycopg.connect(uri) as snapshot:
         snapshot.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        snapshot.execute("SELECT 1 FROM trips_ledger")
+        snapshot.execute("SELECT 1 FROM load_ledger")
         for reader in readers:
             reader.start()
         for number in range(1, 9):
@@ -365,7 +364,7 @@ def test_loads_at_once(store, tmp_path):
     for one in loads:
         one.join()
     assert failures == []
-    assert store.counts() == dict.fromkeys(months, 1000)
+    assert store.counts(GREEN) == dict.fromkeys(months, 1000)
     last = store.entry(months[2])
     assert store.count_rejected(months[2]) == last.rows_rejected == int(last.checksum.removeprefix("sha256:"))
 
@@ -379,13 +378,13 @@ def test_months_load_side_by_side(store, tmp_path):
             store.replace(Pass(FEBRUARY, tmp_path), source())
 
     store.replace(Pass(JANUARY, tmp_path, between=february), source())
-    assert store.counts() == {JANUARY: 1000, FEBRUARY: 1000}
+    assert store.counts(GREEN) == {JANUARY: 1000, FEBRUARY: 1000}
 
 
 def test_no_password_in_what_is_raised(uri, tmp_path):  # noqa: F811
     password = psycopg.conninfo.conninfo_to_dict(uri)["password"]
     for broken in (uri.replace(password, "hush%20hush"), uri.replace(password, "hush hush"), uri + "?hush=1&hush"):
-        for call in (lambda s: s.replace(Pass(JANUARY, tmp_path), source()), lambda s: s.entries()):
+        for call in (lambda s: s.replace(Pass(JANUARY, tmp_path), source()), lambda s: s.entries(GREEN)):
             with pytest.raises(StoreFailed) as failed:
                 call(PostgresStore(broken.replace("?hush=1&hush", "?password=hush hush")))
             assert "hush" not in str(failed.value) and password not in str(failed.value)
@@ -406,4 +405,4 @@ def test_a_batch_of_other_types_is_refused(store, tmp_path):
     with pytest.raises(StoreFailed, match="rows of another source_month"):
         wrong.reader = lambda: Pass(FEBRUARY, tmp_path).reader()
         store.replace(wrong, source())
-    assert store.counts() == {JANUARY: 1000}
+    assert store.counts(GREEN) == {JANUARY: 1000}

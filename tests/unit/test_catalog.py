@@ -7,8 +7,8 @@ import datetime as dt
 import pytest
 
 from flows.datasets.tlc import FHV, FHVHV, GREEN, TLC_URL, YELLOW
-from flows.pipeline.months import months_of
 from flows.reading.address import public, require_public
+from infra.months import months_of
 
 GREEN_2021_01 = GREEN.partition(2021, 1)
 

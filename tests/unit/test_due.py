@@ -177,9 +177,7 @@ def test_what_the_web_has_is_due(server, hasty):
 
 @pytest.mark.parametrize(("code", "error"), [(403, Forbidden), (404, NotPublished), (503, SourceUnavailable)])
 def test_a_source_that_refuses_everybody_is_no_source_without_news(server, hasty, code, error):
-    with pytest.raises(
-        error, match=f"/2023-01: .*{code if code != 404 else ''}.*; none of the 12 partitions"
-    ):
+    with pytest.raises(error, match=f"/2023-01: .*{code if code != 404 else ''}.*; none of the 12 partitions"):
         found_on(server, {}, otherwise=code)
 
 

@@ -7,11 +7,11 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from flows.datasets.tlc import DATASETS, YELLOW
+from flows.datasets.tlc import DATASETS, GREEN, YELLOW
 from flows.errors import StoreFailed
 from flows.stores.bigquery import BigQueryStore
 from flows.stores.reconcile import verify
-from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bigquery_client, dataset, source  # noqa: F401
+from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bigquery_client, dataset, replaced, source  # noqa: F401
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def query(bigquery_client, dataset):  # noqa: F811
 
 
 def test_an_empty_dataset_has_nothing(store):
-    assert store.entries() == [] and store.entry(JANUARY) is None and store.counts() == {}
+    assert store.entries(GREEN) == [] and store.entry(JANUARY) is None and store.counts(GREEN) == {}
     assert store.count(JANUARY) == store.count_rejected(JANUARY) == 0
 
 
@@ -33,10 +33,10 @@ def test_a_month_with_its_rejected_rows_and_its_ledger(store, query, tmp_path):
     extra = [("new_fee", "1.25")]
     work = tmp_path / "work"
     work.mkdir()
-    entry = store.replace(Pass(JANUARY, tmp_path, bad=7, extra=extra, value=-0.1), source(), work_dir=work)
+    entry = replaced(store, Pass(JANUARY, tmp_path, bad=7, extra=extra, value=-0.1), source(), work_dir=work)
     assert (entry.status, entry.rows_read, entry.rows_loaded, entry.rows_rejected) == ("loaded", 1007, 1000, 7)
-    assert store.entry(JANUARY) == entry and store.entries() == [entry]
-    assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts()) == (1000, 7, {JANUARY: 1000})
+    assert store.entry(JANUARY) == entry and store.entries(GREEN) == [entry]
+    assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts(GREEN)) == (1000, 7, {JANUARY: 1000})
     assert list(work.iterdir()) == []
     row = "pickup_datetime, trip_distance, store_and_fwd_flag, ehail_fee, extra_columns, source_month"
     assert query(f"SELECT {row} FROM {{}}.green_trips WHERE vendor_id = 1") == [
@@ -58,16 +58,16 @@ def test_the_tables_have_the_contracts_types(store, bigquery_client, dataset, tm
 def test_twice_is_once_and_months_are_apart(store, tmp_path):
     for month, rows, bad in ((JANUARY, 1000, 5), (FEBRUARY, 500, 2), (JANUARY, 900, 0), (JANUARY, 900, 0)):
         store.replace(Pass(month, tmp_path, rows=rows, bad=bad), source())
-    assert store.counts() == {JANUARY: 900, FEBRUARY: 500}
+    assert store.counts(GREEN) == {JANUARY: 900, FEBRUARY: 500}
     assert (store.count_rejected(JANUARY), store.count_rejected(FEBRUARY)) == (0, 2)
-    assert [entry.month for entry in store.entries()] == ["2021-01", "2021-02"]
+    assert [entry.month for entry in store.entries(GREEN)] == ["2021-01", "2021-02"]
 
 
 @pytest.mark.parametrize("service", DATASETS)
 def test_every_service(store, tmp_path, service):
     month = service.partition(2024, 12)
     assert store.replace(Pass(month, tmp_path), source()).rows_loaded == store.count(month) == 1000
-    assert store.counts() == {month: 1000}
+    assert store.counts(GREEN) == {month: 1000}
 
 
 def test_a_month_without_rows(store, tmp_path):
@@ -77,9 +77,9 @@ def test_a_month_without_rows(store, tmp_path):
 
 
 def test_a_blocked_month_is_kept_aside_until_it_loads(store, query, tmp_path):
-    good = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
-    blocked = store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source("sha256:2"))
-    assert blocked.status == "blocked" and store.entries() == [blocked, good]
+    good = replaced(store, Pass(JANUARY, tmp_path, bad=2), source())
+    blocked = replaced(store, Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source("sha256:2"))
+    assert blocked.status == "blocked" and store.entries(GREEN) == [blocked, good]
     assert store.entry(JANUARY) == good and store.entry(JANUARY, "blocked") == blocked
     assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
     kept = (
@@ -87,7 +87,7 @@ def test_a_blocked_month_is_kept_aside_until_it_loads(store, query, tmp_path):
     )
     assert query(kept) == [(300, 4)]
     store.replace(Pass(JANUARY, tmp_path, rows=800), source("sha256:3"))
-    assert [entry.status for entry in store.entries()] == ["loaded"] and store.count(JANUARY) == 800
+    assert [entry.status for entry in store.entries(GREEN)] == ["loaded"] and store.count(JANUARY) == 800
     assert query(kept) == [(0, 0)]
 
 
@@ -95,12 +95,12 @@ def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):
     store.replace(Pass(JANUARY, tmp_path), source())
     whole = Pass(JANUARY, tmp_path).schema
     store.replace(Pass(FEBRUARY, tmp_path, schema=whole.insert(3, pa.field("robot_fee", pa.float64()))), source())
-    assert store.counts() == {JANUARY: 1000, FEBRUARY: 1000}
+    assert store.counts(GREEN) == {JANUARY: 1000, FEBRUARY: 1000}
     assert query("SELECT COUNT(*), COUNT(robot_fee) FROM {}.green_trips") == [(2000, 0)]
 
 
 def test_another_type_is_refused_and_the_old_month_stays(store, tmp_path):
-    entry = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    entry = replaced(store, Pass(JANUARY, tmp_path, bad=2), source())
     schema = Pass(JANUARY, tmp_path).schema
     other = schema.set(schema.get_field_index("vendor_id"), pa.field("vendor_id", pa.string()))
     wrong = Pass(JANUARY, tmp_path, schema=other)
@@ -117,7 +117,7 @@ def test_another_type_is_refused_and_the_old_month_stays(store, tmp_path):
     with pytest.raises(StoreFailed, match=r"green_trips: .*vendor_id") as failed:
         store.replace(wrong, source("sha256:2"))
     assert "\n" not in str(failed.value)
-    assert store.entries() == [entry] and (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
+    assert store.entries(GREEN) == [entry] and (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
 
 
 def test_a_dataset_that_is_not_there(bigquery_client, tmp_path):  # noqa: F811
@@ -134,22 +134,22 @@ def test_months_outlast_the_defaults_of_their_dataset(store, bigquery_client, da
     home = bigquery_client.get_dataset(dataset)
     setattr(home, default, DAYS_60)
     bigquery_client.update_dataset(home, [default])
-    entry = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
-    assert store.entries() == [entry] and (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
-    for name in ("green_trips", "green_trips_rejected", "green_trips_ledger"):
+    entry = replaced(store, Pass(JANUARY, tmp_path, bad=2), source())
+    assert store.entries(GREEN) == [entry] and (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
+    for name in ("green_trips", "green_trips_rejected", "green_load_ledger"):
         table = bigquery_client.get_table(f"{dataset}.{name}")
         assert (table.expires, table.time_partitioning.expiration_ms) == (None, None)
 
 
 def test_a_table_whose_partitions_expire_is_refused(store, bigquery_client, dataset, tmp_path):  # noqa: F811
     """It may be what someone wants of a table, so it is not changed."""
-    entry = store.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    entry = replaced(store, Pass(JANUARY, tmp_path, bad=2), source())
     table = bigquery_client.get_table(f"{dataset}.green_trips")
     table.time_partitioning.expiration_ms = DAYS_60
     bigquery_client.update_table(table, ["time_partitioning"])
     with pytest.raises(StoreFailed, match=r"green_trips: its partitions expire after 60 days: .*ALTER TABLE"):
         store.replace(Pass(JANUARY, tmp_path, bad=3), source("sha256:2"))
-    assert store.entries() == [entry] and store.count_rejected(JANUARY) == 2
+    assert store.entries(GREEN) == [entry] and store.count_rejected(JANUARY) == 2
     table = bigquery_client.get_table(f"{dataset}.green_trips")
     assert table.time_partitioning.expiration_ms == DAYS_60
 
