@@ -26,10 +26,13 @@ async def postgres_store(block: str) -> PostgresStore:
 
 async def bucket_store(block: str) -> BucketStore:
     """The store in the bucket and folder of a GcsBucket block. Raises StoreFailed, see `load_block`."""
-    loaded = await load_block(GcsBucket, block)
-    client = loaded.gcp_credentials.get_cloud_storage_client()
-    # `get_bucket` would ask Google for the bucket.
-    return BucketStore(client.bucket(loaded.bucket, user_project=settings().user_project), loaded.bucket_folder)
+    return store_in_bucket(await load_block(GcsBucket, block))
+
+
+def store_in_bucket(block: GcsBucket) -> BucketStore:
+    """The store in the block's bucket and folder. The block's own `get_bucket` would ask Google for the bucket."""
+    client = block.gcp_credentials.get_cloud_storage_client()
+    return BucketStore(client.bucket(block.bucket, user_project=settings().user_project), block.bucket_folder)
 
 
 async def bigquery_store(credentials_block: str, dataset: str) -> BigQueryStore:

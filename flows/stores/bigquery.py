@@ -56,8 +56,8 @@ RACES = 5
 
 
 class BigQueryStore:
-    """Partitions in a BigQuery dataset: a table per dataset, with `{table}_rejected`, `{table}_ledger` and, for blocked
-    partitions, `{table}_blocked` and `{table}_blocked_rejected`.
+    """Partitions in a BigQuery dataset: a table per dataset, with `{table}_rejected_rows`, `{table}_ledger` and, for
+    blocked partitions, `{table}_blocked` and `{table}_blocked_rejected_rows`.
 
     The methods are those of `flows.stores.store.Store`.
     """
@@ -238,7 +238,7 @@ class BigQueryStore:
 
 def rejected_table(dataset: Dataset) -> str:
     """The table of a dataset's rejected rows; it exists once there are such rows."""
-    return f"{dataset.table}_rejected"
+    return f"{dataset.table}_rejected_rows"
 
 
 def ledger_table(dataset: Dataset) -> str:
@@ -253,7 +253,7 @@ def blocked_table(dataset: Dataset) -> str:
 
 def blocked_rejected_table(dataset: Dataset) -> str:
     """The table of the rejected rows of blocked partitions."""
-    return f"{dataset.table}_blocked_rejected"
+    return f"{dataset.table}_blocked_rejected_rows"
 
 
 def _tables_of(entry: LedgerEntry) -> tuple[str, str]:

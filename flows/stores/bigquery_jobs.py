@@ -73,12 +73,15 @@ class LoadJobs:
         footer = pq.ParquetFile(file)
         schema, rows = fields(footer.schema_arrow), footer.metadata.num_rows
         self._ensure(name, schema, partition.dataset)
+        # Replacing a whole table replaces its schema, too, and BigQuery refuses to be told how.
+        replaces_table = write == REPLACE and not partition.dataset.partition_column
+        updates = [] if replaces_table else [bigquery.SchemaUpdateOption.ALLOW_FIELD_ADDITION]
         config = bigquery.LoadJobConfig(
             schema=schema,
             source_format=bigquery.SourceFormat.PARQUET,
             create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
             write_disposition=write,
-            schema_update_options=[bigquery.SchemaUpdateOption.ALLOW_FIELD_ADDITION],
+            schema_update_options=updates,
             labels={"dataset": partition.dataset.name, "partition": partition.key.lower()},
         )
         job = self._insert(job_id, file, f"{self.table(name)}{decorator(partition)}", config)

@@ -272,16 +272,19 @@ def blocked_name(partition: Partition) -> str:
 
 
 def rejected_name(entry: LedgerEntry) -> str:
-    """The object with the rejected rows of the entry's load; there is none where there are no such rows."""
-    name = f"{entry.partition.dataset}/{entry.partition.stem}.{entry.load_id}"
+    """The object with the rejected rows of the entry's load; there is none where there are no such rows.
+
+    Loads of versions without load ids have their rejected rows under a name without one.
+    """
+    name = f"{entry.partition.dataset}/{entry.partition.stem}{entry.load_id and f'.{entry.load_id}'}"
     return f"blocked/{name}.rejected.parquet" if entry.status == "blocked" else f"rejected/{name}.parquet"
 
 
 def load_id_of(name: str, partition: Partition) -> str | None:
-    """The load id in the name of an object of the partition's rejected rows; None for other objects."""
-    stem, load_id = re.escape(f"{partition.dataset}/{partition.stem}"), r"\.([0-9a-f]{32})"
+    """The load id in the name of an object of the partition's rejected rows, "" without one; None for other objects."""
+    stem, load_id = re.escape(f"{partition.dataset}/{partition.stem}"), r"(?:\.([0-9a-f]{32}))?"
     found = re.fullmatch(rf"rejected/{stem}{load_id}\.parquet|blocked/{stem}{load_id}\.rejected\.parquet", name)
-    return found and (found[1] or found[2])
+    return found and (found[1] or found[2] or "")
 
 
 def refused_name(partition: Partition) -> str:

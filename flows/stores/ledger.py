@@ -145,7 +145,7 @@ class LedgerEntry:
         known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         given = {name: known[name] for name in TIMES if known.get(name)}
         times = {name: dt.datetime.fromisoformat(time).astimezone(dt.UTC) for name, time in given.items()}
-        return cls(**{**known, **times, "partition": dataset.partition_of(values["partition_key"])})
+        return cls(**{**known, **times, "partition": dataset.partition_of(partition_key(values))})
 
     def to_json(self) -> str:
         """One line of compact JSON, ASCII only, so that it also fits a header."""
@@ -155,6 +155,11 @@ class LedgerEntry:
     def from_json(cls, dataset: Dataset, text: str) -> LedgerEntry:
         """The reverse of `to_json`; raises as `from_dict` does."""
         return cls.from_dict(dataset, json.loads(text))
+
+
+def partition_key(values: Mapping[str, Any]) -> str:
+    """The partition's key in a stored entry. Versions that knew months only stored it as `month`."""
+    return str(values.get("partition_key") or values["month"])
 
 
 def may_record(entry: LedgerEntry, stored: LedgerEntry | None) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pyarrow as pa
 
 from flows.datasets.dataset import Dataset
-from flows.stores.ledger import LedgerEntry
+from flows.stores.ledger import LedgerEntry, partition_key
 from flows.stores.loads import Recorded
 
 _TYPES = {int: pa.int64(), dt.datetime: pa.timestamp("us", "UTC")}
@@ -60,5 +60,5 @@ def recorded_entry(dataset: Dataset, row: Mapping[str, Any]) -> Recorded:
     """The reverse of `ledger_row`. A field that the row lacks, or has as NULL, has its default."""
     given = {name: value for name, value in row.items() if name in _HINTS and value is not None}
     texts = {name: json.loads(given[name]) for name in _JSON_TEXT}
-    entry = LedgerEntry(**{**given, **texts, "partition": dataset.partition_of(row["partition_key"])})
+    entry = LedgerEntry(**{**given, **texts, "partition": dataset.partition_of(partition_key(row))})
     return Recorded(entry, row.get("recorded") or entry.finished)

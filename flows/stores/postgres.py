@@ -74,7 +74,7 @@ class PostgresStore:
         """
         partition = cleaning.partition
         with self._one_line(str(partition)):
-            tables.prepare(self._conninfo, partition)
+            tables.prepare(self._conninfo, partition, cleaning.schema)
             with self._connection() as (connection, cursor):
                 _begin(cursor, partition)
                 outcome = _fill_partition(cursor, cleaning)
@@ -129,6 +129,8 @@ class PostgresStore:
     def _rows(self, table: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """The query's rows, `{}` in it being the table; none if the table does not exist yet."""
         with self._one_line(table), psycopg.connect(self._conninfo, autocommit=True) as connection:
+            if not tables.existing_columns(connection.cursor(), table):
+                tables.upgrade(self._conninfo)
             if not tables.existing_columns(connection.cursor(), table):
                 return []
             return connection.execute(sql.SQL(query).format(sql.Identifier(table)), parameters).fetchall()
@@ -219,7 +221,7 @@ def _record(connection: psycopg.Connection, entry: LedgerEntry) -> None:
         updated = f"ON CONFLICT {key} DO UPDATE SET ({names}) = ({excluded})"
         written = f"INSERT INTO {tables.LEDGER} ({names}) {given} {updated}"
     else:
-        same = f"{key} = (%(dataset)s, %(partition_key)s, %(status)s) AND load_id = %(load_id)s"
+        same = f"{key} = (%(dataset)s, %(partition_key)s, %(status)s) AND coalesce(load_id, '') = %(load_id)s"
         written = f"UPDATE {tables.LEDGER} SET ({names}) = ({given}) WHERE {same}"
     connection.execute(written, entry.to_dict() | {"entry": _json(entry)})
 

@@ -100,7 +100,7 @@ def blocked(partition: Partition) -> tuple[str, str]:
     return f"{table}_blocked", f"{table}_blocked_rejected"
 
 
-def prepare(uri: str, partition: Partition) -> None:
+def prepare(uri: str, partition: Partition, schema: pa.Schema) -> None:
     """Create what is missing: the dataset's table, the partition (empty), the ledger, the rejected rows.
 
     Done in a short transaction of its own, before the load, so that the load itself needs no lock that a reader or
@@ -112,7 +112,7 @@ def prepare(uri: str, partition: Partition) -> None:
         StoreUnavailable: if someone else holds a lock on a table for a minute.
         psycopg.Error: whatever the server refuses.
     """
-    _with_lock_retries(uri, partition.dataset.table, lambda cursor: _prepare(cursor, partition))
+    _with_lock_retries(uri, partition.dataset.table, lambda cursor: _prepare(cursor, partition, columns(schema)))
 
 
 def prepare_ledger(uri: str) -> None:
@@ -135,15 +135,34 @@ def _with_lock_retries(uri: str, table: str, change: Callable[[Cursor], None]) -
     raise StoreUnavailable(table, "is in use, for too long to add a column or a partition; who uses it is in pg_locks")
 
 
+def upgrade(uri: str) -> None:
+    """Rename the tables of versions that knew months only. Raises as `prepare` does."""
+    _with_lock_retries(uri, LEDGER, _upgrade)
+
+
+def _upgrade(cursor: Cursor) -> None:
+    if existing_columns(cursor, "trips_ledger") and not existing_columns(cursor, LEDGER):
+        cursor.execute(f"ALTER TABLE trips_ledger RENAME TO {LEDGER}")
+        cursor.execute(f"ALTER TABLE {LEDGER} RENAME COLUMN service TO dataset")
+        cursor.execute(f"ALTER TABLE {LEDGER} RENAME COLUMN month TO partition_key")
+    if existing_columns(cursor, "rejected_trips") and not existing_columns(cursor, REJECTED):
+        cursor.execute(f"ALTER TABLE rejected_trips RENAME TO {REJECTED}")
+        cursor.execute(f"ALTER TABLE {REJECTED} RENAME COLUMN service TO dataset")
+        cursor.execute(f"ALTER TABLE {REJECTED} RENAME COLUMN source_month TO partition_key")
+        key = "to_char(partition_key, 'YYYY-MM')"
+        cursor.execute(f"ALTER TABLE {REJECTED} ALTER COLUMN partition_key TYPE text USING {key}")
+
+
 def _prepare_ledger(cursor: Cursor) -> None:
+    _upgrade(cursor)
     fit(cursor, LEDGER, ledger_columns(), "the ledger of this version", constraints=LEDGER_CONSTRAINTS)
 
 
-def _prepare(cursor: Cursor, partition: Partition) -> None:
+def _prepare(cursor: Cursor, partition: Partition, desired: Mapping[str, str]) -> None:
     _prepare_ledger(cursor)
     if fit(cursor, REJECTED, rejected_columns(), "the rejected rows of this version"):
         cursor.execute(f"CREATE INDEX {REJECTED}_partition ON {REJECTED} (dataset, partition_key)")
-    dataset, desired = partition.dataset, columns(partition.dataset.schema)
+    dataset = partition.dataset
     if not dataset.partition_column:
         fit(cursor, dataset.table, desired, "the contract")
         return

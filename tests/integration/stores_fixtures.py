@@ -62,8 +62,11 @@ class Pass:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.rejected = self.directory / f"{uuid.uuid4()}.rejected.parquet"
 
+    def reader(self) -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches())
+
     def into(self, write: Callable[[pa.RecordBatchReader], int]) -> Outcome:
-        inserted = write(pa.RecordBatchReader.from_batches(self.schema, self._batches()))
+        inserted = write(self.reader())
         if inserted != self.rows:
             raise StoreFailed(str(self.partition), f"inserted {inserted} rows, expected {self.rows}")
         return Outcome(
@@ -101,7 +104,7 @@ class Pass:
 
 
 def source(checksum: str = "sha256:1") -> LoadSource:
-    return LoadSource(f"https://example.org/{checksum}.parquet", checksum, 12345, flow_run_id="run-1")
+    return LoadSource(f"https://example.org/{checksum}.csv.gz", checksum, 12345, flow_run_id="run-1")
 
 
 def replaced(store: Store, cleaning: Pass, source: LoadSource, **options: Any) -> LedgerEntry:

@@ -13,8 +13,8 @@ from prefect_gcp import GcpCredentials, GcsBucket
 
 from flows.datasets.tlc import FHVHV, GREEN
 from flows.errors import Refused, StoreFailed
-from flows.pipeline.load_partition import bucket_store
-from flows.stores.bucket import BucketStore, data_name, month_of, rejected_name
+from flows.pipeline.open_stores import store_in_bucket
+from flows.stores.bucket import BucketStore, data_name, partition_of, rejected_name
 from flows.stores.ledger import LedgerEntry, now
 from flows.stores.reconcile import verify
 from infra.emulators.credentials import service_account
@@ -34,7 +34,7 @@ def names(bucket) -> list[str]:  # noqa: F811
 def test_an_empty_bucket_has_nothing(store, tmp_path):
     assert store.entries(GREEN) == [] and store.entry(JANUARY) is None and store.counts(GREEN) == {}
     assert store.count(JANUARY) == store.count_rejected(JANUARY) == 0
-    with pytest.raises(Refused, match=r"gs://.*/data/green/green_tripdata_2021-01.parquet: the bucket does not have"):
+    with pytest.raises(Refused, match=r"gs://.*/data/green/green_tripdata_2021-01.parquet: does not exist"):
         store.download(JANUARY, tmp_path)
 
 
@@ -128,8 +128,11 @@ def test_objects_of_others_are_no_months(store, bucket, tmp_path):  # noqa: F811
 
 def test_names():
     month = FHVHV.partition(2024, 12)
-    assert data_name(month) == "data/fhvhv/fhvhv_tripdata_2024-12.parquet" and month_of(data_name(month)) == month
-    assert month_of("data/green/yellow_tripdata_2024-12.parquet") is None
+    assert (
+        data_name(month) == "data/fhvhv/fhvhv_tripdata_2024-12.parquet"
+        and partition_of(data_name(month), month.dataset) == month
+    )
+    assert partition_of("data/green/yellow_tripdata_2024-12.parquet", GREEN) is None
 
 
 def test_a_bucket_that_is_not_there(storage_client, tmp_path):  # noqa: F811
@@ -138,7 +141,7 @@ def test_a_bucket_that_is_not_there(storage_client, tmp_path):  # noqa: F811
         store.replace(Pass(JANUARY, tmp_path), source())
     assert "\n" not in str(failed.value)
     with pytest.raises(StoreFailed, match="NotFound"):
-        store.record(LedgerEntry("green", "2021-01", "refused", "x", "", 0, 0, 0, 0, {}, "1", [], now(), now()))
+        store.record(LedgerEntry(JANUARY, "refused", "x", "", 0, 0, 0, 0, {}, "1", [], now(), now()))
 
 
 @pytest.mark.parametrize(
@@ -158,11 +161,11 @@ def test_one_bad_object_is_named_and_hides_no_other(store, bucket, tmp_path, con
     blob.metadata = ledger and {"ledger": ledger}
     blob.upload_from_string(content)
     assert store.entries(GREEN) == [good] and store.entry(JANUARY) is None
-    verified = verify({"bucket": store}, lambda month: None)
+    verified = verify({"bucket": store}, [GREEN])
     assert [str(difference) for difference in verified.differences] == [
         f"bucket, green 2021-01: gs://{bucket.name}/{data_name(JANUARY)}: is no whole parquet file"
     ]
-    assert verified.months == 1
+    assert verified.partitions == 1
 
 
 def test_a_truncated_object_and_rejected_rows_that_are_none(store, bucket, tmp_path):  # noqa: F811
@@ -175,8 +178,8 @@ def test_a_truncated_object_and_rejected_rows_that_are_none(store, bucket, tmp_p
     cut.metadata = metadata
     cut.upload_from_string(whole[:-100])
     bucket.blob(rejected_name(store.entry(FEBRUARY))).upload_from_string("<html>")
-    verified = verify({"bucket": store}, lambda month: None)
-    assert [str(difference.month) for difference in verified.differences] == ["green 2021-01", "green 2021-02"]
+    verified = verify({"bucket": store}, [GREEN])
+    assert [str(difference.partition) for difference in verified.differences] == ["green 2021-01", "green 2021-02"]
     assert all("is no whole parquet file" in str(difference) for difference in verified.differences)
 
 
@@ -214,12 +217,12 @@ def test_a_blocks_folder_and_the_project_that_pays(storage_client, tmp_path, mon
     address = storage_client._connection.API_BASE_URL
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
     monkeypatch.setattr(
-        "flows.pipeline.load_partition.settings", lambda: Settings(_env_file=None, user_project="taxiway-payer")
+        "flows.pipeline.open_stores.settings", lambda: Settings(_env_file=None, user_project="taxiway-payer")
     )
     paid = storage_client.bucket(f"b{uuid.uuid4().hex[:12]}", user_project="taxiway-payer")
     paid.requester_pays = True
     storage_client.create_bucket(paid)
     account = GcpCredentials(service_account_info=service_account("taxiway-local", f"{address}/token"))
-    store = bucket_store(GcsBucket(bucket=paid.name, bucket_folder="raw", gcp_credentials=account))
+    store = store_in_bucket(GcsBucket(bucket=paid.name, bucket_folder="raw", gcp_credentials=account))
     store.replace(Pass(JANUARY, tmp_path), source())
     assert names(paid) == [f"raw/{data_name(JANUARY)}"]

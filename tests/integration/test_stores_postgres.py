@@ -16,9 +16,9 @@ from psycopg import sql
 from flows.datasets.dataset import Partition
 from flows.datasets.tlc import DATASETS, GREEN
 from flows.errors import StoreFailed
+from flows.pipeline.open_stores import libpq_uri
 from flows.stores.ledger import LedgerEntry
 from flows.stores.postgres import PostgresStore
-from flows.web_to_postgres import libpq_uri
 from infra.blocks import postgres_block
 from infra.postgres_url import postgres_url
 from infra.settings import Settings
@@ -51,8 +51,8 @@ def test_a_month_with_its_rejected_rows_and_its_ledger(store, query, tmp_path):
     assert (entry.status, entry.rows_read, entry.rows_loaded, entry.rows_rejected) == ("loaded", 1007, 1000, 7)
     assert store.entry(JANUARY) == entry and store.entries(GREEN) == [entry]
     assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts(GREEN)) == (1000, 7, {JANUARY: 1000})
-    assert query("SELECT DISTINCT service, source_month::text, reason, row FROM rejected_rows") == [
-        ("green", "2021-01-01", "zero_passengers", '{"n":"\\u0000"}')
+    assert query("SELECT DISTINCT dataset, partition_key, reason, row FROM rejected_rows") == [
+        ("green", "2021-01", "zero_passengers", '{"n":"\\u0000"}')
     ]
 
 
@@ -73,7 +73,7 @@ def test_twice_is_once_and_months_are_apart(store, tmp_path):
         store.replace(Pass(month, tmp_path, rows=rows, bad=bad), source())
     assert store.counts(GREEN) == {JANUARY: 900, FEBRUARY: 500}
     assert (store.count_rejected(JANUARY), store.count_rejected(FEBRUARY)) == (0, 2)
-    assert [entry.month for entry in store.entries(GREEN)] == ["2021-01", "2021-02"]
+    assert [entry.partition.key for entry in store.entries(GREEN)] == ["2021-01", "2021-02"]
 
 
 @pytest.mark.parametrize("service", DATASETS)
@@ -125,13 +125,13 @@ SEEN = LedgerEntry(
 
 # As the first version made it.
 LEDGER_BEFORE = """
-    CREATE TABLE load_ledger (
+    CREATE TABLE trips_ledger (
         service text NOT NULL, month text NOT NULL, status text NOT NULL, source text NOT NULL, checksum text NOT NULL,
         bytes bigint NOT NULL, rows_read bigint NOT NULL, rows_loaded bigint NOT NULL, rows_rejected bigint NOT NULL,
         reasons json NOT NULL, contract_version text NOT NULL, checks json NOT NULL,
         started timestamptz NOT NULL, finished timestamptz NOT NULL, flow_run_id text,
         PRIMARY KEY (service, month, status), CHECK (rows_read = rows_loaded + rows_rejected));
-    INSERT INTO load_ledger VALUES ('green', '2020-12', 'loaded', 'https://example.org/1', 'sha256:0', 1, 2, 2, 0,
+    INSERT INTO trips_ledger VALUES ('green', '2020-12', 'loaded', 'https://example.org/1', 'sha256:0', 1, 2, 2, 0,
         '{}', '1', '[]', '2021-01-01 00:00+00', '2021-01-01 00:01+00', NULL)"""
 
 
@@ -147,7 +147,7 @@ def test_every_field_of_an_entry_is_kept(store, query, before):
     again = replace(SEEN, message="another", source_etag=None)
     store.record(again)
     assert store.entry(JANUARY, "refused") == again
-    assert [entry.month for entry in store.entries(GREEN)] == (["2020-12"] if before else []) + ["2021-01"]
+    assert [entry.partition.key for entry in store.entries(GREEN)] == (["2020-12"] if before else []) + ["2021-01"]
 
 
 def test_an_entry_of_an_earlier_version_is_seen_again(store, query):
@@ -160,7 +160,7 @@ def test_an_entry_of_an_earlier_version_is_seen_again(store, query):
 def test_a_row_that_is_no_entry_is_one_line(store, query):
     store.record(SEEN)
     query("UPDATE load_ledger SET status = 'archived'")
-    with pytest.raises(StoreFailed, match=r"load_ledger: has a row that is no entry .* 'archived' is none of loaded"):
+    with pytest.raises(StoreFailed, match=r"load_ledger: has a row that is not an entry .* 'archived' is none of"):
         store.entries(GREEN)
 
 
@@ -172,7 +172,7 @@ def test_what_is_seen_of_a_source_changes_the_entry_of_its_own_load_alone(store,
     assert store.entries(GREEN) == [seen]
     second = replaced(store, Pass(JANUARY, tmp_path, blocks=blocks), source("sha256:2"))
     store.record(seen)
-    store.record(replace(seen, month="2021-02"))
+    store.record(replace(seen, partition=FEBRUARY))
     assert store.entries(GREEN) == [second]
     assert store.counts(GREEN) == ({} if blocks else {JANUARY: 1000})
 
@@ -200,7 +200,7 @@ def test_a_column_of_a_later_version_is_refused_by_name_and_kept(store, query, t
 
 
 def test_a_column_that_the_rejected_rows_lack_is_added(store, query, tmp_path):
-    query("CREATE TABLE rejected_rows (service text, source_month date, row text)")
+    query("CREATE TABLE rejected_trips (service text, source_month date, row text)")
     store.replace(Pass(JANUARY, tmp_path, bad=2), source())
     assert query("SELECT count(reason), max(row_number) FROM rejected_rows") == [(2, 2)]
 
@@ -219,7 +219,7 @@ def test_a_blocked_month_that_is_in_use_is_emptied_and_filled_again(store, uri, 
         store.replace(Pass(JANUARY, tmp_path, rows=200, bad=1, value=2.0, blocks=True), source("sha256:2"))
         assert query(rows) == [(200, 2.0)]
         assert query("SELECT count(*) FROM green_trips_2021_01_blocked_rejected") == [(1,)]
-        assert store.replace(Pass(JANUARY, tmp_path), source("sha256:3")).status == "loaded"
+        assert replaced(store, Pass(JANUARY, tmp_path), source("sha256:3")).status == "loaded"
         assert query(rows) == [(0, None)]
         store.replace(Pass(JANUARY, tmp_path, rows=100, blocks=True), source("sha256:4"))
         assert query(rows) == [(100, 1.0)] and store.counts(GREEN) == {JANUARY: 1000}

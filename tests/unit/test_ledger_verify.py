@@ -131,7 +131,7 @@ def test_what_cannot_be_read_hides_nothing_else():
         "down: down: no connection",
         "postgres, green 2021-01: rows stored, without a ledger entry: expected 0, found 7",
     ]
-    assert verified.months == 2
+    assert verified.partitions == 2
 
 
 class DownAfterItsLedger(Counted):

@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy import make_url
 
 from flows.errors import StoreFailed
-from flows.web_to_postgres import libpq_uri
+from flows.pipeline.open_stores import libpq_uri
 from infra.blocks import postgres_block
 from infra.environment import seen_from_containers
 from infra.postgres_url import libpq_url, postgres_url
