@@ -30,7 +30,7 @@ async def report_loads(
     bucket_block: str = DEFAULTS.bucket_block,
     credentials_block: str = DEFAULTS.credentials_block,
     dataset: str = DEFAULTS.dataset,
-    folder: Path = DEFAULTS.state_dir / "report",
+    folder: str = str(DEFAULTS.state_dir / "report"),
 ) -> State:
     """Report what the stores' ledgers say of the months: rows read, loaded and rejected, and checks.
 
@@ -61,9 +61,10 @@ async def report_loads(
     uri = libpq_uri(await load_block(SqlAlchemyConnector, postgres_block))
     times = profile(uri, partitions) if "pickup_datetime" in named(service).schema.names else None
     title = f"Taxiway: {service}, {', '.join(partition.key for partition in partitions)}"
-    await asyncio.to_thread(write_summary, folder / "summary.json", loaded)
-    await asyncio.to_thread(write_page, folder / "report.html", title, loaded, times)
-    return Completed(message=f"{folder / 'report.html'} and {folder / 'summary.json'}")
+    json_file, page = Path(folder, "summary.json"), Path(folder, "report.html")
+    await asyncio.to_thread(write_summary, json_file, loaded)
+    await asyncio.to_thread(write_page, page, title, loaded, times)
+    return Completed(message=f"{page} and {json_file}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from flows.datasets.dataset import Dataset, Partitioning
 from flows.datasets.registry import datasets, named
 from flows.errors import TaxiwayError
-from flows.reading.address import PUBLIC_URL, require_public
+from flows.reading.address import NOT_PUBLIC, PUBLIC_URL, require_public
 from infra.months import months_of
 from infra.server import ends_in_one_line, require_server
 from infra.settings import settings
@@ -56,7 +56,11 @@ Concurrency = Annotated[int, Field(ge=1, le=32)]
 
 
 # Parameters are stored and shown: an address with a password or a token in it is a setting, which is not.
-SourceUrl = Annotated[str, AfterValidator(require_public), WithJsonSchema({"type": "string", "pattern": PUBLIC_URL})]
+SourceUrl = Annotated[
+    str,
+    AfterValidator(require_public),
+    WithJsonSchema({"type": "string", "pattern": PUBLIC_URL, "x-error": NOT_PUBLIC}),
+]
 
 
 def template(dataset: Dataset, source_url: str | None) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 SCHEMES = ("https", "http", "file")
 HIDDEN = "://..."
 # For JSON Schema: a URL without user, password, query or fragment (see `require_public`).
+NOT_PUBLIC = "has a user, password or query, which everyone could read here; set TAXIWAY_SOURCE_URL instead of this"
 PUBLIC_URL = r"^[A-Za-z]+://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]]*)(:[0-9]+(/[^?#@]*)?|(/[^?#]*)?)$"
 
 
@@ -96,7 +97,5 @@ def public(url: str) -> str:
 def require_public(template: str) -> str:
     """The template, if it has no secret in it. Raises ValueError, which does not repeat it, otherwise."""
     if public(template).casefold() != template.casefold():
-        raise ValueError(
-            "has a user, password or query, which everyone could read here; set TAXIWAY_SOURCE_URL instead of this"
-        )
+        raise ValueError(NOT_PUBLIC)
     return template

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
 
 from infra.deploy.pages import everything
-from infra.months import months_of, require_public
+from infra.months import months_of
 from infra.settings import settings
 
 # Log records are sent in batches by several processes, so one may come after a younger one.
@@ -86,14 +87,17 @@ def value_of(name: str, text: str, schema: Mapping[str, Any]) -> Any:
 
     A text that does not fit stays as it is, for the API to refuse. Raises WrongParameter.
     """
-    kinds = {branch.get("type") for branch in (schema, *schema.get("anyOf", ()))}
-    try:
-        if name == "source_url":
-            return require_public(text)
-        if "array" in kinds and not text.startswith("["):
+    branches = (schema, *schema.get("anyOf", ()))
+    kinds = {branch.get("type") for branch in branches}
+    for branch in branches:
+        if "pattern" in branch and not re.search(branch["pattern"], text):
+            # The value is not repeated: it may be an address with a password in it.
+            raise WrongParameter(f"{name}: {branch.get('x-error', 'does not match the pattern of the parameter')}")
+    if "array" in kinds and not text.startswith("["):
+        try:
             return months_of(text)
-    except ValueError as wrong:
-        raise WrongParameter(f"{name}: {wrong}") from None
+        except ValueError as wrong:
+            raise WrongParameter(f"{name}: {wrong}") from None
     if "boolean" in kinds and text in {"0", "1"}:
         return text == "1"
     return text if "string" in kinds else _number_or_json(text)

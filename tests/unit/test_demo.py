@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from demo import __main__ as demo
-from demo.__main__ import DemoFailed, demanded, reachable_source, served
-from demo.summary import Loaded, Profile, write_page, write_summary
+from demo.__main__ import DemoFailed, partitions_of, reachable_source, served
 from flows.datasets.tlc import GREEN
+from flows.pipeline.report_page import Loaded, Profile, write_page, write_summary
 from flows.stores.ledger import LedgerEntry
 from infra.settings import Settings
 
@@ -25,7 +25,7 @@ def loaded(store="postgres", reasons=None) -> Loaded:
     rejected = sum(reasons.values())
     check = {"name": "negative_totals", "value": 0.01, "limit": 0.05, "action": "warn", "passed": True, "detail": ""}
     entry = LedgerEntry(
-        service="green", month="2021-01", status="loaded", source="https://a.example/x", checksum="sha256:0",
+        partition=GREEN.partition(2021, 1), status="loaded", source="https://a.example/x", checksum="sha256:0",
         bytes=1_000_000, rows_read=100 + rejected, rows_loaded=100, rows_rejected=rejected, reasons=reasons,
         contract_version="1", checks=[check], started=START, finished=START + dt.timedelta(seconds=2),
     )  # fmt: skip
@@ -43,12 +43,12 @@ def loaded(store="postgres", reasons=None) -> Loaded:
 )
 def test_wrong_options_are_one_line(wrong, message):
     with pytest.raises(DemoFailed, match=message) as failure:
-        demanded(*wrong)
+        partitions_of(*wrong)
     assert "\n" not in str(failure.value)
 
 
-def test_months_demanded():
-    assert demanded("green", 2021, "1-2") == [GREEN.partition(2021, 1), GREEN.partition(2021, 2)]
+def test_months_partitions_of():
+    assert partitions_of("green", 2021, "1-2") == [GREEN.partition(2021, 1), GREEN.partition(2021, 2)]
 
 
 def test_the_summary_is_a_list_of_objects(tmp_path):

@@ -13,8 +13,7 @@ from flows.stores.ledger import LedgerEntry, LoadSource, unchanged
 
 AT = dt.datetime(2021, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
 ENTRY = LedgerEntry(
-    service="green",
-    month="2021-01",
+    partition=GREEN.partition(2021, 1),
     status="loaded",
     source="https://example.org/green_tripdata_2021-01.parquet",
     checksum="sha256:abc",
@@ -32,15 +31,15 @@ ENTRY = LedgerEntry(
 
 
 def test_there_and_back():
-    assert LedgerEntry.from_dict(ENTRY.to_dict()) == ENTRY
-    assert LedgerEntry.from_json(ENTRY.to_json()) == ENTRY
+    assert LedgerEntry.from_dict(GREEN, ENTRY.to_dict()) == ENTRY
+    assert LedgerEntry.from_json(GREEN, ENTRY.to_json()) == ENTRY
     assert json.loads(ENTRY.to_json())["started"] == "2021-03-01T12:00:00.123456+00:00"
     assert replace(ENTRY, source="file:///é").to_json().isascii()
 
 
 def test_a_time_in_another_zone_is_the_same_moment():
     local = ENTRY.to_dict() | {"started": "2021-03-01T07:00:00.123456-05:00"}
-    assert LedgerEntry.from_dict(local) == ENTRY
+    assert LedgerEntry.from_dict(GREEN, local) == ENTRY
 
 
 @pytest.mark.parametrize(
@@ -56,17 +55,15 @@ def test_what_does_not_add_up_is_no_entry(change, reason):
     with pytest.raises(ValueError, match=reason):
         replace(ENTRY, **change)
     with pytest.raises(TypeError, match="checksum"):
-        LedgerEntry.from_dict({name: value for name, value in ENTRY.to_dict().items() if name != "checksum"})
+        LedgerEntry.from_dict(GREEN, {name: value for name, value in ENTRY.to_dict().items() if name != "checksum"})
 
 
 def test_entries_of_an_older_and_of_a_newer_version_are_read():
     new = ("load_id", "source_etag", "source_modified", "message")
-    assert LedgerEntry.from_dict({n: v for n, v in ENTRY.to_dict().items() if n not in new}) == ENTRY
-    assert LedgerEntry.from_dict({**ENTRY.to_dict(), "of_a_newer_version": 1}) == ENTRY
-
-
-def test_the_month():
-    assert ENTRY.partition == GREEN.partition(2021, 1)
+    assert LedgerEntry.from_dict(GREEN, {n: v for n, v in ENTRY.to_dict().items() if n not in new}) == ENTRY
+    assert LedgerEntry.from_dict(GREEN, {**ENTRY.to_dict(), "of_a_newer_version": 1}) == ENTRY
+    of_months = {n: v for n, v in ENTRY.to_dict().items() if n != "partition_key"} | {"month": "2021-01"}
+    assert LedgerEntry.from_dict(GREEN, of_months) == ENTRY
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
+from flows.datasets import tlc
 from flows.datasets.dataset import Partition
-from flows.datasets.tlc import FHV, GREEN
+from flows.datasets.tlc import FHV
 from flows.errors import StoreFailed, StoreUnavailable
 from flows.stores.ledger import LedgerEntry
 from flows.stores.reconcile import Difference, Verified, verify
 
+GREEN = replace(tlc.GREEN, published_rows=lambda key: 100)
 JANUARY, FEBRUARY = GREEN.partition(2021, 1), GREEN.partition(2021, 2)
+# A source of which the publisher has counted nothing.
+CSV = "https://example.org/green_tripdata_2021-01.csv.gz"
 PARQUET = "https://example.org/green_tripdata_2021-01.parquet"
 AT = dt.datetime(2021, 3, 1, tzinfo=dt.UTC)
 
@@ -24,11 +28,11 @@ class Counted:
     rows: dict[Partition, int]
     rejected: int = 0
 
-    def entries(self, service=None):
-        return [entry for entry in self.ledger if service in (None, entry.partition.dataset)]
+    def entries(self, dataset):
+        return [entry for entry in self.ledger if entry.partition.dataset is dataset]
 
-    def counts(self):
-        return self.rows
+    def counts(self, dataset):
+        return {partition: rows for partition, rows in self.rows.items() if partition.dataset is dataset}
 
     def count(self, month):
         return self.rows[month]
@@ -40,21 +44,18 @@ class Counted:
 def entry(month: Partition = JANUARY, loaded: int = 100, rejected: int = 0, source: str = PARQUET, status="loaded"):
     reasons = {"zero_passengers": rejected}
     read = loaded + rejected
-    return LedgerEntry(
-        str(month.dataset), month.key, status, source, "sha256:1", 9, read, loaded, rejected, reasons, "1", [], AT, AT
-    )
+    return LedgerEntry(month, status, source, "sha256:1", 9, read, loaded, rejected, reasons, "1", [], AT, AT)
 
 
-def found(published=lambda month: 100, **stores) -> list[tuple]:
-    return [(d.store, d.month, d.what, d.expected, d.found) for d in verify(stores, published).differences]
+def found(**stores) -> list[tuple]:
+    return [(d.store, d.partition, d.what, d.expected, d.actual) for d in verify(stores, [GREEN]).differences]
 
 
 def test_no_difference():
     good = Counted([entry(), entry(FEBRUARY, 90, 10), entry(status="blocked", loaded=3)], {JANUARY: 100, FEBRUARY: 90})
     good.count_rejected = lambda month: {FEBRUARY: 10}.get(month, 0)
     later = entry(source="gs://taxi/data/x.parquet", loaded=100)
-    assert found(postgres=good, bucket=good, warehouse=Counted([later], {JANUARY: 100})) == []
-    assert found(lambda month: None, postgres=good) == []
+    assert found(postgres=good, bucket=good, bigquery=Counted([later], {JANUARY: 100})) == []
     assert found() == []
 
 
@@ -66,7 +67,7 @@ def test_no_difference():
         (Counted([], {JANUARY: 99}), "rows stored, without a ledger entry", 0, 99),
         (Counted([entry(status="blocked")], {JANUARY: 99}), "rows stored, without a ledger entry", 0, 99),
         (Counted([entry()], {JANUARY: 100}, 1), "rejected rows stored, against the ledger", 0, 1),
-        (Counted([entry(loaded=99)], {JANUARY: 99}), "rows read, against TLC's count", 100, 99),
+        (Counted([entry(loaded=99)], {JANUARY: 99}), "rows read, against the published count", 100, 99),
         (Counted([entry(loaded=99, source="file:///x.csv")], {JANUARY: 99}), None, 0, 0),
         (Counted([entry(loaded=99, source="https://x.org/x.csv.gz")], {JANUARY: 99}), None, 0, 0),
         (Counted([entry(loaded=99, source="gs://taxi/data/x.parquet")], {JANUARY: 99}), None, 0, 0),
@@ -76,20 +77,18 @@ def test_each_difference(store, what, expected, is_found):
     assert found(postgres=store) == ([("postgres", JANUARY, what, expected, is_found)] if what else [])
 
 
-def test_a_warehouse_that_is_behind_the_bucket():
+def test_bigquery_behind_the_bucket():
     bucket = Counted([entry()], {JANUARY: 100})
     behind = Counted([entry(loaded=90, source="gs://taxi/data/x.parquet")], {JANUARY: 90})
-    assert found(bucket=bucket, warehouse=behind) == [("warehouse", JANUARY, "rows read, against the bucket", 100, 90)]
+    assert found(bucket=bucket, bigquery=behind) == [("bigquery", JANUARY, "rows read, against the bucket", 100, 90)]
 
 
 @pytest.mark.parametrize("of_the_bucket", [{}, {FEBRUARY: 7}])
 def test_a_month_that_the_bucket_has_lost(of_the_bucket):
     """Also where it was the last one there."""
-    bucket = Counted([entry(month, rows) for month, rows in of_the_bucket.items()], of_the_bucket)
+    bucket = Counted([entry(month, rows, source=CSV) for month, rows in of_the_bucket.items()], of_the_bucket)
     loaded = Counted([entry(source="gs://taxi/data/x.parquet")], {JANUARY: 100})
-    assert found(lambda month: None, bucket=bucket, bigquery=loaded) == [
-        ("bigquery", JANUARY, "rows read, against the bucket", 0, 100)
-    ]
+    assert found(bucket=bucket, bigquery=loaded) == [("bigquery", JANUARY, "rows read, against the bucket", 0, 100)]
 
 
 def test_a_difference_in_words():
@@ -100,12 +99,14 @@ def test_a_difference_in_words():
 class Broken(Counted):
     """A store some of which cannot be read: the ledger of fhv, all counts at once, the count of February."""
 
-    def entries(self, service=None):
-        if service == FHV:
+    def entries(self, dataset):
+        if dataset is FHV:
             raise StoreFailed("fhv_ledger", "no such table")
-        return super().entries(service)
+        return super().entries(dataset)
 
-    def counts(self):
+    def counts(self, dataset):
+        if dataset is FHV:
+            return {}
         raise StoreFailed("trips", "no such column")
 
     def count(self, month):
@@ -115,15 +116,13 @@ class Broken(Counted):
 
 
 class Down(Counted):
-    def entries(self, service=None):
+    def entries(self, dataset):
         raise StoreUnavailable("down", "no connection")
 
 
 def test_what_cannot_be_read_hides_nothing_else():
-    broken = Broken([entry(), entry(FEBRUARY)], {JANUARY: 99})
-    verified = verify(
-        {"bigquery": broken, "down": Down([], {}), "postgres": Counted([], {JANUARY: 7})}, lambda month: None
-    )
+    broken = Broken([entry(source=CSV), entry(FEBRUARY, source=CSV)], {JANUARY: 99})
+    verified = verify({"bigquery": broken, "down": Down([], {}), "postgres": Counted([], {JANUARY: 7})}, [FHV, GREEN])
     assert [str(difference) for difference in verified.differences] == [
         "bigquery: fhv_ledger: no such table",
         "bigquery, green 2021-01: rows stored, against the ledger: expected 100, found 99",
@@ -135,7 +134,7 @@ def test_what_cannot_be_read_hides_nothing_else():
 
 
 class DownAfterItsLedger(Counted):
-    def counts(self):
+    def counts(self, dataset):
         raise StoreUnavailable("down", "no connection")
 
     def count_rejected(self, month):
@@ -146,12 +145,10 @@ def test_a_store_that_goes_down_has_not_lost_its_months():
     """Neither it, nor the store that was loaded from it."""
     bucket = DownAfterItsLedger([entry()], {})
     loaded = Counted([entry(source="gs://taxi/data/x.parquet")], {JANUARY: 100})
-    assert found(lambda month: None, bucket=bucket, bigquery=loaded) == [
-        ("bucket", None, "down: no connection", None, None)
-    ]
+    assert found(bucket=bucket, bigquery=loaded) == [("bucket", None, "down: no connection", None, None)]
 
 
 def test_months_counted_are_those_with_rows_in_a_store():
     """Not those that are blocked or refused, which have no rows there."""
     store = Counted([entry(), entry(FEBRUARY, status="blocked")], {JANUARY: 100})
-    assert verify({"postgres": store}, lambda month: 100) == Verified(1, [])
+    assert verify({"postgres": store}, [GREEN]) == Verified(1, [])

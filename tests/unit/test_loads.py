@@ -6,17 +6,19 @@ import datetime as dt
 
 import pytest
 
+from flows.datasets.tlc import GREEN
 from flows.stores.ledger import LedgerEntry
 from flows.stores.loads import Found, Recorded, counting, resolved
 
 AT = dt.datetime(2021, 3, 1, 12, tzinfo=dt.UTC)
+JANUARY = GREEN.partition(2021, 1)
 
 
 def row(load_id: str, finished: int, status: str = "loaded", rows: int = 5, recorded: int = 0, etag: str | None = None):
     """A row of the ledger, its times in minutes."""
     at = AT + dt.timedelta(minutes=finished)
     entry = LedgerEntry(
-        "green", "2021-01", status, "x", "y", 1, rows, rows, 0, {}, "1", [], AT, at, load_id=load_id, source_etag=etag
+        JANUARY, status, "x", "y", 1, rows, rows, 0, {}, "1", [], AT, at, load_id=load_id, source_etag=etag
     )
     return Recorded(entry, AT + dt.timedelta(minutes=recorded or finished))
 

@@ -9,9 +9,9 @@ from jsonschema import ValidationError, validate
 from prefect.exceptions import ParameterTypeError
 
 from flows.backfill import etl_parent_flow
+from flows.datasets.tlc import TLC_URL
 from flows.web_to_postgres import etl_web_to_postgres
 from infra.deploy.run import WrongParameter, parameters_of, value_of
-from infra.settings import TLC_URL
 
 PROPERTIES = etl_parent_flow.parameters.properties | etl_web_to_postgres.parameters.properties
 
