@@ -63,5 +63,9 @@ def report(months: Sequence[Partition]) -> list[dict[str, Any]]:
     """Run the report pipeline here. Gives the rows of `summary.json`, one a store and month."""
     start = [month.start for month in months]
     numbers = [each.month for each in start]
-    asyncio.run(report_loads(months=numbers, year=start[0].year, service=months[0].dataset.name))
+
+    async def run() -> State:
+        return await report_loads(months=numbers, year=start[0].year, service=months[0].dataset.name)
+
+    asyncio.run(run())
     return json.loads((Settings().state_dir / "report" / "summary.json").read_text())

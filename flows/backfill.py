@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any
 
-from prefect import Flow, State, flow
+from prefect import State, flow
 from prefect.deployments import arun_deployment
+from prefect.states import Failed
 
 from flows.datasets.registry import named
 from flows.gcs_to_bigquery import etl_gcs_to_bq
@@ -36,7 +38,7 @@ class EachMonth(StrEnum):
     DEPLOYMENT = "deployment"
 
 
-FLOWS: dict[Pipeline, Flow[..., Any]] = {
+FLOWS: dict[Pipeline, Callable[..., Awaitable[State]]] = {
     Pipeline.WEB_TO_GCS: etl_web_to_gcs,
     Pipeline.GCS_TO_BIGQUERY: etl_gcs_to_bq,
     Pipeline.WEB_TO_POSTGRES: etl_web_to_postgres,
@@ -77,7 +79,7 @@ async def etl_parent_flow(
             if each_month is EachMonth.SUBFLOW:
                 return await FLOWS[pipeline](month=month, **shared, return_state=True)
             run = await arun_deployment(f"{pipeline}/{DEFAULTS.work_pool_type}", parameters={"month": month, **shared})
-            return run.state
+            return run.state or Failed(message="the run has no state")
 
     states = await asyncio.gather(*map(one, months))
     numbered = zip(months, states, strict=True)

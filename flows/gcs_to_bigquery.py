@@ -23,7 +23,7 @@ from infra.settings import settings
 DEFAULTS = settings()
 
 
-@partition_task(task_run_name="extract {partition}")
+@partition_task("extract {partition}")
 async def extract_from_gcs(partition: Partition, directory: Path, bucket: BucketStore) -> tuple[Path, LoadSource]:
     """Copy the partition's object to local disk. Gives its path, and the source as the ledger records it.
 

@@ -15,6 +15,9 @@ from flows.errors import Refused
 from flows.reading.cast import as_text, cast
 from flows.reading.plain import TEXT_MAP, text_of
 
+# Texts for `extra_columns`, by the names that they are kept under.
+Extra = list[tuple[str, pa.StringArray]]
+
 
 class Conformed(NamedTuple):
     """Rows in the contract's schema, and why a row does not fit it: text, null where it does; None where all do."""
@@ -69,7 +72,7 @@ class Conform:
             self._check_partition(raw, self._dataset.partition_column)
         return Conformed(pa.RecordBatch.from_arrays(arrays, schema=self._schema), reasons)
 
-    def _column(self, raw: pa.RecordBatch, column: Column) -> tuple[pa.Array, pa.Array | None, list]:
+    def _column(self, raw: pa.RecordBatch, column: Column) -> tuple[pa.Array, pa.Array | None, Extra]:
         """A column's values, where they are bad, and what a second column of the same meaning says otherwise."""
         positions = self._layout.sources.get(column.name)
         if not positions:
@@ -121,7 +124,7 @@ def add_reason(reasons: pa.StringArray | None, where: pa.BooleanArray, reason: s
     return new if reasons is None else pc.coalesce(reasons, new)
 
 
-def _as_map(extra: list[tuple[str, pa.StringArray]], rows: int) -> pa.MapArray:
+def _as_map(extra: Extra, rows: int) -> pa.MapArray:
     """Text columns as one map column of name -> text, without the nulls; a row with nothing is null."""
     if not extra:
         return pa.nulls(rows, TEXT_MAP)

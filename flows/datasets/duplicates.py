@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -38,10 +39,9 @@ class Duplicates:
         self._spill = spill
         self._hasher = _Hasher()
         self._waiting: list[Hashes] = []
-        self._runs: list[
-            NDArray[np.int64]
-        ] = []  # per run, where its parts begin and end, in hashes from the file's start
-        self._file: tempfile._TemporaryFileWrapper | None = None
+        # Per run, where its parts begin and end, in hashes from the file's start.
+        self._runs: list[NDArray[np.int64]] = []
+        self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Duplicates:
         return self
@@ -74,16 +74,21 @@ class Duplicates:
     def _write_run(self) -> None:
         run = np.sort(np.concatenate([np.empty(0, np.uint64), *self._waiting]))
         self._waiting.clear()
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._spill)  # noqa: SIM115 - closed by close()
+        file = self._spilled()
         start = self._runs[-1][-1] if self._runs else 0
         self._runs.append(start + np.concatenate([[0], np.searchsorted(run, _EDGES), [len(run)]]))
-        self._file.write(run.data)
-        self._file.flush()
+        file.write(run.data)
+        file.flush()
+
+    def _spilled(self) -> IO[bytes]:
+        """The file of the runs, made when it is first needed."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._spill)  # noqa: SIM115 - closed by close()
+        return self._file
 
     def _read(self, start: int, stop: int) -> Hashes:
         size = int(stop - start) * 8
-        return np.frombuffer(os.pread(self._file.fileno(), size, int(start) * 8), np.uint64)
+        return np.frombuffer(os.pread(self._spilled().fileno(), size, int(start) * 8), np.uint64)
 
 
 def _copies(hashes: Hashes) -> int:

@@ -54,7 +54,7 @@ def inspect(source: str, dataset: Dataset | None = None) -> Inspection:
 
     Without `dataset` the file's name tells it, else its columns.
     """
-    found = Inspection(service=dataset and dataset.name)
+    found = Inspection(service=dataset.name if dataset else None)
     shown = _shown(source)
     with tempfile.TemporaryDirectory(prefix="taxiway-inspect-") as work:
         try:

@@ -71,8 +71,9 @@ def _nodes(function: FunctionType) -> list[ast.FunctionDef | ast.Lambda]:
     """The function's syntax trees: one, or all lambdas that begin on the same line."""
     source = inspect.getsourcefile(function)
     kind = ast.Lambda if function.__name__ == "<lambda>" else ast.FunctionDef
-    readable = source is not None and Path(source).is_file()
-    found = _functions(Path(source)).get((kind, function.__code__.co_firstlineno)) if readable else None
+    found = None
+    if source is not None and Path(source).is_file():
+        found = _functions(Path(source)).get((kind, function.__code__.co_firstlineno))
     if not found:
         raise TypeError(f"{function.__qualname__} has no source file, or it has changed: its code cannot be read")
     return found

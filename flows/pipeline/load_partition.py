@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ParamSpec, TypeVar, get_args
 
 from prefect import get_run_logger, task
 from prefect.artifacts import acreate_table_artifact
@@ -30,7 +29,10 @@ from flows.stores.ledger import LedgerEntry, LoadSource, Status, unchanged
 from flows.stores.store import Store
 from infra.settings import settings
 
-RETRIES = [2, 10, 60]
+RETRIES: list[float] = [2, 10, 60]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 # Puts a partition's file in a folder. Gives its path, and the source as the ledger records it.
@@ -42,14 +44,15 @@ async def worth_a_retry(_task: Any, _run: Any, state: State[Any]) -> bool:
     return isinstance(await state.aresult(raise_on_failure=False), TransientError)
 
 
-# Loading a partition again replaces it, so every one of these tasks may be tried again.
-partition_task = partial(
-    task,
-    retries=len(RETRIES),
-    retry_delay_seconds=RETRIES,
-    retry_condition_fn=worth_a_retry,
-    persist_result=False,
-)
+def partition_task(run_name: str) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+    """Make a task of a function that may be tried again: loading a partition again replaces it."""
+    return task(
+        task_run_name=run_name,
+        retries=len(RETRIES),
+        retry_delay_seconds=RETRIES,
+        retry_condition_fn=worth_a_retry,
+        persist_result=False,
+    )
 
 
 # A download tries again by itself, and resumes where it ended: a task that tries again would start from the beginning.
@@ -81,7 +84,7 @@ async def fetch_from_web(partition: Partition, directory: Path, template: str) -
     )
 
 
-@partition_task(task_run_name="load {partition}")
+@partition_task("load {partition}")
 async def load_file(store: Store, partition: Partition, file: Path, source: LoadSource) -> Outcome:
     """Load the file into the store, in place of the partition's rows."""
     rejected = file.with_name(f"{partition.stem}.rejected.parquet")

@@ -6,8 +6,8 @@ import asyncio
 import functools
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, cast
 
 import typer
 from prefect import Flow, State
@@ -111,7 +111,7 @@ def command(flow: Flow[..., Any]) -> None:
         logging.disable(logging.NOTSET)
         with ends_in_one_line(RuntimeError):  # as Prefect calls a server that goes away
             require_server()
-            state = asyncio.run(flow(**parameters, return_state=True))
+            state = asyncio.run(cast(Coroutine[Any, Any, State], flow(**parameters, return_state=True)))
         typer.echo(f"taxiway: {flow.name}: {state.name}{f': {state.message}' if state.message else ''}")
         raise typer.Exit(0 if state.is_completed() else 1)
 

@@ -119,7 +119,7 @@ class BigQueryStore:
         text = f"SELECT {column}, COUNT(*) AS n FROM {{table}} GROUP BY {column} ORDER BY {column}"
         table, counted = self._jobs.table(dataset.table), {}
         with one_line(table):
-            for start, rows in self._jobs.query(dataset.table, text):
+            for start, rows in map(tuple, self._jobs.query(dataset.table, text)):
                 if start is None or (partition := dataset.partition_at(start)).column_value != start:
                     raise StoreFailed(table, f"has {rows:,} rows of {column} {start}, which no load wrote")
                 counted[partition] = rows
@@ -233,7 +233,7 @@ class BigQueryStore:
 
     def _count(self, table: str, text: str, partition: Partition, **parameters: str) -> int:
         with one_line(self._jobs.table(table)):
-            return sum(n for (n,) in self._jobs.query(table, text, partition, **parameters))
+            return sum(row[0] for row in self._jobs.query(table, text, partition, **parameters))
 
 
 def rejected_table(dataset: Dataset) -> str:

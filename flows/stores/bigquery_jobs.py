@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,7 +32,8 @@ TYPES = {
 
 APPEND, REPLACE = bigquery.WriteDisposition.WRITE_APPEND, bigquery.WriteDisposition.WRITE_TRUNCATE
 
-TIMEOUT = (10.0, 120.0)
+# To connect and to read, in seconds: the HTTP library takes the two, the types of the client know one only.
+TIMEOUT: Any = (10.0, 120.0)
 LOAD_SECONDS = 1800.0
 READERS = 8
 
@@ -92,7 +94,7 @@ class LoadJobs:
     def job(self, job_id: str) -> bigquery.LoadJob | None:
         """The job; None if there is none of this id. BigQuery keeps jobs for six months."""
         try:
-            return self._client.get_job(job_id, location=self._where(), timeout=TIMEOUT)
+            return cast(bigquery.LoadJob, self._client.get_job(job_id, location=self._where(), timeout=TIMEOUT))
         except NotFound:
             return None
 
@@ -218,7 +220,7 @@ class LoadJobs:
                     timeout=seconds_to_send(size),
                 )
         except Conflict:  # the job of our own first request, whose answer was lost
-            return self._client.get_job(job_id, location=self._where(), timeout=TIMEOUT)
+            return cast(bigquery.LoadJob, self._client.get_job(job_id, location=self._where(), timeout=TIMEOUT))
 
     def _where(self) -> str:
         """The dataset's location, which every job has to name outside of the US and EU."""

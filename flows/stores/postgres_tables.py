@@ -8,18 +8,26 @@ import re
 import time
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 import psycopg
 import pyarrow as pa
-from adbc_driver_postgresql import dbapi
 
 from flows.datasets.dataset import Partition
 from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.errors import StoreFailed, StoreUnavailable
 from flows.stores.ledger import LedgerEntry
 
-# Of either driver: without parameters they take the same SQL.
-Cursor = psycopg.Cursor | dbapi.Cursor
+
+class Cursor(Protocol):
+    """A cursor of either driver: without parameters they take the same SQL."""
+
+    def execute(self, query: Any, /) -> Any:
+        """Run a statement."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows of the last statement."""
+
 
 TYPES = {
     pa.int32(): "integer",

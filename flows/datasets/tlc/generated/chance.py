@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,12 @@ class Odds:
     The odds are met to 1 in 65,536; a value with lower odds than that may never come.
     """
 
-    def __init__(self, odds: Mapping[int | float, float]) -> None:
+    def __init__(self, odds: Mapping[Any, float]) -> None:
         """Take values -> weights of any sum."""
         edges = np.round(np.cumsum(list(odds.values())) / sum(odds.values()) * _SLOTS).astype(int)
         self._table = np.repeat(np.array(list(odds)), np.diff(edges, prepend=0))
 
-    def draw(self, rng: np.random.Generator, rows: int) -> NDArray:
+    def draw(self, rng: np.random.Generator, rows: int) -> NDArray[Any]:
         """`rows` values, int64 or float64 as the values are."""
         return self._table[rng.integers(0, _SLOTS, rows, dtype=np.uint16)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ class Block:
     """
 
     rows: int
-    values: dict[str, NDArray] = field(default_factory=dict)
+    values: dict[str, NDArray[Any]] = field(default_factory=dict)
     nulls: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     words: dict[str, list[str]] = field(default_factory=dict)
 

@@ -7,6 +7,7 @@ published green 2021-01 and 2025-01 and from samples of yellow 2022-01 and 2025-
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -135,7 +136,7 @@ class TaxiMonth:
         miles += 7.0 * (values["pulocationid"] == _JFK) + 9.0 * (values["ratecodeid"] == 2)
         values["trip_distance"] = np.round(np.minimum(miles, 80.0), 2)
 
-    def _times(self, rng: np.random.Generator, block: Block, index: NDArray, unmetered: NDArray) -> None:
+    def _times(self, rng: np.random.Generator, block: Block, index: NDArray[Any], unmetered: NDArray[Any]) -> None:
         rows, values = block.rows, block.values
         of_metered = self._clock.in_order(rng, np.where(unmetered, 0, index), self._metered)
         of_others = self._clock.in_order(rng, np.where(unmetered, index - self._metered, 0), self._unmetered)
@@ -153,7 +154,7 @@ class TaxiMonth:
         values[f"{prefix}_pickup_datetime"], values[f"{prefix}_dropoff_datetime"] = pickup, dropoff
         block.values["hour"], block.values["taken"] = pickup // 3600 % 24, np.minimum(taken, 7200)
 
-    def _fare(self, rng: np.random.Generator, block: Block, unmetered: NDArray) -> None:
+    def _fare(self, rng: np.random.Generator, block: Block, unmetered: NDArray[Any]) -> None:
         rows, values, cost = block.rows, block.values, self._tariff
         miles, rate = values["trip_distance"], values["ratecodeid"]
         steps = np.floor(miles * 4.2 + values["taken"] / 150)  # a fifth of a mile or a slow minute each
@@ -190,7 +191,7 @@ class TaxiMonth:
         parts = [name for name in (*_SIGNED, "tip_amount", *_SURCHARGES) if name in present]
         block.values["total_amount"] = np.round(sum(block.values[name] for name in parts), 2)
 
-    def _forget(self, block: Block, unmetered: NDArray) -> None:
+    def _forget(self, block: Block, unmetered: NDArray[Any]) -> None:
         """Take away what a row without a meter does not have; the csv of these also lacks vendor and payment."""
         gone = [
             "passenger_count",
