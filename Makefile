@@ -21,6 +21,7 @@ YEAR ?= 2021
 MONTHS ?= 1,2,3
 SOURCE_URL ?=
 KEEP ?=
+PIPELINE ?=
 FILE ?=
 
 # A deployment as flow/deployment, a cron rule, and whatever else a command takes, such as ARGS=--json.
@@ -153,6 +154,10 @@ inspect: setup ## Read any file or URL through the contract: FILE=... [SERVICE=.
 .PHONY: lint
 lint: setup ## ruff, check and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+.PHONY: new
+new: setup ## Write the three files of a new pipeline: PIPELINE=bikes
+	@$(RUN) infra.scaffold '$(PIPELINE)'
 
 .PHONY: lock
 lock: setup ## Resolve the locks anew from pyproject.toml (no index address in them)

@@ -14,7 +14,7 @@ import pytest
 
 from flows.datasets.registry import named
 from flows.datasets.rule import Action, Rule
-from flows.datasets.tlc import GREEN, YELLOW
+from flows.datasets.tlc import DATASETS, YELLOW
 from infra.settings import ROOT
 from tests.http_server import ETAG, serving, status, whole
 
@@ -65,7 +65,8 @@ def postgres_entries(status="loaded"):
     from flows.stores.postgres import PostgresStore
     from infra.settings import Settings
 
-    entries = PostgresStore(Settings(_env_file=None).postgres_url.get_secret_value()).entries()
+    store = PostgresStore(Settings(_env_file=None).postgres_url.get_secret_value())
+    entries = [entry for dataset in DATASETS for entry in store.entries(dataset)]
     return {entry.partition: entry for entry in entries if entry.status == status}
 
 
@@ -101,13 +102,13 @@ def test_refused_months_wait_for_their_source_and_hide_no_other(deployed, source
     for month in (first, second, third):
         source.file(month).write_text(PAGE)
     end = run(etl_web_to_gcs, **given)
-    assert end.startswith("Failed: 3 of 4 months failed: green 2019-01: ") and end.count("HTML page") == 3
+    assert end.startswith("Failed: 3 of 4 partitions failed: green 2019-01: ") and end.count("HTML page") == 3
     waits = "nothing new; not loaded until their sources change: green 2019-01 (refused), green 2019-02 (refused)"
     assert waits in run(etl_web_to_gcs, **given)
     source.touch(first)
     source.put(second)
     end = run(etl_web_to_gcs, **given)
-    assert end.startswith("Failed: 1 of 2 months failed: green 2019-01: ") and "unchanged since" in end
+    assert end.startswith("Failed: 1 of 2 partitions failed: green 2019-01: ") and "unchanged since" in end
     assert run(etl_web_to_gcs, **given).endswith("green 2019-01 (refused), green 2019-03 (refused)")
 
 
@@ -116,7 +117,6 @@ def test_a_changed_rule_makes_months_due_again_wherever_they_are_in_time(deploye
     """A dry run lists them and loads nothing; then `limit` per run; one that the source no longer has is named once."""
     import pyarrow.compute as pc
 
-    from flows.datasets.rule import RULES_OF
     from flows.pipeline.due import candidates
     from flows.web_to_postgres import etl_web_to_postgres
 
@@ -131,7 +131,7 @@ def test_a_changed_rule_makes_months_due_again_wherever_they_are_in_time(deploye
     assert run(etl_web_to_postgres, **given).startswith("Completed: nothing new")
 
     far = Rule("far", Action.REJECT, "trip_distance", lambda miles: pc.greater(miles, 10.0))
-    monkeypatch.setitem(RULES_OF, "postgres", [*GREEN.rules.get("postgres", ()), far])
+    monkeypatch.setitem(YELLOW.rules, "postgres", (*YELLOW.rules["postgres"], far))
     listed = ", ".join(f"{month} (contract changed)" for month in (old, gone, recent))
     assert run(etl_web_to_postgres, **given, dry_run=True) == (
         f"Completed: dry run, nothing is loaded: due are 3 (3 contract changed), up to 1 in a run: {listed}"
@@ -157,14 +157,14 @@ def test_an_unexpected_error_stops_one_month_alone_and_is_not_retried(deployed, 
     replace, tries = PostgresStore.replace, []
 
     def failing(self, cleaning, *args, **kwargs):
-        tries.append(cleaning.month)
-        if cleaning.month == first:
+        tries.append(cleaning.partition)
+        if cleaning.partition == first:
             raise KeyError("a fault\nof the program")
         return replace(self, cleaning, *args, **kwargs)
 
     monkeypatch.setattr(PostgresStore, "replace", failing)
     end = run(etl_web_to_postgres, service="green", year=2020, source_url=source.url)
-    assert end.startswith("Failed: 1 of 2 months failed: green 2020-01: unexpected KeyError: ") and "\n" not in end
+    assert end.startswith("Failed: 1 of 2 partitions failed: green 2020-01: unexpected KeyError: ") and "\n" not in end
     assert tries == [first, second]
     assert second in postgres_entries()
 
@@ -183,7 +183,7 @@ def test_a_source_that_refuses_everybody_fails_the_run(deployed, monkeypatch):
         end = run(etl_web_to_gcs, service="green", year=2016, source_url=template)
     assert end.startswith("Failed: http://127.0.0.1") and "\n" not in end
     assert "/2016-1: the server answered 403 Forbidden" in end and end.endswith(
-        "of the 12 months asked for can be read"
+        "of the 12 partitions asked for can be read"
     )
 
 
@@ -306,7 +306,7 @@ def test_what_is_missing_is_one_line(deployed, source, monkeypatch):
 
     end = run(verify_stores, postgres_block="nobody", bucket_block="nobody", credentials_block="nobody")
     assert end.startswith("Failed: 3 differences: postgres: block sqlalchemy-connector/nobody: ")
-    assert "; bucket: block gcs-bucket/nobody: " in end and "; warehouse: block gcp-credentials/nobody: " in end
+    assert "; bucket: block gcs-bucket/nobody: " in end and "; bigquery: block gcp-credentials/nobody: " in end
 
     monkeypatch.setenv("TAXIWAY_TAG", "nobody")
     settings.cache_clear()

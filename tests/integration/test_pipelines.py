@@ -64,7 +64,7 @@ def stores():
     return {
         "postgres": PostgresStore(config.postgres_url.get_secret_value()),
         "bucket": BucketStore(credentials.get_cloud_storage_client().bucket(config.bucket)),
-        "warehouse": BigQueryStore(credentials.get_bigquery_client(), config.dataset),
+        "bigquery": BigQueryStore(credentials.get_bigquery_client(), config.dataset),
     }
 
 
@@ -80,8 +80,8 @@ def test_every_pipeline_through_its_deployment(deployed, source):
         start("etl_web_to_postgres", month=2, **months),
     ]
     assert all(state.is_completed() for state in finish(*first)), finish(*first)
-    warehouse = [start("etl_gcs_to_bq", service="green", year=2021, month=month) for month in (1, 2)]
-    assert all(state.is_completed() for state in finish(*warehouse)), finish(*warehouse)
+    third = [start("etl_gcs_to_bq", service="green", year=2021, month=month) for month in (1, 2)]
+    assert all(state.is_completed() for state in finish(*third)), finish(*third)
 
     everywhere = stores()
     before = {}
@@ -93,7 +93,7 @@ def test_every_pipeline_through_its_deployment(deployed, source):
             before[name, month] = entry
     assert before["bucket", january].rows_read == ROWS
     assert before["postgres", january].reasons["zero_passengers"] > 0
-    assert before["warehouse", january].rows_read == before["bucket", january].rows_loaded
+    assert before["bigquery", january].rows_read == before["bucket", january].rows_loaded
 
     again, forced = finish(
         start("etl_web_to_postgres", month=1, **months),
@@ -109,22 +109,22 @@ def test_every_pipeline_through_its_deployment(deployed, source):
 
     with psycopg.connect(deployed.postgres_url("trips")) as connection:
         rejected = connection.execute(
-            "SELECT source_month::text, reason, row_number, row FROM rejected_trips"
-            " WHERE source_month BETWEEN '2021-01-01' AND '2021-02-01'"
+            "SELECT partition_key, reason, row_number, row FROM rejected_rows"
+            " WHERE dataset = 'green' AND partition_key IN ('2021-01', '2021-02')"
         ).fetchall()
     assert Counter(month for month, *_ in rejected) == {
-        f"{month.key}-01": before["postgres", month].rows_rejected for month in (january, february)
+        month.key: before["postgres", month].rows_rejected for month in (january, february)
     }
 
 
 @pytest.mark.timeout(200)
 def test_a_failed_month_is_named_and_the_others_are_loaded(deployed, source):
-    """Partition 8 is not there, month 9 is an HTML page: both named with the reason, month 1 loaded, the run failed."""
+    """Month 8 is missing, month 9 is an HTML page: both named with the reason, month 1 loaded, the run failed."""
     months = {"months": [1, 8, 9], "year": 2021, "service": "green", "source_url": source}
     run = start("etl_parent_flow", **months, pipeline="etl_web_to_postgres", force=True)
     (state,) = finish(run)
     assert state.is_failed()
-    assert state.message.startswith("2 of 3 months failed: green 2021-08: ") and "HTML" in state.message
+    assert state.message.startswith("2 of 3 partitions failed: green 2021-08: ") and "HTML" in state.message
     assert "\n" not in state.message
 
 
