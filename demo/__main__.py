@@ -29,7 +29,8 @@ from flows.datasets.partition import Month, Service
 from flows.datasets.source_address import months_of, published_rows, require_public, source_url
 from flows.datasets.tlc.generate import generate
 from flows.errors import Forbidden, TaxiwayError
-from flows.reading.download import Patience, probe
+from flows.reading.download import probe
+from flows.reading.retry import RetryPolicy
 from infra.local.embedded_postgres import PostgresUnavailable
 from infra.local.processes import NotHealthy
 from infra.local.stack import AlreadyUp, Stack
@@ -39,7 +40,7 @@ from infra.settings import TLC_URL, settings
 console = Console(width=None if sys.stdout.isatty() else 110)
 
 # TLC's own address is asked once and briefly: without a network the demo must not hang.
-BRIEFLY = Patience(attempts=1, connect=3.0, silence=5.0, total=8.0)
+BRIEFLY = RetryPolicy(attempts=1, connect_timeout=3.0, read_timeout=5.0, total_timeout=8.0)
 
 # A month whose published row count is not known is generated with about a green month's.
 GENERATED_ROWS = 75_000
@@ -128,7 +129,7 @@ def reachable_source(template: str, months: list[Month], state: Path) -> Iterato
         yield ""
         return
     try:
-        probe(source_url(TLC_URL, months[0]), patience=BRIEFLY)
+        probe(source_url(TLC_URL, months[0]), policy=BRIEFLY)
     except Forbidden:  # the address works: the runs say what it refuses
         yield TLC_URL
         return

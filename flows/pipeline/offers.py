@@ -13,11 +13,11 @@ from flows.datasets.partition import Month
 from flows.datasets.source_address import public, published_rows, source_url
 from flows.errors import Forbidden, NotPublished, TaxiwayError
 from flows.reading.download import probe
-from flows.reading.retry import Patience
+from flows.reading.retry import RetryPolicy
 from flows.stores.ledger import LedgerEntry
 
 # A scheduled run comes again: it does not wait long for a source that does not answer.
-PATIENCE = Patience(attempts=4, total=120.0)
+PATIENCE = RetryPolicy(attempts=4, total_timeout=120.0)
 
 AT_ONCE = 4
 """So many months are asked for at the same time."""
@@ -106,7 +106,7 @@ async def _ask_share(addresses: Sequence[tuple[Month, str]], slot: Slot) -> dict
 
 def _ask(month: Month, url: str) -> Offer | TaxiwayError:
     try:
-        found = probe(url, patience=PATIENCE)
+        found = probe(url, policy=PATIENCE)
     except TaxiwayError as failure:
         return failure
     if found is None:
