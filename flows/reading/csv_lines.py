@@ -1,8 +1,8 @@
-"""CSV line by line: what to do where quotes make it unclear where a row ends.
+"""CSV line by line, in Python: for the lines that pyarrow cannot read as rows of the expected number of fields.
 
-A line is a row. The one exception is a quoted field that holds a line end, which is taken for one only where the quote
-closes within a few lines and the row then has the fields it should, and at most empty ones more. So a stray quote costs
-its own line, never the lines after it.
+A line is a row. The only exception is a quoted field with a line end in it, if the quote closes within a few lines and
+the row then has the expected fields, followed at most by empty ones. So a stray quote costs its own line, never the
+lines after it.
 """
 
 from __future__ import annotations
@@ -10,49 +10,73 @@ from __future__ import annotations
 import csv
 from typing import NamedTuple
 
+from flows.reading.raw import Broken
+
+MOST_EXTRA_FIELDS = 50
 MOST_LINES = 8
 LONGEST_ROW = 1 << 16
+
+
+class Shape(NamedTuple):
+    """How many fields a row has.
+
+    Attributes:
+        least: the fewest: names at the end of a header may be empty, and rows may lack those fields.
+        width: as many as the header has. A row may have MOST_EXTRA_FIELDS more, if they are empty.
+    """
+
+    least: int
+    width: int
+
+    def allows(self, fields: int) -> bool:
+        """Whether a row may have that many fields."""
+        return self.least <= fields <= self.width + MOST_EXTRA_FIELDS
 
 
 class Lines(NamedTuple):
     """Lines read one by one.
 
     Attributes:
-        rows: (0-based ordinal, fields, the line or lines) of every row.
-        broken: (0-based ordinal, the line) of every line whose quotes make no row.
-        left: how many lines at the end may be the start of a row, and have to wait for more.
+        rows: the fields of every row, as many as the header has.
+        ordinals: the 0-based ordinal of each row among rows and broken lines.
+        broken: the lines that are not rows, with their 0-based ordinals as numbers.
+        left: how many lines at the end may be the start of a row that ends after them.
     """
 
-    rows: list[tuple[int, list[str], str]]
-    broken: list[tuple[int, str]]
+    rows: list[list[str]]
+    ordinals: list[int]
+    broken: list[Broken]
     left: int
 
-    @property
-    def count(self) -> int:
-        """Rows and broken lines together."""
-        return len(self.rows) + len(self.broken)
 
-
-def read_lines(lines: list[str], width: int, *, last: bool) -> Lines:
-    """Rows of `lines` (not blank, without line ends).
-
-    Args:
-        lines: the lines.
-        width: how many fields a row that spans lines must have; empty ones may follow.
-        last: whether no more lines follow.
-    """
-    read = Lines([], [], 0)
+def read_lines(lines: list[str], shape: Shape, *, last: bool) -> Lines:
+    """Rows of `lines` (not blank, without line ends); `last` says that no more lines follow."""
+    rows: list[list[str]] = []
+    ordinals: list[int] = []
+    broken: list[Broken] = []
+    missing = [""] * shape.width
     at = 0
     while at < len(lines):
-        fields, used = _row(lines, at, width)
+        fields, used = _row(lines, at, shape.least)
         if fields is None and not last and len(lines) - at < MOST_LINES:
-            return read._replace(left=len(lines) - at)
-        if fields is None:
-            read.broken.append((read.count, lines[at]))
+            break
+        ordinal = len(rows) + len(broken)
+        reason = _reason(fields, lines[at], shape)
+        if fields is None or reason:
+            broken.append(Broken(ordinal, reason or "stray_quote", "\n".join(lines[at : at + used])))
         else:
-            read.rows.append((read.count, fields, "\n".join(lines[at : at + used])))
+            rows.append([*fields, *missing][: shape.width])
+            ordinals.append(ordinal)
         at += used
-    return read
+    return Lines(rows, ordinals, broken, len(lines) - at)
+
+
+def _reason(fields: list[str] | None, line: str, shape: Shape) -> str | None:
+    """Why a line with these fields, None where its quotes do not close, is not a row."""
+    count = line.count(",") + 1 if fields is None else len(fields)
+    if not shape.allows(count):
+        return "short_row" if count < shape.least else "long_row"
+    return "long_row" if fields and "".join(fields[shape.width :]).strip() else None
 
 
 def _row(lines: list[str], at: int, width: int) -> tuple[list[str] | None, int]:
@@ -67,7 +91,7 @@ def _row(lines: list[str], at: int, width: int) -> tuple[list[str] | None, int]:
         line = f"{line}\n{lines[at + used - 1]}"
         if len(line) > LONGEST_ROW:
             break
-        # Only where every quote has its partner can the row be whole.
+        # The row can only be complete where the number of quotes is even.
         fields = _fields(line) if line.count('"') % 2 == 0 else None
         if fields is not None and len(fields) >= width and not any(fields[width:]):
             return fields, used

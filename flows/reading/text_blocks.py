@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from flows.errors import Refused
 from flows.reading.file_kind import FileKind
@@ -41,7 +41,7 @@ def text_blocks(path: Path, kind: FileKind, subject: str) -> Iterator[bytes]:
             yield _utf8(tail)
 
 
-def _read(file: BinaryIO, subject: str) -> bytes:
+def _read(file: BufferedIOBase, subject: str) -> bytes:
     try:
         return file.read(BLOCK)
     except EOFError:
