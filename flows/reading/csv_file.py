@@ -95,7 +95,7 @@ class CsvFile:
     def _read_others(self, block: Block, lines: list[bytes]) -> RawBatch:
         """The rows of a block with those of its other lines, in the file's order."""
         others = np.array(sorted(block.others), np.int64)
-        read = read_lines([lines[ordinal].decode() for ordinal in others], self._shape, last=True)
+        read = read_lines([lines[ordinal].decode() for ordinal in others], self._shape, last=True, strict=False)
         width = self._shape.width
         batch = pa.concat_batches([resized(block.batch, width), text_batch(read.rows, width)])
         ordinals = np.concatenate([block.ordinals, others[read.ordinals]])

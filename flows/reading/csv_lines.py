@@ -49,15 +49,22 @@ class Lines(NamedTuple):
     left: int
 
 
-def read_lines(lines: list[str], shape: Shape, *, last: bool) -> Lines:
-    """Rows of `lines` (not blank, without line ends); `last` says that no more lines follow."""
+def read_lines(lines: list[str], shape: Shape, *, last: bool, strict: bool = True) -> Lines:
+    """Rows of lines.
+
+    Args:
+        lines: lines that are not blank, without line ends.
+        shape: how many fields a row has.
+        last: whether no more lines follow.
+        strict: whether a quote may not close in the middle of a field. pyarrow allows it.
+    """
     rows: list[list[str]] = []
     ordinals: list[int] = []
     broken: list[Broken] = []
     missing = [""] * shape.width
     at = 0
     while at < len(lines):
-        fields, used = _row(lines, at, shape.least)
+        fields, used = _row(lines, at, shape.least, strict)
         if fields is None and not last and len(lines) - at < MOST_LINES:
             break
         ordinal = len(rows) + len(broken)
@@ -79,12 +86,12 @@ def _reason(fields: list[str] | None, line: str, shape: Shape) -> str | None:
     return "long_row" if fields and "".join(fields[shape.width :]).strip() else None
 
 
-def _row(lines: list[str], at: int, width: int) -> tuple[list[str] | None, int]:
+def _row(lines: list[str], at: int, width: int, strict: bool) -> tuple[list[str] | None, int]:
     """The fields of the row that starts at this line, or None, and how many lines it takes."""
     line = lines[at]
     if '"' not in line:
         return line.split(","), 1
-    fields = _fields(line)
+    fields = _fields(line, strict)
     if fields is not None:
         return fields, 1
     for used in range(2, min(MOST_LINES, len(lines) - at) + 1):
@@ -92,15 +99,15 @@ def _row(lines: list[str], at: int, width: int) -> tuple[list[str] | None, int]:
         if len(line) > LONGEST_ROW:
             break
         # The row can only be complete where the number of quotes is even.
-        fields = _fields(line) if line.count('"') % 2 == 0 else None
+        fields = _fields(line, strict) if line.count('"') % 2 == 0 else None
         if fields is not None and len(fields) >= width and not any(fields[width:]):
             return fields, used
     return None, 1
 
 
-def _fields(text: str) -> list[str] | None:
-    """The fields of one row, or None where its quotes do not close, or close in the middle of a field."""
+def _fields(text: str, strict: bool) -> list[str] | None:
+    """The fields of one row, or None where, if strict, a quote does not close or closes in the middle of a field."""
     try:
-        return next(csv.reader([text], strict=True))
+        return next(csv.reader([text], strict=strict))
     except csv.Error:
         return None

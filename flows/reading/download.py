@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from flows.errors import NotPublished, Refused
 from flows.reading.address import public
-from flows.reading.file_kind import is_wrapped
+from flows.reading.file_kind import is_compressed_twice
 from flows.reading.file_source import FileSource
 from flows.reading.http_source import HttpSource
 from flows.reading.part_file import PartFile, SourceVersion, disk_error
@@ -97,7 +97,7 @@ def _unwrap(path: Path) -> PartFile | None:
 
     A damaged one is kept, for the reader to refuse: only a complete file can be recorded as refused.
     """
-    if not is_wrapped(path):
+    if not is_compressed_twice(path):
         return None
     inner = path.with_name(f"{path.name}.inner")
     try:

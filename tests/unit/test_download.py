@@ -21,7 +21,7 @@ import pytest
 from flows.errors import Forbidden, NotPublished, Refused, SourceUnavailable, TaxiwayError
 from flows.reading import part_file
 from flows.reading.download import fetch, probe
-from flows.reading.file_kind import FileKind, refuse_unless_data
+from flows.reading.file_kind import FileKind, detect_kind
 from flows.reading.retry import RetryPolicy
 from tests.http_server import ETAG, Answer, Handler, cut, ranged, status, whole
 
@@ -198,7 +198,7 @@ def test_the_bytes_decide_not_the_name_or_the_headers(server, parquet, tmp_path,
     got = fetch(url, tmp_path / "spool", policy=QUICK)
     assert got.path.read_bytes() == file
     assert (got.bytes, got.sha256) == (len(file), hashlib.sha256(file).hexdigest())
-    assert refuse_unless_data(got.path, url) is kind
+    assert detect_kind(got.path, url) is kind
     assert [path.name for path in (tmp_path / "spool").iterdir()] == [name]
     assert gets(server)[0]["Accept-Encoding"] == "identity"
 
@@ -225,7 +225,7 @@ def test_a_damaged_gzip_around_a_parquet_is_kept_for_the_reader_to_refuse(server
     got = fetch(server.url("/a.parquet", whole(damaged)), tmp_path, policy=QUICK)
     assert got.path.read_bytes() == damaged and got.sha256 == hashlib.sha256(damaged).hexdigest()
     with pytest.raises(Refused, match="or a damaged one"):
-        refuse_unless_data(got.path, got.url)
+        detect_kind(got.path, got.url)
 
 
 def test_redirects_are_followed_and_no_secret_is_shown(server, parquet, tmp_path, caplog):
