@@ -1,4 +1,4 @@
-"""A block of CSV lines as rows, read by pyarrow, where it is certain that every line is one row."""
+"""A block of CSV lines, read by pyarrow as far as every line is certainly one row."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Block(NamedTuple):
         batch: the rows that have the expected number of fields, as text columns; an empty field is null.
         ordinals: the 0-based ordinals of these rows among the lines that are not blank.
         others: the ordinals of all other lines, and how many fields they have.
+        certain: whether every line is one row. Else there may be a line end inside quotes, a quote that does not close,
+            or a carriage return inside a line, and all lines are among the others.
     """
 
     batch: pa.RecordBatch
     ordinals: np.ndarray
     others: Mapping[int, int]
+    certain: bool = True
 
 
-def parse_block(block: bytes, width: int) -> Block | None:
-    """The rows of a block of whole lines in UTF-8, or None where rows and lines may differ.
-
-    They may differ by a line end inside quotes, a quote that does not close, or a carriage return inside a line.
-    """
+def parse_block(block: bytes, width: int) -> Block:
+    """The lines of a block of whole lines in UTF-8; rows are expected to have `width` fields."""
     others: dict[int, int] = {}
 
     def skip(row: pacsv.InvalidRow) -> str:
@@ -46,11 +46,11 @@ def parse_block(block: bytes, width: int) -> Block | None:
     try:
         table = pacsv.read_csv(pa.BufferReader(block), read, parse, convert).combine_chunks()
     except pa.ArrowInvalid:
-        return None
-    rows = len(table) + len(others)
-    if rows != _count_lines(block) or _quotes_hide_line_ends(block):
-        return None
-    ordinals = np.delete(np.arange(rows), list(others))
+        table = None
+    lines = _count_lines(block)
+    if table is None or len(table) + len(others) != lines or _quotes_hide_line_ends(block):
+        return Block(text_batch([], width), np.arange(0), dict.fromkeys(range(lines), 0), certain=False)
+    ordinals = np.delete(np.arange(lines), list(others))
     return Block(table.to_batches()[0] if len(table) else text_batch([], width), ordinals, others)
 
 

@@ -14,12 +14,10 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
-from functools import reduce
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flows.errors import Refused
 from flows.reading.csv_block import Block, lines_of, parse_block, resized, text_batch
@@ -77,49 +75,37 @@ class CsvFile:
     def _read(self, text: bytes, *, last: bool) -> RawBatch:
         """The rows of a block of whole lines; lines that have to wait for the next block are left in `_rest`."""
         self._rest = b""
-        block = parse_block(text, self._width)
-        if block is None:
-            return self._read_lines([line.decode() for line in lines_of(text)], last=last)
-        block = self._without_surplus(block)
+        block = self._without_surplus(parse_block(text, self._width))
+        batch = resized(block.batch, self._shape.width)
         if not block.others:
-            return self._numbered(resized(block.batch, self._shape.width), block.ordinals, [])
-        self._update_width(block)
-        return self._read_others(block, lines_of(text))
-
-    def _read_lines(self, lines: list[str], *, last: bool) -> RawBatch:
-        read = read_lines(lines, self._shape, last=last)
+            return self._numbered(batch, block.ordinals, [])
+        lines, others = lines_of(text), np.array(sorted(block.others))
+        texts = [lines[ordinal].decode() for ordinal in others]
+        read = read_lines(texts, self._shape, last=last or block.certain, strict=not block.certain)
         if read.left:
-            self._rest = "\n".join([*lines[-read.left :], ""]).encode()
-        return self._numbered(text_batch(read.rows, self._shape.width), np.array(read.ordinals, np.int64), read.broken)
-
-    def _read_others(self, block: Block, lines: list[bytes]) -> RawBatch:
-        """The rows of a block with those of its other lines, in the file's order."""
-        others = np.array(sorted(block.others), np.int64)
-        read = read_lines([lines[ordinal].decode() for ordinal in others], self._shape, last=True, strict=False)
-        width = self._shape.width
-        batch = pa.concat_batches([resized(block.batch, width), text_batch(read.rows, width)])
+            self._rest = b"\n".join([*lines[-read.left :], b""])
+        if block.certain:
+            self._update_width(block)
+        batch = pa.concat_batches([batch, text_batch(read.rows, self._shape.width)])
         ordinals = np.concatenate([block.ordinals, others[read.ordinals]])
         order = np.argsort(ordinals)
         broken = [line._replace(number=int(others[line.number])) for line in read.broken]
         return self._numbered(batch.take(pa.array(order)), ordinals[order], broken)
 
     def _without_surplus(self, block: Block) -> Block:
-        """The block with the rows that have a field beyond the header's that is not empty among its other lines."""
-        beyond = [column for column in block.batch.columns[self._shape.width :] if column.null_count < len(column)]
-        if not beyond:
+        """The block, with all lines among the others if a row has a field beyond the header's."""
+        beyond = block.batch.columns[self._shape.width :]
+        if all(column.null_count == len(column) for column in beyond):
             return block
-        filled = [pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False) for column in beyond]
-        surplus = reduce(pc.or_, filled)
-        mask = surplus.to_numpy(zero_copy_only=False)
-        long = dict.fromkeys(block.ordinals[mask].tolist(), block.batch.num_columns)
-        return Block(block.batch.filter(pc.invert(surplus)), block.ordinals[~mask], {**block.others, **long})
+        long = dict.fromkeys(block.ordinals.tolist(), block.batch.num_columns)
+        return Block(block.batch.slice(0, 0), block.ordinals[:0], {**block.others, **long})
 
     def _update_width(self, block: Block) -> None:
         """Expect the width of most rows from now on."""
         widths = Counter(fields for fields in block.others.values() if self._shape.allows(fields))
-        width, rows = max(widths.items(), key=lambda item: item[1], default=(0, 0))
-        if rows > len(block.batch):
-            self._width = width
+        for width, rows in widths.most_common(1):
+            if rows > len(block.batch):
+                self._width = width
 
     def _numbered(self, batch: pa.RecordBatch, ordinals: np.ndarray, broken: list[Broken]) -> RawBatch:
         """Rows and broken lines of a block by 0-based ordinals, with their numbers in the file."""

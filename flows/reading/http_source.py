@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import email.utils
+import ipaddress
+import logging
 import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from urllib.parse import urlsplit
 
 import httpx
 
-from flows.errors import Refused
+from flows.errors import Forbidden, NotPublished, Refused, SourceUnavailable
 from flows.reading.address import public
-from flows.reading.http_request import answer
 from flows.reading.part_file import PartFile, SourceVersion
-from flows.reading.retry import AttemptFailed, Deadline, RetryPolicy
+from flows.reading.retry import AttemptFailed, RetryPolicy
 
+MISSING = {404, 410}
+# 403 among them: CloudFront answers so to clients that send too many requests.
+TRANSIENT = {403, 408, 425, 429, 500, 502, 503, 504}
 # Content encodings that are kept; a body in another one, which was not asked for, is decoded as it is received.
 _KEPT = {"", "identity", "gzip", "x-gzip"}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+
+class PublicUrls(logging.Filter):
+    """Removes user, password and query from the URLs that httpx logs: it logs every request, also redirects."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; keep it."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(public(str(part)) if isinstance(part, httpx.URL) else part for part in record.args)
+        return True
+
+
+logging.getLogger("httpx").addFilter(PublicUrls())
 
 
 class HttpSource:
@@ -26,22 +50,22 @@ class HttpSource:
         # Whether a body was not in the content encoding that the server declares.
         self._mislabelled = False
 
-    def version(self, deadline: Deadline) -> SourceVersion:
+    def version(self, deadline: float) -> SourceVersion:
         """One attempt to read the version without the body.
 
-        HEAD is a hint: if it fails, a GET for the first byte decides. Raises as `answer`.
+        HEAD is a hint: if it fails, a GET for the first byte decides. Raises AttemptFailed, NotPublished or Refused.
         """
         try:
-            with answer("HEAD", self._url, self._policy, deadline) as response:
+            with self._answer("HEAD", deadline) as response:
                 return self._version(response)
         except (Refused, AttemptFailed):
             # Some servers do not allow HEAD, sign their URLs for GET only, or answer HEAD with any error at all.
-            with answer("GET", self._url, self._policy, deadline, {"Range": "bytes=0-0"}) as response:
+            with self._answer("GET", deadline, {"Range": "bytes=0-0"}) as response:
                 return self._version(response)
 
-    def receive(self, part: PartFile, deadline: Deadline) -> None:
-        """One attempt at the body, or at the rest of it. Raises as `answer` and `PartFile.receive`."""
-        with answer("GET", self._url, self._policy, deadline, self._resume_headers(part)) as response:
+    def receive(self, part: PartFile, deadline: float) -> None:
+        """One attempt at the body, or at the rest of it. Raises as `version` and as `PartFile.receive`."""
+        with self._answer("GET", deadline, self._resume_headers(part)) as response:
             if response.status_code == 206 and part.bytes:
                 self._require_rest(response, part)
             else:
@@ -55,6 +79,44 @@ class HttpSource:
                 raise
         if part.length not in (None, part.bytes):
             raise AttemptFailed(f"the body ended after {part.bytes:,} of {part.length:,} bytes")
+
+    @contextmanager
+    def _answer(
+        self, method: str, deadline: float, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Iterator[httpx.Response]:
+        """The answer to one request, its body unread; errors while the body is read are translated as well.
+
+        Raises:
+            AttemptFailed: no connection, time-out, a cut-off body, 403, an answer that asks to come back later.
+            NotPublished: 404, 410.
+            Refused: any other answer than 200 and 206, or an invalid URL.
+        """
+        left = max(deadline - time.monotonic(), 0.001)
+        timeout = httpx.Timeout(min(self._policy.read_timeout, left), connect=min(self._policy.connect_timeout, left))
+        try:
+            with httpx.stream(
+                method,
+                self._url,
+                headers={"Accept-Encoding": "identity", **headers},
+                timeout=timeout,
+                follow_redirects=True,
+                # A proxy of this machine cannot reach its loopback.
+                trust_env=not _is_loopback(self._url),
+            ) as response:
+                _require_success(response, self.shown)
+                yield response
+        except (httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+            raise Refused(self.shown, _line(error)) from None
+        except httpx.InvalidURL:
+            raise Refused(self.shown, "is not a valid URL") from None
+        except httpx.TimeoutException as error:
+            raise AttemptFailed(f"no answer in time ({type(error).__name__})") from None
+        except httpx.RequestError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise Refused(self.shown, _line(error)) from None
+            if isinstance(error.__context__, httpx.InvalidURL):
+                raise Refused(self.shown, "redirects to an invalid URL") from None
+            raise AttemptFailed(_line(error)) from None
 
     def _is_kept(self) -> bool:
         """Whether the bytes are kept as they are sent."""
@@ -96,3 +158,41 @@ def _length(response: httpx.Response) -> int | None:
 
 def _encoding(response: httpx.Response) -> str:
     return response.headers.get("Content-Encoding", "").strip().lower()
+
+
+def _require_success(response: httpx.Response, subject: str) -> None:
+    status = f"the server answered {response.status_code} {response.reason_phrase}".rstrip()
+    if response.status_code in TRANSIENT:
+        retry_after = _retry_after(response.headers.get("Retry-After"))
+        raise AttemptFailed(status, retry_after, Forbidden if response.status_code == 403 else SourceUnavailable)
+    if response.status_code in MISSING:
+        raise NotPublished(subject, f"{status}: not published")
+    if response.status_code not in (200, 206):
+        raise Refused(subject, status)
+
+
+def _retry_after(value: str | None) -> float:
+    """Seconds that a Retry-After header asks for (a number or an HTTP date); 0 if it is missing or invalid."""
+    if not value:
+        return 0.0
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        until = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return 0.0
+    now = dt.datetime.now(until.tzinfo)
+    return max((until - now).total_seconds(), 0.0)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _line(error: Exception) -> str:
+    """An error of httpx in one line; some have no text."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import FileIO
 
 from flows.errors import Refused, SourceUnavailable
-from flows.reading.retry import AttemptFailed, Deadline
+from flows.reading.retry import AttemptFailed
 
 SPARE_DISK = 64 << 20
 """Bytes that a download leaves free on the spool's disk, for what is made from it."""
@@ -69,7 +70,7 @@ class PartFile:
         self.bytes += len(chunk)
         self.furthest = max(self.furthest, self.bytes)
 
-    def receive(self, chunks: Iterable[bytes], deadline: Deadline) -> None:
+    def receive(self, chunks: Iterable[bytes], deadline: float) -> None:
         """Write all chunks.
 
         Raises:
@@ -80,8 +81,8 @@ class PartFile:
         try:
             for chunk in chunks:
                 self.add(chunk)
-                if deadline.left < 0:
-                    late = f"not finished within {deadline.seconds:.0f} s (received {self.bytes:,} bytes)"
+                if time.monotonic() > deadline:
+                    late = f"not finished within the time limit (received {self.bytes:,} bytes)"
                     raise SourceUnavailable(self.version.url, late)
         except OSError as error:
             self.restart(self.version)

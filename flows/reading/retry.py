@@ -6,17 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_before_delay,
-    wait_exponential,
-    wait_random_exponential,
-)
+import tenacity
+from tenacity import RetryCallState
 
 from flows.errors import SourceUnavailable, TaxiwayError
 
@@ -32,7 +25,7 @@ class RetryPolicy:
         attempts: failures in a row, without one new byte, after which the source is given up.
         first_wait: wait after the first failure. It doubles with each failure, up to `longest_wait`, less a random part
             of up to half, so that partitions that failed together are not retried together.
-        longest_wait: see there. A longer Retry-After of the server is honoured.
+        longest_wait: see there. What the server asks for by Retry-After is added.
         connect_timeout: limit on connecting.
         read_timeout: limit on waiting for the next bytes of an answer.
         total_timeout: limit on all attempts together, waits included.
@@ -50,38 +43,25 @@ DEFAULT_POLICY = RetryPolicy()
 
 
 class AttemptFailed(Exception):
-    """An attempt that failed for a reason that may go away by itself.
+    """An attempt that failed for a reason that may go away by itself; its text is the reason, in one line.
 
     Attributes:
-        reason: what happened, in one line.
         retry_after: how many seconds the server asks to wait.
         error: what is raised if no later attempt succeeds.
     """
 
     def __init__(self, reason: str, retry_after: float = 0.0, error: type[TaxiwayError] = SourceUnavailable) -> None:
-        self.reason, self.retry_after, self.error = reason, retry_after, error
         super().__init__(reason)
-
-
-class Deadline:
-    """A point in time, on a clock that is never set back."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self._at = seconds, time.monotonic() + seconds
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left; negative when it has passed."""
-        return self._at - time.monotonic()
+        self.retry_after, self.error = retry_after, error
 
 
 def retry(
-    attempt: Callable[[Deadline], T], subject: str, policy: RetryPolicy, progress: Callable[[], int] = lambda: 0
+    attempt: Callable[[float], T], subject: str, policy: RetryPolicy, progress: Callable[[], int] = lambda: 0
 ) -> T:
     """What `attempt` returns; it is called again while it raises AttemptFailed and the policy allows.
 
     Args:
-        attempt: one attempt; it must end by the deadline.
+        attempt: one attempt; it must end by the time that it is given, by `time.monotonic`.
         subject: the URL that messages name.
         policy: the limits.
         progress: a number that grows whenever an attempt got further than all before; the count of failures in a row
@@ -100,29 +80,27 @@ def retry(
             state.attempt_number = 1
 
     def warn(state: RetryCallState) -> None:
-        log.warning("%s: %s; next attempt in %.1f s", subject, _failure(state).reason, state.upcoming_sleep)
+        failure = state.outcome and state.outcome.exception()
+        log.warning("%s: %s; next attempt in %.1f s", subject, failure, state.upcoming_sleep)
 
-    def give_up(state: RetryCallState) -> NoReturn:
-        failure = _failure(state)
-        why = f"no time left for another attempt in {state.upcoming_sleep:.0f} s"
-        if state.attempt_number >= policy.attempts:
-            why = f"gave up after {state.attempt_number} attempts"
-        raise failure.error(subject, f"{failure.reason} ({why})")
-
-    half, longest_half = policy.first_wait / 2, policy.longest_wait / 2
-    backoff = wait_exponential(half, longest_half) + wait_random_exponential(half, longest_half)
-    retrying = Retrying(
-        retry=retry_if_exception_type(AttemptFailed),
+    half = policy.first_wait / 2, policy.longest_wait / 2
+    backoff = tenacity.wait_exponential(*half) + tenacity.wait_random_exponential(*half)
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(AttemptFailed),
         after=count_from_progress,
-        wait=lambda state: max(backoff(state), _failure(state).retry_after),
-        stop=stop_after_attempt(policy.attempts) | stop_before_delay(policy.total_timeout),
+        wait=backoff + tenacity.wait_exception(_retry_after),
+        stop=tenacity.stop_after_attempt(policy.attempts) | tenacity.stop_before_delay(policy.total_timeout),
         before_sleep=warn,
-        retry_error_callback=give_up,
+        reraise=True,
     )
-    return retrying(attempt, Deadline(policy.total_timeout))
+    try:
+        return retrying(attempt, time.monotonic() + policy.total_timeout)
+    except AttemptFailed as failure:
+        attempts = retrying.statistics["attempt_number"]
+        out_of_time = attempts < policy.attempts
+        why = "no time left for another attempt" if out_of_time else f"gave up after {attempts} attempts"
+        raise failure.error(subject, f"{failure} ({why})") from None
 
 
-def _failure(state: RetryCallState) -> AttemptFailed:
-    error = state.outcome and state.outcome.exception()
-    assert isinstance(error, AttemptFailed)
-    return error
+def _retry_after(error: BaseException) -> float:
+    return error.retry_after if isinstance(error, AttemptFailed) else 0.0
