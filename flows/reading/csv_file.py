@@ -75,37 +75,43 @@ class CsvFile:
     def _read(self, text: bytes, *, last: bool) -> RawBatch:
         """The rows of a block of whole lines; lines that have to wait for the next block are left in `_rest`."""
         self._rest = b""
-        block = self._without_surplus(parse_block(text, self._width))
-        batch = resized(block.batch, self._shape.width)
-        if not block.others:
-            return self._numbered(batch, block.ordinals, [])
-        lines, others = lines_of(text), np.array(sorted(block.others))
+        block = self._parse(text)
+        if block.others:
+            return self._read_others(block, lines_of(text), last=last)
+        return self._numbered(resized(block.batch, self._shape.width), block.ordinals, [])
+
+    def _parse(self, text: bytes) -> Block:
+        """The block, with all lines among the others if a row has a field beyond the header's."""
+        block = parse_block(text, self._width)
+        width = self._usual_width(block)
+        if width != self._width:
+            self._width = width
+            block = parse_block(text, width)
+        beyond = block.batch.columns[self._shape.width :]
+        if all(column.null_count == len(column) for column in beyond):
+            return block
+        long = dict.fromkeys(block.ordinals.tolist(), width)
+        return Block(block.batch.slice(0, 0), block.ordinals[:0], {**block.others, **long})
+
+    def _usual_width(self, block: Block) -> int:
+        """How many fields most rows have, of the numbers that a row may have."""
+        widths = Counter(fields for fields in block.others.values() if block.certain and self._shape.allows(fields))
+        widths[self._width] = len(block.batch)
+        return widths.most_common(1)[0][0]
+
+    def _read_others(self, block: Block, lines: list[bytes], *, last: bool) -> RawBatch:
+        """The rows of a block and those of its other lines, in the file's order."""
+        others = np.array(sorted(block.others))
         texts = [lines[ordinal].decode() for ordinal in others]
         read = read_lines(texts, self._shape, last=last or block.certain, strict=not block.certain)
         if read.left:
             self._rest = b"\n".join([*lines[-read.left :], b""])
-        if block.certain:
-            self._update_width(block)
-        batch = pa.concat_batches([batch, text_batch(read.rows, self._shape.width)])
+        width = self._shape.width
+        batch = pa.concat_batches([resized(block.batch, width), text_batch(read.rows, width)])
         ordinals = np.concatenate([block.ordinals, others[read.ordinals]])
         order = np.argsort(ordinals)
         broken = [line._replace(number=int(others[line.number])) for line in read.broken]
         return self._numbered(batch.take(pa.array(order)), ordinals[order], broken)
-
-    def _without_surplus(self, block: Block) -> Block:
-        """The block, with all lines among the others if a row has a field beyond the header's."""
-        beyond = block.batch.columns[self._shape.width :]
-        if all(column.null_count == len(column) for column in beyond):
-            return block
-        long = dict.fromkeys(block.ordinals.tolist(), block.batch.num_columns)
-        return Block(block.batch.slice(0, 0), block.ordinals[:0], {**block.others, **long})
-
-    def _update_width(self, block: Block) -> None:
-        """Expect the width of most rows from now on."""
-        widths = Counter(fields for fields in block.others.values() if self._shape.allows(fields))
-        for width, rows in widths.most_common(1):
-            if rows > len(block.batch):
-                self._width = width
 
     def _numbered(self, batch: pa.RecordBatch, ordinals: np.ndarray, broken: list[Broken]) -> RawBatch:
         """Rows and broken lines of a block by 0-based ordinals, with their numbers in the file."""

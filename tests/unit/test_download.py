@@ -1,4 +1,4 @@
-"""Downloads from a real server on loopback that misbehaves in every way that servers do."""
+"""Downloads from a real server on loopback that has the faults of real servers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def gets(server) -> list[dict[str, str]]:
 
 
 def refusal(url: str, spool: Path, policy: RetryPolicy = QUICK) -> str:
-    """The one line of a download that fails, which leaves nothing behind."""
+    """The error of a download that fails, in one line; it leaves no files."""
     with pytest.raises(TaxiwayError) as refused:
         fetch(url, spool, policy=policy)
     assert "\n" not in str(refused.value)
@@ -109,7 +109,7 @@ def test_a_cut_off_body_is_resumed(server, parquet, tmp_path):
     got = fetch(url, tmp_path, policy=QUICK)
     assert got.path.read_bytes() == parquet
     assert got.sha256 == hashlib.sha256(parquet).hexdigest()
-    assert [ask.get("Range") for ask in gets(server)] == [None, *[f"bytes={n}-" for n in (half, half, most)]]
+    assert [headers.get("Range") for headers in gets(server)] == [None, *[f"bytes={n}-" for n in (half, half, most)]]
     assert gets(server)[-1]["If-Range"] == ETAG
 
 
@@ -118,7 +118,7 @@ def test_a_cut_off_body_is_downloaded_again_where_the_server_has_no_ranges(serve
     got = fetch(url, tmp_path, policy=QUICK)
     assert got.path.read_bytes() == parquet
     assert got.sha256 == hashlib.sha256(parquet).hexdigest()
-    assert [ask.get("Range") for ask in gets(server)] == [None, None, None]
+    assert [headers.get("Range") for headers in gets(server)] == [None, None, None]
 
 
 def test_a_body_that_changed_meanwhile_is_downloaded_from_its_start(server, parquet, tmp_path):
@@ -146,20 +146,20 @@ def test_a_body_that_is_always_cut_off_is_refused(server, parquet, tmp_path):
 
 
 def test_a_body_of_unknown_length_is_accepted(server, parquet, tmp_path):
-    def answer(ask: Handler) -> None:
-        ask.protocol_version = "HTTP/1.0"
-        ask.say(200, {"Connection": "close"}, parquet)
-        ask.close_connection = True
+    def answer(request: Handler) -> None:
+        request.protocol_version = "HTTP/1.0"
+        request.respond(200, {"Connection": "close"}, parquet)
+        request.close_connection = True
 
     assert fetch(server.url("/a.parquet", answer), tmp_path, policy=QUICK).path.read_bytes() == parquet
 
 
 def test_a_chunked_body_that_is_cut_off_is_retried(server, parquet, tmp_path):
     def chunked(ending: bytes) -> Answer:
-        def answer(ask: Handler) -> None:
+        def answer(request: Handler) -> None:
             frame = f"{len(parquet):x}\r\n".encode() + parquet + b"\r\n" + ending
-            ask.say(200, {"Transfer-Encoding": "chunked"}, frame)
-            ask.close_connection = True
+            request.respond(200, {"Transfer-Encoding": "chunked"}, frame)
+            request.close_connection = True
 
         return answer
 
@@ -191,7 +191,7 @@ CSV_GZ = gzip.compress(CSV, mtime=0)
     ],
 )
 def test_the_bytes_decide_not_the_name_or_the_headers(server, parquet, tmp_path, name, sent, encoding, file, kind):
-    """The file arrives as its own bytes, with their checksum, whatever the server did to it on the way."""
+    """The file arrives as its own bytes, with their checksum, however the server encodes or labels it."""
     bodies = {b"parquet": parquet, b"zipped parquet": gzip.compress(parquet)}
     sent, file = bodies.get(sent, sent), bodies.get(file, file)
     url = server.url(f"/{name}", whole(sent, **({"Content-Encoding": encoding} if encoding else {})))
@@ -205,22 +205,31 @@ def test_the_bytes_decide_not_the_name_or_the_headers(server, parquet, tmp_path,
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_an_encoded_body_that_is_cut_off_arrives_whole(server, parquet, tmp_path, encoding):
-    """It goes on where it ended if it was kept as it came, and begins anew if it was decoded on the way."""
+    """It is resumed if it is kept as it was sent, and downloaded again if it was decoded."""
     body = gzip.compress(parquet) if encoding == "gzip" else zlib.compress(parquet)
     named = {"ETag": ETAG, "Content-Encoding": encoding}
 
-    def rest(ask: Handler) -> None:
-        start = int(ask.headers["Range"].removeprefix("bytes=").rstrip("-")) if "Range" in ask.headers else 0
+    def rest(request: Handler) -> None:
+        start = int(request.headers["Range"].removeprefix("bytes=").rstrip("-")) if "Range" in request.headers else 0
         part = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
-        ask.say(206 if start else 200, {"Content-Length": len(body) - start, **named, **part}, body[start:])
+        request.respond(206 if start else 200, {"Content-Length": len(body) - start, **named, **part}, body[start:])
 
     url = server.url("/a.parquet", cut(body, len(body) // 2, **named), rest)
     assert fetch(url, tmp_path, policy=QUICK).path.read_bytes() == parquet
     assert ("Range" in gets(server)[1]) is (encoding == "gzip")
 
 
+def test_a_damaged_encoded_body_is_not_resumed(server, tmp_path):
+    """What was decoded of it is not at the byte that the server would resume from."""
+    body = bytearray(zlib.compress(os.urandom(500_000)))
+    body[-1] ^= 1
+    url = server.url("/a.csv", whole(bytes(body), **{"ETag": ETAG, "Content-Encoding": "deflate"}))
+    fetch(url, tmp_path, policy=QUICK)
+    assert [headers.get("Range") for headers in gets(server)] == [None, None]
+
+
 def test_a_damaged_gzip_around_a_parquet_is_kept_for_the_reader_to_refuse(server, parquet, tmp_path):
-    """What came whole and is no data can be recorded, and waits for its source to change; a failed download cannot."""
+    """A complete file that is not data can be recorded as refused until its source changes; a failed download cannot."""
     damaged = gzip.compress(parquet)[:-9]
     got = fetch(server.url("/a.parquet", whole(damaged)), tmp_path, policy=QUICK)
     assert got.path.read_bytes() == damaged and got.sha256 == hashlib.sha256(damaged).hexdigest()
@@ -229,11 +238,12 @@ def test_a_damaged_gzip_around_a_parquet_is_kept_for_the_reader_to_refuse(server
 
 
 def test_redirects_are_followed_and_no_secret_is_shown(server, parquet, tmp_path, caplog):
-    """Basic auth and a signed address work; nothing of them is in an error, in what is stored, or in a log."""
+    """Basic auth and a signed URL work; no part of them is in an error, in what is stored, or in a log."""
 
-    def guarded(ask: Handler) -> None:
+    def guarded(request: Handler) -> None:
         login = "Basic " + base64.b64encode(b"me:hunter2").decode()
-        status(302, Location="/signed?token=s3cret")(ask) if ask.headers["Authorization"] == login else status(401)(ask)
+        signed = request.headers["Authorization"] == login
+        (status(302, Location="/signed?token=s3cret") if signed else status(401))(request)
 
     server.url("/signed", whole(parquet))
     url = server.url("/a.parquet", guarded)
@@ -271,11 +281,11 @@ def test_the_wait_for_an_answer_is_limited(server, tmp_path):
 def test_a_slow_body_is_limited_by_the_total_timeout(server, tmp_path):
     done = threading.Event()
 
-    def drip(ask: Handler) -> None:
-        ask.say(200, {"Content-Length": 1_000_000})
+    def drip(request: Handler) -> None:
+        request.respond(200, {"Content-Length": 1_000_000})
         while not done.wait(0.05):
             try:
-                ask.wfile.write(b"x")
+                request.wfile.write(b"x")
             except OSError:
                 return
 
@@ -299,9 +309,9 @@ def test_a_disk_that_is_full_for_a_while_leaves_no_gap(server, parquet, tmp_path
     """A write fails in the middle of a body; the next attempt finds room and the file is whole."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def with_room(ask: Handler) -> None:
+    def with_room(request: Handler) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        ranged(parquet)(ask)
+        ranged(parquet)(request)
 
     url = server.url("/a.parquet", whole(parquet, ETag=ETAG), with_room)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(parquet) - 1000, before[1]))
@@ -381,4 +391,4 @@ def test_probe_retries(server, parquet, code):
 
 @pytest.mark.parametrize("said", [{"Content-Length": 0}, {"Content-Length": 7, "Content-Encoding": "gzip"}])
 def test_probe_returns_only_the_size_of_the_file_itself(server, said):
-    assert probe(server.url("/a.parquet", lambda ask: ask.say(200, said)), policy=QUICK).bytes is None
+    assert probe(server.url("/a.parquet", lambda request: request.respond(200, said)), policy=QUICK).bytes is None
