@@ -32,7 +32,7 @@ class RawBatch(NamedTuple):
 
 
 class RawFile(Protocol):
-    """A file of any kind: its column names, without white space around them, then its rows, once."""
+    """A file of any kind: its column names, then its rows, once."""
 
     header: tuple[str, ...]
 

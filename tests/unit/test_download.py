@@ -229,7 +229,7 @@ def test_a_damaged_encoded_body_is_not_resumed(server, tmp_path):
 
 
 def test_a_damaged_gzip_around_a_parquet_is_kept_for_the_reader_to_refuse(server, parquet, tmp_path):
-    """A complete file that is not data can be recorded as refused until its source changes; a failed download cannot."""
+    """A complete file that is not data can be recorded as refused, until its source changes."""
     damaged = gzip.compress(parquet)[:-9]
     got = fetch(server.url("/a.parquet", whole(damaged)), tmp_path, policy=QUICK)
     assert got.path.read_bytes() == damaged and got.sha256 == hashlib.sha256(damaged).hexdigest()
