@@ -31,7 +31,7 @@ from flows.datasets.tlc.generate import generate
 from flows.errors import Forbidden, TaxiwayError
 from flows.reading.address import require_public
 from flows.reading.download import probe
-from flows.reading.retry import Patience
+from flows.reading.retry import RetryPolicy
 from infra.local.embedded_postgres import PostgresUnavailable
 from infra.local.processes import NotHealthy
 from infra.local.stack import AlreadyUp, Stack
@@ -42,7 +42,7 @@ from infra.settings import settings
 console = Console(width=None if sys.stdout.isatty() else 110)
 
 # TLC's own address is asked once and briefly: without a network the demo must not hang.
-BRIEFLY = Patience(attempts=1, connect=3.0, silence=5.0, total=8.0)
+BRIEFLY = RetryPolicy(attempts=1, connect_timeout=3.0, read_timeout=5.0, total_timeout=8.0)
 
 # A month whose published row count is not known is generated with about a green month's.
 GENERATED_ROWS = 75_000
@@ -131,7 +131,7 @@ def reachable_source(template: str, months: list[Partition], state: Path) -> Ite
         return
     published = months[0].dataset.source
     try:
-        probe(months[0].url(published), patience=BRIEFLY)
+        probe(months[0].url(published), policy=BRIEFLY)
     except Forbidden:  # the address works: the runs report what it refuses
         yield published
         return

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that misbehaves in every way that servers do, as each test tells it."""
+"""A real HTTP server on loopback that answers as each test says, with the faults that real servers have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
-    def say(self, code: int, headers: dict[str, object], body: bytes = b"") -> None:
+    def respond(self, code: int, headers: dict[str, object], body: bytes = b"") -> None:
         self.send_response(code)
         for name, value in headers.items():
             self.send_header(name, str(value))
@@ -46,7 +46,7 @@ class Server(ThreadingHTTPServer):
         self.seen: list[tuple[str, str, dict[str, str]]] = []
 
     def handle_error(self, *_: object) -> None:
-        """A client that hangs up on a bad answer is what the tests are about, not an error."""
+        """Nothing: clients close the connection after a bad answer."""
 
     def url(self, path: str, *script: Answer) -> str:
         self.scripts[path] = list(script)
@@ -64,30 +64,31 @@ def serving() -> Iterator[Server]:
 
 
 def whole(body: bytes, **headers: object) -> Answer:
-    return lambda ask: ask.say(200, {"Content-Length": len(body), **headers}, body)
+    return lambda request: request.respond(200, {"Content-Length": len(body), **headers}, body)
 
 
 def status(code: int, **headers: object) -> Answer:
-    return lambda ask: ask.say(code, {"Content-Length": 0, **{k.replace("_", "-"): v for k, v in headers.items()}})
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda request: request.respond(code, {"Content-Length": 0, **named})
 
 
 def cut(body: bytes, at: int, **headers: object) -> Answer:
-    """Promises the whole body, sends part of it, hangs up."""
+    """Announces the whole body, sends part of it and closes the connection."""
 
-    def answer(ask: Handler) -> None:
-        ask.say(200, {"Content-Length": len(body), **headers}, body[:at])
-        ask.close_connection = True
+    def answer(request: Handler) -> None:
+        request.respond(200, {"Content-Length": len(body), **headers}, body[:at])
+        request.close_connection = True
 
     return answer
 
 
 def ranged(body: bytes, until: int | None = None, shift: int = 0) -> Answer:
-    """Honours Range when If-Range names the version; sends up to byte `until` of it, from `shift` bytes off."""
+    """Supports Range when If-Range names the version; sends up to byte `until`, and starts `shift` bytes off."""
 
-    def answer(ask: Handler) -> None:
-        asked = ask.headers.get("Range")
-        if not asked or ask.headers.get("If-Range", ETAG) != ETAG:
-            return cut(body, until or len(body), ETag=ETAG)(ask)
+    def answer(request: Handler) -> None:
+        asked = request.headers.get("Range")
+        if not asked or request.headers.get("If-Range", ETAG) != ETAG:
+            return cut(body, until or len(body), ETag=ETAG)(request)
         start, _, stop = asked.removeprefix("bytes=").partition("-")
         first, last = int(start) + shift, int(stop or len(body) - 1)
         headers = {
@@ -95,8 +96,8 @@ def ranged(body: bytes, until: int | None = None, shift: int = 0) -> Answer:
             "Content-Length": last - first + 1,
             "ETag": ETAG,
         }
-        ask.say(206, headers, body[first : min(last + 1, until or len(body))])
-        ask.close_connection = until is not None
+        request.respond(206, headers, body[first : min(last + 1, until or len(body))])
+        request.close_connection = until is not None
         return None
 
     return answer

@@ -20,7 +20,7 @@ from flows.datasets.rule import Action, Rule
 from flows.datasets.version import version_of
 from flows.errors import Refused, StoreFailed
 from flows.reading.csv_file import CsvFile
-from flows.reading.file_kind import FileKind, refuse_unless_data
+from flows.reading.file_kind import FileKind, detect_kind
 from flows.reading.parquet_file import ParquetFile
 from flows.reading.raw import Broken, RawBatch, RawFile
 
@@ -31,7 +31,7 @@ def open_raw(path: Path, subject: str) -> RawFile:
     Raises:
         Refused: it is of no known kind, or is damaged where its header stands.
     """
-    kind = refuse_unless_data(path, subject)
+    kind = detect_kind(path, subject)
     return ParquetFile(path, subject) if kind is FileKind.PARQUET else CsvFile(path, kind, subject)
 
 

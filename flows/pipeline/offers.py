@@ -13,11 +13,11 @@ from flows.datasets.dataset import Partition
 from flows.errors import Forbidden, NotPublished, TaxiwayError
 from flows.reading.address import public
 from flows.reading.download import probe
-from flows.reading.retry import Patience
+from flows.reading.retry import RetryPolicy
 from flows.stores.ledger import LedgerEntry
 
 # A scheduled run comes again: it does not wait long for a source that does not answer.
-PATIENCE = Patience(attempts=4, total=120.0)
+POLICY = RetryPolicy(attempts=4, total_timeout=120.0)
 
 AT_ONCE = 4
 """How many partitions are asked for at the same time."""
@@ -109,7 +109,7 @@ async def _ask_share(addresses: Sequence[tuple[Partition, str]], slot: Slot) -> 
 
 def _ask(partition: Partition, url: str) -> Offer | TaxiwayError:
     try:
-        found = probe(url, patience=PATIENCE)
+        found = probe(url, policy=POLICY)
     except TaxiwayError as failure:
         return failure
     if found is None:

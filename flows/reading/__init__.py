@@ -1,1 +1,1 @@
-"""A file or a URL as record batches. Nothing here knows a dataset."""
+"""A file or URL to record batches: download, file kinds, csv, parquet, casts. Knows no dataset."""

@@ -1,7 +1,7 @@
-"""Values of any file to the contract's types: a whole column at once, and which of its values cannot be read.
+"""Columns of a file in the types of a schema: a whole column at once, and which of its values cannot be read.
 
-The fast path is one vectorised cast. Only a column of a batch where that fails takes the slow path, which reads what
-can be read (padding, "1.0" for an integer, other date formats, the words of 2009) and says which values cannot.
+The fast path is one vectorised cast. Only where it fails for a column of a batch, a slow path reads what can be read
+(padding, "1.0" for an integer, other date formats, words that stand for codes) and marks the values that cannot.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import pyarrow.compute as pc
 
 from flows.reading.plain import text_of
 
-# Texts that stand for no value in a number, a time or a flag.
-NOTHING = pa.array(["", "nan", "nat", "null", "none", "na", "n/a", "<na>", "\\n"])
+# Words of a column as their values: lower case -> value.
+Words = Mapping[str, int | str]
+NO_WORDS: Words = MappingProxyType({})
+
+# Texts that mean null in a number, a time or a flag.
+NULL_WORDS = pa.array(["", "nan", "nat", "null", "none", "na", "n/a", "<na>", "\\n"])
 # How Hive, PostgreSQL and MySQL export a null of any column.
 EXPORTED_NULL = "\\N"
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
-# Words of a column as their values: lower case -> value.
-Words = Mapping[str, int | str]
-NO_WORDS: Words = MappingProxyType({})
-
 TIME = pa.timestamp("us")
-# What PostgreSQL, BigQuery and Python can all hold: years 1 to 9999.
+# The range that PostgreSQL, BigQuery and Python all support: years 1 to 9999.
 FIRST, LAST = (pa.scalar(moment, TIME) for moment in (dt.datetime(1, 1, 1), dt.datetime.max))
 
-# Other ways dates are written: exports of the city's open data portal, and of spreadsheets.
+# Other date formats: exports of NYC Open Data, and of spreadsheets.
 DATE_FORMATS = (
     "%m/%d/%Y %I:%M:%S %p",
     "%m/%d/%Y %I:%M %p",
@@ -47,7 +47,7 @@ DATE_FORMATS = (
 
 
 class Cast(NamedTuple):
-    """A column in the contract's type, and where it could not be read: a boolean mask, or None where all could."""
+    """A column in another type, and a boolean mask of the values that cannot be read; None where all can."""
 
     values: pa.Array
     bad: pa.BooleanArray | None
@@ -56,7 +56,7 @@ class Cast(NamedTuple):
 def cast(values: pa.Array, target: pa.DataType, words: Words = NO_WORDS) -> Cast:
     """One column of a file in another type.
 
-    An empty text, a NaN and the usual words for nothing are null in a number, a time or a flag; text loses the white
+    An empty text, a NaN and the usual words for null are null in a number, a time or a flag; text loses the white
     space around it, and an empty text is null. Times with a zone keep the wall clock that they show.
 
     Args:
@@ -82,13 +82,6 @@ def as_text(values: pa.Array) -> pa.StringArray:
     return _without(text, pc.or_(pc.equal(text, ""), pc.equal(text, EXPORTED_NULL)))
 
 
-def bad_values(was: pa.Array, now: pa.Array) -> pa.BooleanArray | None:
-    """Where there was a value and now is none; None where that is nowhere."""
-    if was.null_count == now.null_count:
-        return None
-    return pc.and_(pc.is_valid(was), pc.is_null(now))
-
-
 # Text
 
 
@@ -101,27 +94,28 @@ def _text(values: pa.Array, words: Words) -> Cast:
 
 
 def _flags(text: pa.StringArray, words: Words) -> pa.StringArray:
-    """Words of a flag column as their values; a word that is none of them, nor in NOTHING, stays as it is."""
+    """Words of a flag column as their values; a word that is none of them, nor in NULL_WORDS, is not changed."""
     values = pa.array(sorted(set(words.values())))
     if pc.all(pc.is_in(text, values), min_count=0).as_py():
         return text
-    return pc.coalesce(_by_word(text, pa.string(), words), _without_nothing(text))
+    return pc.coalesce(_by_word(text, pa.string(), words), _without_null_words(text))
 
 
 def _by_word(text: pa.StringArray, target: pa.DataType, words: Words) -> pa.Array:
+    """The values that words stand for; null for any other text."""
     return pa.array(words.values(), target).take(pc.index_in(pc.utf8_lower(text), pa.array(list(words))))
 
 
 def _unreadable_text(text: pa.StringArray) -> pa.BooleanArray | None:
-    r"""Where a text holds what no store takes: a NUL, or bytes that were not UTF-8 (which readers mark as `\xNN`)."""
-    raw = _bytes(text)
+    r"""Where a text holds what no store accepts: a NUL, or bytes that were not UTF-8 (written as `\xNN` by readers)."""
+    raw = _bytes_of(text)
     if b"\0" not in raw and b"\\x" not in raw:
         return None
     bad = pc.fill_null(pc.match_substring_regex(text, r"\x00|\\x[89a-f][0-9a-f]"), False)
     return bad if pc.any(bad).as_py() else None
 
 
-def _bytes(text: pa.StringArray) -> bytes:
+def _bytes_of(text: pa.StringArray) -> bytes:
     """The bytes of all the texts, one after the other."""
     data = text.buffers()[2]
     return data.to_pybytes() if data else b""
@@ -134,12 +128,12 @@ def _number(values: pa.Array, target: pa.DataType, words: Words) -> Cast:
     kind = values.type
     if pa.types.is_string(kind):
         return _number_of_text(values, target, words)
-    if pa.types.is_decimal(kind):  # by way of text: Arrow's cast to double makes 0.30000000000000004 of 0.300000000
+    if pa.types.is_decimal(kind):  # as text first: Arrow's cast to double turns 0.300000000 into 0.30000000000000004
         return _number_of_text(values.cast(pa.string()), target, words)
     if pa.types.is_boolean(kind) and pa.types.is_integer(target):
         values = values.cast(pa.float64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        return _nothing_readable(values, target)
+        return Cast(pa.nulls(len(values), target), pc.is_valid(values))
     return _of_number(values, target)
 
 
@@ -149,24 +143,23 @@ def _number_of_text(text: pa.StringArray, target: pa.DataType, words: Words) -> 
             return _of_number(text.cast(target), target)
     except pa.ArrowInvalid:
         pass
-    # A word first: of a payment, "NA" says that it is unknown, not that there is nothing.
-    trimmed = _without_nothing(text)
-    if words:
-        by_word = _by_word(pc.utf8_trim_whitespace(text), target, words)
-        trimmed = pc.coalesce(by_word.cast(pa.string()), trimmed)
+    trimmed = _without_null_words(text)
+    if words:  # before the words for null: as a type of payment "NA" means unknown
+        codes = _by_word(pc.utf8_trim_whitespace(text), target, words)
+        trimmed = pc.coalesce(codes.cast(pa.string()), trimmed)
     readable = pc.match_substring_regex(trimmed, NUMBER)
     number = _of_number(pc.if_else(readable, trimmed, None).cast(pa.float64()), target).values
-    return Cast(number, bad_values(trimmed, number))
+    return Cast(number, _bad_values(trimmed, number))
 
 
 def _hexadecimal(text: pa.StringArray) -> bool:
-    """Whether there may be a number like 0x10, which a cast alone would take for 16."""
-    raw = _bytes(text)
+    """Whether there may be a number like 0x10, which a cast would read as 16."""
+    raw = _bytes_of(text)
     return b"x" in raw or b"X" in raw
 
 
 def _of_number(values: pa.Array, target: pa.DataType) -> Cast:
-    """Numbers as int32 or float64; NaN is no value, an infinity or a fraction where an integer stands is unreadable."""
+    """Numbers as int32 or float64; NaN is null, infinities and fractions of an integer are unreadable."""
     if pa.types.is_floating(values.type) and not pc.all(pc.is_finite(values), min_count=0).as_py():
         return _of_odd_double(values.cast(pa.float64()), target)
     if values.type == target:
@@ -174,24 +167,24 @@ def _of_number(values: pa.Array, target: pa.DataType) -> Cast:
     try:
         return Cast(values.cast(target), None)
     except pa.ArrowInvalid:
-        return _in_range(values, target)
+        return _in_target_range(values, target)
 
 
 def _of_odd_double(values: pa.DoubleArray, target: pa.DataType) -> Cast:
     values = pc.if_else(pc.is_nan(values), None, values)
     finite = pc.if_else(pc.is_finite(values), values, None)
     number = _of_number(finite, target).values
-    return Cast(number, bad_values(values, number))
+    return Cast(number, _bad_values(values, number))
 
 
-def _in_range(values: pa.Array, target: pa.DataType) -> Cast:
+def _in_target_range(values: pa.Array, target: pa.DataType) -> Cast:
     as_double = values.cast(pa.float64(), safe=False)
-    if pa.types.is_floating(target):  # an integer too large to be exact as a double is near enough
+    if pa.types.is_floating(target):  # integers too large to be exact as a double are rounded
         return Cast(as_double, None)
     fits = pc.and_(pc.greater_equal(as_double, INT32_MIN), pc.less_equal(as_double, INT32_MAX))
     fits = pc.and_(fits, pc.equal(as_double, pc.floor(as_double)))
     number = pc.if_else(fits, as_double, None).cast(target)
-    return Cast(number, bad_values(values, number))
+    return Cast(number, _bad_values(values, number))
 
 
 # Times
@@ -202,14 +195,14 @@ def _time(values: pa.Array) -> Cast:
     if pa.types.is_string(kind):
         return _time_of_text(values)
     if pa.types.is_timestamp(kind):
-        return _possible(values, _wall_clock(values))
+        return _in_supported_years(values, _wall_clock(values))
     if pa.types.is_date(kind):
-        return _possible(values, _microseconds(values.cast(pa.timestamp("ms"))))
+        return _in_supported_years(values, _microseconds(values.cast(pa.timestamp("ms"))))
     return Cast(pa.nulls(len(values), TIME), pc.is_valid(values))
 
 
 def _wall_clock(values: pa.TimestampArray) -> pa.TimestampArray:
-    """The times as a clock in their own zone showed them."""
+    """The times as shown by a clock in their own zone."""
     zone = values.type.tz
     if zone is None:
         return _microseconds(values)
@@ -217,7 +210,7 @@ def _wall_clock(values: pa.TimestampArray) -> pa.TimestampArray:
         return _microseconds(values.cast(pa.int64()).cast(pa.timestamp(values.type.unit)))
     try:
         return _microseconds(pc.local_timestamp(values))
-    except pa.ArrowInvalid:  # a zone that nobody knows
+    except pa.ArrowInvalid:  # an unknown zone
         return pa.nulls(len(values), TIME)
 
 
@@ -226,63 +219,67 @@ def _microseconds(values: pa.TimestampArray) -> pa.TimestampArray:
         return values.cast(TIME, safe=False)  # nanoseconds are cut off
     try:
         return values.cast(TIME)
-    except pa.ArrowInvalid:  # a year that microseconds cannot count to
+    except pa.ArrowInvalid:  # a year out of the range of microseconds
         unit = pa.scalar(1_000_000 if values.type.unit == "s" else 1_000)
         most = (2**63 - 1) // unit.as_py()
         count = values.cast(pa.int64())
         return pc.multiply(pc.if_else(pc.less_equal(pc.abs(count), most), count, None), unit).cast(TIME)
 
 
-def _possible(was: pa.Array, times: pa.TimestampArray) -> Cast:
-    """The times in years that every store can hold; the others are unreadable."""
+def _in_supported_years(was: pa.Array, times: pa.TimestampArray) -> Cast:
+    """The times in years that every store can hold; others are unreadable."""
     extremes = pc.min_max(times)
     least, most = extremes["min"], extremes["max"]
     if least.is_valid and (least.value < FIRST.value or most.value > LAST.value):
         fits = pc.and_(pc.greater_equal(times, FIRST), pc.less_equal(times, LAST))
         times = pc.if_else(fits, times, None)
-    return Cast(times, bad_values(was, times))
+    return Cast(times, _bad_values(was, times))
 
 
 def _time_of_text(text: pa.StringArray) -> Cast:
     try:
-        return _possible(text, text.cast(TIME))
+        return _in_supported_years(text, text.cast(TIME))
     except pa.ArrowInvalid:
         pass
-    trimmed = pc.replace_substring_regex(_without_nothing(text), " UTC$", "")  # as BigQuery writes times
+    trimmed = pc.replace_substring_regex(_without_null_words(text), " UTC$", "")  # as BigQuery writes times
     try:
-        return _possible(trimmed, trimmed.cast(TIME))
+        return _in_supported_years(trimmed, trimmed.cast(TIME))
     except pa.ArrowInvalid:
-        return _possible(trimmed, pa.array([_moment(value) for value in trimmed.to_pylist()], TIME))
+        return _in_supported_years(trimmed, pa.array([_moment(value) for value in trimmed.to_pylist()], TIME))
 
 
 def _moment(text: str | None) -> dt.datetime | None:
-    """A time in ISO 8601 or one of the other formats, as the wall clock shown; None where it is neither."""
+    """A time in ISO 8601 or one of DATE_FORMATS, as the wall clock shown; None where it is neither."""
     if text is None:
         return None
     try:
         return dt.datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError:
-        return next((moment for way in DATE_FORMATS if (moment := _by_format(text, way))), None)
+        return next((moment for pattern in DATE_FORMATS if (moment := _by_format(text, pattern))), None)
 
 
-def _by_format(text: str, way: str) -> dt.datetime | None:
+def _by_format(text: str, pattern: str) -> dt.datetime | None:
     try:
-        return dt.datetime.strptime(text, way)
+        return dt.datetime.strptime(text, pattern)
     except ValueError:
         return None
 
 
-# What several of them need
+# Shared by several types
 
 
-def _without_nothing(text: pa.StringArray) -> pa.StringArray:
+def _without_null_words(text: pa.StringArray) -> pa.StringArray:
+    """The texts without the white space around them; NULL_WORDS are null."""
     trimmed = pc.utf8_trim_whitespace(text)
-    return _without(trimmed, pc.is_in(pc.utf8_lower(trimmed), NOTHING))
+    return _without(trimmed, pc.is_in(pc.utf8_lower(trimmed), NULL_WORDS))
+
+
+def _bad_values(was: pa.Array, now: pa.Array) -> pa.BooleanArray | None:
+    """A mask of the values that have become null; None where none has."""
+    if was.null_count == now.null_count:
+        return None
+    return pc.and_(pc.is_valid(was), pc.is_null(now))
 
 
 def _without(values: pa.Array, where: pa.BooleanArray) -> pa.Array:
     return pc.if_else(where, None, values) if pc.any(where).as_py() else values
-
-
-def _nothing_readable(values: pa.Array, target: pa.DataType) -> Cast:
-    return Cast(pa.nulls(len(values), target), pc.is_valid(values))

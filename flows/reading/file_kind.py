@@ -1,4 +1,4 @@
-"""What a downloaded file really is, by its first and last bytes: data, or one of the things servers send instead."""
+"""What kind a downloaded file is, by its first and last bytes: data, or something that servers send instead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flows.errors import Refused
 
 
 class FileKind(StrEnum):
-    """The kinds of file that trip records come in; the value is the ending that names it."""
+    """The kinds of data file; the value is the usual file name extension."""
 
     CSV = "csv"
     CSV_GZ = "csv.gz"
@@ -23,7 +23,7 @@ HEAD = 1 << 16
 PARQUET_MAGIC = b"PAR1"
 GZIP_MAGIC = b"\x1f\x8b"
 
-# First bytes of what is certainly not trip data, most specific first.
+# First bytes of files that are not data files, most specific first.
 OTHER_MAGIC = (
     (b"PARE", "is an encrypted parquet file"),
     (b"PK\x03\x04", "is a zip archive"),
@@ -37,28 +37,37 @@ OTHER_MAGIC = (
     (b"\xff\xfe", "is UTF-16 text"),
     (b"\xfe\xff", "is UTF-16 text"),
 )
+# How text files start that are not CSV, after a byte order mark and white space.
+OTHER_TEXT = (
+    (re.compile(rb"<(!doctype\s+html|html|head|body)\b", re.IGNORECASE), "is an HTML page, not a data file"),
+    (re.compile(rb"<"), "is an XML document, not a data file"),
+    (re.compile(rb"version https://git-lfs\.github\.com/spec/"), "is a Git LFS pointer, not the file it stands for"),
+    (re.compile(rb"[^\n]{0,1000}/annex/objects/"), "is a git-annex pointer, not the file it stands for"),
+    (re.compile(rb"[{\[]"), "is JSON, not a data file"),
+    (re.compile(rb"[^\n]*?[\x00-\x08\x0e-\x1f\x7f]"), "is binary, neither CSV nor parquet"),
+)
 CONFLICT = re.compile(rb"^(?:<{7}|={7}|>{7}|\|{7})(?: .*)?\r?$", re.MULTILINE)
 CONFLICT_REASON = "holds merge-conflict markers"
 
 
-def refuse_unless_data(path: Path, subject: str) -> FileKind:
+def detect_kind(path: Path, subject: str) -> FileKind:
     """The kind of the file at `path`, from its bytes; `subject` is the URL or path that an error names.
 
-    Names do not count: servers unzip a `.csv.gz` on the way, or send a `.csv` zipped. Reads at most the first 64 KiB
-    and the last 4 bytes, so that a gzip cut off later is only found when it is read.
+    The name is ignored: servers decompress a `.csv.gz`, or compress a `.csv`. Only the first 64 KiB and the last 4
+    bytes are read, so a gzip that is cut off later is found only when it is read.
 
     Raises:
         Refused: an empty file, an HTML, XML or JSON page, a Git LFS or git-annex pointer, merge-conflict markers, a
             cut-off parquet, damaged gzip, or another binary format.
     """
     head, tail, size = _ends(path)
-    reason = _not_data(head, tail, size)
+    reason = _why_not_data(head, tail, size)
     if reason:
         raise Refused(subject, reason)
     return _kind(head)
 
 
-def is_wrapped(path: Path) -> bool:
+def is_compressed_twice(path: Path) -> bool:
     """Whether the file is a gzip of a data file that is compressed itself: gzip or parquet."""
     try:
         with gzip.open(path) as file:
@@ -81,8 +90,8 @@ def _kind(head: bytes) -> FileKind:
     return FileKind.CSV_GZ if head.startswith(GZIP_MAGIC) else FileKind.CSV
 
 
-def _not_data(head: bytes, tail: bytes, size: int) -> str | None:
-    """Why the file is not data, in a few words; None where it may be."""
+def _why_not_data(head: bytes, tail: bytes, size: int) -> str | None:
+    """Why the file is not a data file, in a few words; None where it may be one."""
     if not size:
         return "is empty (0 bytes)"
     if head.startswith(PARQUET_MAGIC):
@@ -90,11 +99,11 @@ def _not_data(head: bytes, tail: bytes, size: int) -> str | None:
         whole = size > 12 and tail == PARQUET_MAGIC
         return None if whole else f"is a cut-off parquet file: no PAR1 at its end, after {size:,} bytes"
     if head.startswith(GZIP_MAGIC):
-        return _gzip_not_data(head, size)
-    return _other_magic(head) or _text_not_data(head)
+        return _why_not_data_in_gzip(head, size)
+    return _why_not_csv(head)
 
 
-def _gzip_not_data(head: bytes, size: int) -> str | None:
+def _why_not_data_in_gzip(head: bytes, size: int) -> str | None:
     inflate = zlib.decompressobj(wbits=31)
     try:
         inner = inflate.decompress(head, HEAD)
@@ -102,34 +111,23 @@ def _gzip_not_data(head: bytes, size: int) -> str | None:
         return f"is a damaged gzip file: {error}"
     if not inner:
         whole = inflate.eof and size <= HEAD
-        return "is a gzip file of nothing" if whole else f"is a truncated gzip file of {size:,} bytes"
-    if inner.startswith(PARQUET_MAGIC) or inner.startswith(GZIP_MAGIC):
+        return "is a gzip file with no content" if whole else f"is a truncated gzip file of {size:,} bytes"
+    if inner.startswith((PARQUET_MAGIC, GZIP_MAGIC)):
         return "is a gzip file of another compressed file, or a damaged one"
-    return _other_magic(inner, "gzip of a file that ") or _text_not_data(inner, "gzip of a file that ")
+    reason = _why_not_csv(inner)
+    return reason and f"is a gzip of a file that {reason}"
 
 
-def _other_magic(head: bytes, before: str = "") -> str | None:
-    return next((before + what for magic, what in OTHER_MAGIC if head.startswith(magic)), None)
-
-
-# How a text starts, byte order mark and white space aside, that stands where a data file should be.
-OTHER_TEXT = (
-    (re.compile(rb"<(!doctype\s+html|html|head|body)\b", re.IGNORECASE), "is an HTML page, not trip data"),
-    (re.compile(rb"<"), "is an XML document, not trip data"),
-    (re.compile(rb"version https://git-lfs\.github\.com/spec/"), "is a Git LFS pointer, not the file it stands for"),
-    (re.compile(rb"[^\n]{0,1000}/annex/objects/"), "is a git-annex pointer, not the file it stands for"),
-    (re.compile(rb"[{\[]"), "is JSON, not trip data"),
-    (re.compile(rb"[^\n]*?[\x00-\x08\x0e-\x1f\x7f]"), "is binary, neither CSV nor parquet"),
-)
-
-
-def _text_not_data(head: bytes, before: str = "") -> str | None:
-    """What text that is not CSV is: the pages and pointers that are found under data files' names."""
+def _why_not_csv(head: bytes) -> str | None:
+    """What a file is that is not CSV, such as a page or pointer under a data file's name; None where it may be CSV."""
+    magic = next((what for magic, what in OTHER_MAGIC if head.startswith(magic)), None)
+    if magic:
+        return magic
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not text:
-        return before + "is empty (white space only)"
+        return "is empty (white space only)"
     if CONFLICT.search(head):
-        return before + CONFLICT_REASON
+        return CONFLICT_REASON
     what = next((what for start, what in OTHER_TEXT if start.match(text)), None)
     error = re.search(rb"<Code>(\w{1,60})</Code>", text) if text.startswith(b"<") else None
-    return what and before + what + (f" ({error[1].decode()})" if error else "")
+    return what and what + (f" ({error[1].decode()})" if error else "")

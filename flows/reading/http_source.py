@@ -1,4 +1,4 @@
-"""One URL of an HTTP server: each request either answers or fails with a reason that says whether it may pass."""
+"""An http or https URL as a source: its version, and its body, resumed where it was cut off."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ import datetime as dt
 import email.utils
 import ipaddress
 import logging
+import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Self
 from urllib.parse import urlsplit
 
 import httpx
 
 from flows.errors import Forbidden, NotPublished, Refused, SourceUnavailable
 from flows.reading.address import public
-from flows.reading.retry import Deadline, Passing, Patience
+from flows.reading.part_file import PartFile, SourceVersion
+from flows.reading.retry import AttemptFailed, RetryPolicy
 
 MISSING = {404, 410}
-# 403 among them: CloudFront answers so to who asks too often.
-PASSING = {403, 408, 425, 429, 500, 502, 503, 504}
+# 403 among them: CloudFront answers so to clients that send too many requests.
+TRANSIENT = {403, 408, 425, 429, 500, 502, 503, 504}
+# Content encodings that are kept; a body in another one, which was not asked for, is decoded as it is received.
+_KEPT = {"", "identity", "gzip", "x-gzip"}
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 class PublicUrls(logging.Filter):
-    """Takes user, password and query out of the URLs that httpx logs: it logs every request, redirects too."""
+    """Removes user, password and query from the URLs that httpx logs: it logs every request, also redirects."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record; keep it."""
@@ -37,64 +42,137 @@ logging.getLogger("httpx").addFilter(PublicUrls())
 
 
 class HttpSource:
-    """A URL and the connection to its server; a context manager, which closes the connection."""
+    """A URL of a server."""
 
-    def __init__(self, url: str, patience: Patience) -> None:
-        self.url, self.shown, self.patience = url, public(url), patience
-        # A proxy set for this machine cannot reach what listens on this machine's own loopback.
-        self._client = httpx.Client(follow_redirects=True, max_redirects=10, trust_env=not _is_loopback(url))
+    def __init__(self, url: str, policy: RetryPolicy) -> None:
+        self.shown, self._url, self._policy = public(url), url, policy
+        self._encoding = ""
+        # Whether a body was not in the content encoding that the server declares.
+        self._mislabelled = False
 
-    def __enter__(self) -> Self:
-        return self
+    def version(self, deadline: float) -> SourceVersion:
+        """One attempt to read the version without the body.
 
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
+        HEAD is a hint: if it fails, a GET for the first byte decides. Raises AttemptFailed, NotPublished or Refused.
+        """
+        try:
+            with self._answer("HEAD", deadline) as response:
+                return self._version(response)
+        except (Refused, AttemptFailed):
+            # Some servers do not allow HEAD, sign their URLs for GET only, or answer HEAD with any error at all.
+            with self._answer("GET", deadline, {"Range": "bytes=0-0"}) as response:
+                return self._version(response)
+
+    def receive(self, part: PartFile, deadline: float) -> None:
+        """One attempt at the body, or at the rest of it. Raises as `version` and as `PartFile.receive`."""
+        with self._answer("GET", deadline, self._resume_headers(part)) as response:
+            if response.status_code == 206 and part.bytes:
+                self._require_rest(response, part)
+            else:
+                self._encoding = _encoding(response)
+                part.restart(self._version(response), _length(response) if self._is_kept() else None)
+            try:
+                part.receive(response.iter_raw() if self._is_kept() else response.iter_bytes(), deadline)
+            except httpx.DecodingError:
+                self._mislabelled = True
+                part.restart(part.version)
+                raise
+        if part.length not in (None, part.bytes):
+            raise AttemptFailed(f"the body ended after {part.bytes:,} of {part.length:,} bytes")
 
     @contextmanager
-    def answer(
-        self, method: str, deadline: Deadline, headers: Mapping[str, str] = MappingProxyType({})
+    def _answer(
+        self, method: str, deadline: float, headers: Mapping[str, str] = MappingProxyType({})
     ) -> Iterator[httpx.Response]:
-        """The answer to one request, its body unread; what goes wrong while it is read is translated as well.
+        """The answer to one request, its body unread; errors while the body is read are translated as well.
 
         Raises:
-            Passing: no connection, time-out, a cut-off body, 403, an answer that asks to come back later.
+            AttemptFailed: no connection, time-out, a cut-off body, 403, an answer that asks to come back later.
             NotPublished: 404, 410.
-            Refused: any other answer than 200 and 206, or a URL that cannot be asked.
+            Refused: any other answer than 200 and 206, or an invalid URL.
         """
-        left = max(deadline.left, 0.001)
-        timeout = httpx.Timeout(min(self.patience.silence, left), connect=min(self.patience.connect, left))
+        left = max(deadline - time.monotonic(), 0.001)
+        timeout = httpx.Timeout(min(self._policy.read_timeout, left), connect=min(self._policy.connect_timeout, left))
         try:
-            with self._client.stream(
-                method, self.url, headers={"Accept-Encoding": "identity", **headers}, timeout=timeout
+            with httpx.stream(
+                method,
+                self._url,
+                headers={"Accept-Encoding": "identity", **headers},
+                timeout=timeout,
+                follow_redirects=True,
+                # A proxy of this machine cannot reach its loopback.
+                trust_env=not _is_loopback(self._url),
             ) as response:
-                self._require_success(response)
+                _require_success(response, self.shown)
                 yield response
         except (httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
             raise Refused(self.shown, _line(error)) from None
         except httpx.InvalidURL:
-            raise Refused(self.shown, "is not a URL that can be asked") from None
+            raise Refused(self.shown, "is not a valid URL") from None
         except httpx.TimeoutException as error:
-            raise Passing(f"no answer in time ({type(error).__name__})") from None
+            raise AttemptFailed(f"no answer in time ({type(error).__name__})") from None
         except httpx.RequestError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise Refused(self.shown, _line(error)) from None
             if isinstance(error.__context__, httpx.InvalidURL):
-                raise Refused(self.shown, "redirects to what is not a URL") from None
-            raise Passing(_line(error)) from None
+                raise Refused(self.shown, "redirects to an invalid URL") from None
+            raise AttemptFailed(_line(error)) from None
 
-    def _require_success(self, response: httpx.Response) -> None:
-        said = f"the server answered {response.status_code} {response.reason_phrase}".rstrip()
-        asked = _retry_after(response.headers.get("Retry-After"))
-        if response.status_code in PASSING:
-            raise Passing(said, asked, Forbidden if response.status_code == 403 else SourceUnavailable)
-        if response.status_code in MISSING:
-            raise NotPublished(self.shown, f"{said}: not published")
-        if response.status_code not in (200, 206):
-            raise Refused(self.shown, said)
+    def _is_kept(self) -> bool:
+        """Whether the bytes are kept as they are sent."""
+        return self._encoding in _KEPT or self._mislabelled
+
+    def _resume_headers(self, part: PartFile) -> dict[str, str]:
+        """The headers that ask for the rest of a body, if it is still the same version."""
+        etag = part.version.etag
+        validator = part.version.last_modified if not etag or etag.startswith("W/") else etag
+        # A decoded body is not at the byte that the server would go on from.
+        if not part.bytes or not validator or not self._is_kept():
+            return {}
+        return {"Range": f"bytes={part.bytes}-", "If-Range": validator}
+
+    def _require_rest(self, response: httpx.Response, part: PartFile) -> None:
+        """Refuse a partial answer that is not the rest of the body; the next attempt then starts from byte 0."""
+        content_range = response.headers.get("Content-Range", "")
+        match = _CONTENT_RANGE.fullmatch(content_range.strip())
+        total = None if not match or match[2] == "*" else int(match[2])
+        other = total and part.length and total != part.length
+        if not match or int(match[1]) != part.bytes or other or _encoding(response) != self._encoding:
+            at = part.bytes
+            part.restart(part.version)
+            raise AttemptFailed(f"the server sent {content_range!r} when asked to resume at byte {at:,}")
+
+    def _version(self, response: httpx.Response) -> SourceVersion:
+        plain = _encoding(response) in {"", "identity"}
+        etag, last_modified = response.headers.get("ETag"), response.headers.get("Last-Modified")
+        return SourceVersion(self.shown, etag, last_modified, _length(response) if plain else None)
+
+
+def _length(response: httpx.Response) -> int | None:
+    """The length of the whole body, as it is sent. Some servers answer HEAD with a length of 0: that is not known."""
+    length = response.headers.get("Content-Length", "")
+    if response.status_code == 206:
+        length = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return (int(length) if length.isdecimal() else 0) or None
+
+
+def _encoding(response: httpx.Response) -> str:
+    return response.headers.get("Content-Encoding", "").strip().lower()
+
+
+def _require_success(response: httpx.Response, subject: str) -> None:
+    status = f"the server answered {response.status_code} {response.reason_phrase}".rstrip()
+    if response.status_code in TRANSIENT:
+        retry_after = _retry_after(response.headers.get("Retry-After"))
+        raise AttemptFailed(status, retry_after, Forbidden if response.status_code == 403 else SourceUnavailable)
+    if response.status_code in MISSING:
+        raise NotPublished(subject, f"{status}: not published")
+    if response.status_code not in (200, 206):
+        raise Refused(subject, status)
 
 
 def _retry_after(value: str | None) -> float:
-    """Seconds that a Retry-After header asks for (a number or an HTTP date); 0 for none or nonsense."""
+    """Seconds that a Retry-After header asks for (a number or an HTTP date); 0 if it is missing or invalid."""
     if not value:
         return 0.0
     if value.strip().isdecimal():
@@ -116,5 +194,5 @@ def _is_loopback(url: str) -> bool:
 
 
 def _line(error: Exception) -> str:
-    """An error of httpx in one line; some have no text of their own."""
+    """An error of httpx in one line; some have no text."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -16,7 +16,7 @@ from flows.reading.raw import RawBatch
 BATCH_ROWS = 1 << 15
 BUFFER = 1 << 20
 
-# What pyarrow raises at bytes that are not the parquet they say they are, and also (OSError) where the disk fails.
+# What pyarrow raises for damaged parquet, and also (OSError) where the disk fails.
 DAMAGE = (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError)
 
 
@@ -24,18 +24,18 @@ class ParquetFile:
     """One parquet file: its header, then its rows, once.
 
     Raises:
-        Refused: the footer cannot be read; `subject` is what it names.
+        Refused: the footer cannot be read; `subject` is the URL or path that it names.
     """
 
     def __init__(self, path: Path, subject: str) -> None:
         self._subject = subject
         try:
-            # Pages are read as they are needed, through a small buffer: a row group of TLC's is a whole month.
+            # Pages are read as they are needed, through a small buffer: in TLC's files a row group is a whole month.
             # INT96 times would be read as nanoseconds, which wrap outside the years 1677 to 2262.
             self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, coerce_int96_timestamp_unit="us")
             self.header = tuple(self._file.schema_arrow.names)
         except DAMAGE as error:
-            raise self._error_of(error) from None
+            raise self._as_refused(error) from None
 
     def batches(self) -> Iterator[RawBatch]:
         """Every row, in plain types.
@@ -51,16 +51,16 @@ class ParquetFile:
                 columns = [plain(column) for column in batch.columns]
                 yield RawBatch(pa.RecordBatch.from_arrays(columns, names=batch.schema.names), numbers, [])
             if row != file.metadata.num_rows:
-                raise Refused(self._subject, f"says it holds {file.metadata.num_rows:,} rows and holds {row:,}")
+                raise Refused(self._subject, f"has {row:,} rows, and its footer says {file.metadata.num_rows:,}")
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         try:
             yield from self._file.iter_batches(batch_size=BATCH_ROWS, use_threads=False)
         except DAMAGE as error:
-            raise self._error_of(error) from None
+            raise self._as_refused(error) from None
 
-    def _error_of(self, error: Exception) -> Exception:
-        """Refused for a damaged file; an error of the disk, which alone has a number, as it is."""
+    def _as_refused(self, error: Exception) -> Exception:
+        """Refused for a damaged file; an error of the disk, which has an errno, unchanged."""
         if isinstance(error, OSError) and error.errno:
             return error
         return Refused(self._subject, f"is a damaged parquet file: {str(error).splitlines()[0][:200]}")

@@ -1,4 +1,4 @@
-"""Columns of any Arrow type as one of a few plain types, once, right after they are read.
+"""Columns of any Arrow type as one of a few plain types, right after they are read.
 
 Arrow cannot filter, cast or print every type that a file may hold: views, run-end encoding, a dictionary of views, and
 any list or struct of them. Python cannot hold every value that Arrow can: years before 1 and after 9999, times in a
@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 TEXT_MAP = pa.map_(pa.string(), pa.string())
-"""The one nested type that stays as it is: that of `extra_columns`."""
+"""The only nested type that is not changed: map columns of the project's own files."""
 
 
 def plain(values: pa.Array) -> pa.Array:
     r"""The same values in a plain type.
 
-    Binary becomes text, with `\xNN` for what is not UTF-8. A list, struct or map becomes JSON: a map as a list of its
-    keys and values, numbers bare, all else as text.
+    Binary becomes text, with `\xNN` for bytes that are not UTF-8. A list, struct or map becomes JSON: a map as a list
+    of its keys and values, booleans and numbers as such, everything else as text.
     """
     kind = values.type
     change = next((change for applies, change in _CHANGES if applies(kind)), None)
@@ -33,7 +33,7 @@ def plain(values: pa.Array) -> pa.Array:
 
 
 def text_of(values: pa.Array) -> pa.StringArray:
-    """Each value of a plain column as text; a time in a zone that this machine does not know in UTC, with a Z."""
+    """Each value of a plain column as text; times in a zone that this machine does not know are UTC, with a Z."""
     kind = values.type
     try:
         return _as_json(values) if pa.types.is_nested(kind) else values.cast(pa.string())
@@ -47,7 +47,7 @@ def _decoded(values: pa.Array) -> pa.StringArray:
     try:
         return values.cast(pa.binary()).cast(pa.string())
     except pa.ArrowInvalid:
-        # Marked as the CSV reader marks it, so that a text column rejects it (see `cast`).
+        # Written as in `text_blocks`, so that `cast` rejects it in a text column.
         return pa.array([None if b is None else b.decode("utf-8", "backslashreplace") for b in values.to_pylist()])
 
 
@@ -84,23 +84,22 @@ def _objects(values: pa.Array) -> list[Any]:
     return [value if valid else None for value, valid in zip(found, values.is_valid().to_pylist(), strict=True)]
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+def _as_string(values: pa.Array) -> pa.StringArray:
+    return values.cast(pa.string())
 
 
-def _is_binary(kind: pa.DataType) -> bool:
-    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
-    return any(is_kind(kind) for is_kind in binary)
-
-
-# Which types are not plain, and what makes their values so. The first that applies counts.
+# Which types are not plain, and the function that makes their values plain. The first match counts.
 _CHANGES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa.Array]], ...] = (
     (pa.uuid().equals, _uuids),
     (lambda kind: isinstance(kind, pa.BaseExtensionType), lambda values: plain(values.storage)),
     (pa.types.is_dictionary, lambda values: plain(values.dictionary).take(values.indices)),
     (pa.types.is_run_end_encoded, lambda values: plain(pc.run_end_decode(values))),
-    (_is_text, lambda values: values.cast(pa.string())),
-    (_is_binary, _decoded),
+    (pa.types.is_large_string, _as_string),
+    (pa.types.is_string_view, _as_string),
+    (pa.types.is_binary, _decoded),
+    (pa.types.is_large_binary, _decoded),
+    (pa.types.is_binary_view, _decoded),
+    (pa.types.is_fixed_size_binary, _decoded),
     (pa.types.is_float16, lambda values: values.cast(pa.float32())),
     (lambda kind: pa.types.is_nested(kind) and kind != TEXT_MAP, _as_json),
 )

@@ -1,4 +1,4 @@
-"""What a reader of any file kind gives: batches as the file has them, and the lines that are no rows."""
+"""What the readers of all file kinds return: batches of rows as they are in the file, and lines that are not rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 
 class Broken(NamedTuple):
-    """A line that cannot be made a row: its 1-based row number, why, and the line."""
+    """A line that is not a row: its 1-based row number, why, and the line."""
 
     number: int
     reason: str
@@ -18,12 +18,12 @@ class Broken(NamedTuple):
 
 
 class RawBatch(NamedTuple):
-    """Rows as the file has them.
+    """Rows as they are in the file.
 
     Attributes:
         columns: the file's columns by position, as many as the header has, in plain types (see `flows.reading.plain`).
         numbers: the 1-based row number in the file of each row (int64), ascending.
-        broken: the lines between them that are no rows.
+        broken: the lines between them that are not rows.
     """
 
     columns: pa.RecordBatch
@@ -32,7 +32,7 @@ class RawBatch(NamedTuple):
 
 
 class RawFile(Protocol):
-    """A file of any kind: its header (stripped names may still be any text), then its rows, once."""
+    """A file of any kind: its column names, then its rows, once."""
 
     header: tuple[str, ...]
 

@@ -1,13 +1,15 @@
-"""How long to go on with a source that fails in ways that pass by themselves."""
+"""Retries of a source whose failures may go away by themselves: how often, how long, and what is raised in the end."""
 
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
+
+import tenacity
+from tenacity import RetryCallState
 
 from flows.errors import SourceUnavailable, TaxiwayError
 
@@ -16,87 +18,89 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Patience:
-    """Bounds on trying. All in seconds, but `attempts`.
+class RetryPolicy:
+    """Limits on retries; all in seconds, except `attempts`.
 
     Attributes:
-        attempts: failures in a row, without one new byte, after which a source is given up.
-        first_wait: wait after the first failure; it doubles with each, up to `longest_wait`, less a random part of up
-            to half, so that several months that failed together do not come back together.
-        longest_wait: see there. A server that asks for a longer one by Retry-After gets it.
-        connect: bound on connecting.
-        silence: bound on waiting for the next bytes of an answer.
-        total: bound on everything together, waits included.
+        attempts: failures in a row, without one new byte, after which the source is given up.
+        first_wait: wait after the first failure. It doubles with each failure, up to `longest_wait`, less a random part
+            of up to half, so that partitions that failed together are not retried together.
+        longest_wait: see there. What the server asks for by Retry-After is added.
+        connect_timeout: limit on connecting.
+        read_timeout: limit on waiting for the next bytes of an answer.
+        total_timeout: limit on all attempts together, waits included.
     """
 
     attempts: int = 6
     first_wait: float = 1.0
     longest_wait: float = 60.0
-    connect: float = 10.0
-    silence: float = 60.0
-    total: float = 3600.0
-
-    def wait_after(self, failures: int) -> float:
-        """Seconds to wait after that many failures in a row."""
-        return min(self.longest_wait, self.first_wait * 2 ** (failures - 1)) * random.uniform(0.5, 1.0)
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    total_timeout: float = 3600.0
 
 
-class Passing(Exception):
-    """A failure that may pass by itself.
+DEFAULT_POLICY = RetryPolicy()
+
+
+class AttemptFailed(Exception):
+    """An attempt that failed for a reason that may go away by itself; its text is the reason, in one line.
 
     Attributes:
-        reason: what happened, in one line.
-        asked: how long the server asked to be left alone, in seconds.
-        error: what is raised if it does not pass.
+        retry_after: how many seconds the server asks to wait.
+        error: what is raised if no later attempt succeeds.
     """
 
-    def __init__(self, reason: str, asked: float = 0.0, error: type[TaxiwayError] = SourceUnavailable) -> None:
-        self.reason, self.asked, self.error = reason, asked, error
+    def __init__(self, reason: str, retry_after: float = 0.0, error: type[TaxiwayError] = SourceUnavailable) -> None:
         super().__init__(reason)
+        self.retry_after, self.error = retry_after, error
 
 
-class Deadline:
-    """A point in time, on the clock that no one sets back."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self._at = seconds, time.monotonic() + seconds
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left; negative when it has passed."""
-        return self._at - time.monotonic()
-
-
-def persist(
-    attempt: Callable[[Deadline], T], subject: str, patience: Patience, progress: Callable[[], int] = lambda: 0
+def retry(
+    attempt: Callable[[float], T], subject: str, policy: RetryPolicy, progress: Callable[[], int] = lambda: 0
 ) -> T:
-    """What `attempt` returns, trying again as long as it raises Passing and patience lasts.
+    """What `attempt` returns; it is called again while it raises AttemptFailed and the policy allows.
 
     Args:
-        attempt: one try; it is to end by the deadline.
-        subject: what is tried, for messages.
-        patience: the bounds.
-        progress: a figure that grows whenever a try got further than all before; failures in a row count from there.
+        attempt: one attempt; it must end by the time that it is given, by `time.monotonic`.
+        subject: the URL that messages name.
+        policy: the limits.
+        progress: a number that grows whenever an attempt got further than all before; the count of failures in a row
+            then starts again.
 
     Raises:
-        SourceUnavailable, or the error that the last Passing names: patience has ended; the reason is that of the last
-            try. Whatever else `attempt` raises passes through.
+        SourceUnavailable, or the error that the last AttemptFailed names, with the reason of the last attempt. Whatever
+            else `attempt` raises is not retried.
     """
-    deadline = Deadline(patience.total)
-    failures = tries = 0
     furthest = progress()
-    while True:
-        try:
-            return attempt(deadline)
-        except Passing as failure:
-            tries += 1
-            failures = failures + 1 if progress() <= furthest else 1
-            furthest = max(furthest, progress())
-            wait = max(patience.wait_after(failures), failure.asked)
-            if failures >= patience.attempts:
-                raise failure.error(subject, f"{failure.reason} (gave up after {tries} attempts)") from None
-            if wait >= deadline.left:
-                left = f"no time left for another attempt in {wait:.0f} s"
-                raise failure.error(subject, f"{failure.reason} ({left})") from None
-            log.warning("%s: %s; trying again in %.1f s", subject, failure.reason, wait)
-            time.sleep(wait)
+
+    def count_from_progress(state: RetryCallState) -> None:
+        nonlocal furthest
+        if progress() > furthest:
+            furthest = progress()
+            state.attempt_number = 1
+
+    def warn(state: RetryCallState) -> None:
+        failure = state.outcome and state.outcome.exception()
+        log.warning("%s: %s; next attempt in %.1f s", subject, failure, state.upcoming_sleep)
+
+    half = policy.first_wait / 2, policy.longest_wait / 2
+    backoff = tenacity.wait_exponential(*half) + tenacity.wait_random_exponential(*half)
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(AttemptFailed),
+        after=count_from_progress,
+        wait=backoff + tenacity.wait_exception(_retry_after),
+        stop=tenacity.stop_after_attempt(policy.attempts) | tenacity.stop_before_delay(policy.total_timeout),
+        before_sleep=warn,
+        reraise=True,
+    )
+    try:
+        return retrying(attempt, time.monotonic() + policy.total_timeout)
+    except AttemptFailed as failure:
+        attempts = retrying.statistics["attempt_number"]
+        out_of_time = attempts < policy.attempts
+        why = "no time left for another attempt" if out_of_time else f"gave up after {attempts} attempts"
+        raise failure.error(subject, f"{failure} ({why})") from None
+
+
+def _retry_after(error: BaseException) -> float:
+    return error.retry_after if isinstance(error, AttemptFailed) else 0.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from flows.errors import Refused
 from flows.reading.file_kind import FileKind
@@ -18,11 +18,12 @@ LONGEST_LINE = 1 << 20
 def text_blocks(path: Path, kind: FileKind, subject: str) -> Iterator[bytes]:
     r"""The file's text in blocks of whole lines, about 1 MiB each, without a byte order mark.
 
-    Bytes that are not UTF-8 become the four characters `\xNN`. Lines end as they do in the file (`\n` or `\r\n`); where
-    its first block has `\r` only, every `\r` is taken for a line end.
+    Bytes that are not UTF-8 become the four characters `\xNN`. Line ends are those of the file (`\n` or `\r\n`); where
+    the first block has `\r` only, every `\r` is a line end.
 
     Raises:
-        Refused: a line longer than 1 MiB, or gzip that is damaged or cut off; `subject` is what it names.
+        Refused: a line longer than 1 MiB, or gzip that is damaged or cut off; `subject` is the URL or path
+            that it names.
     """
     with gzip.open(path, "rb") if kind is FileKind.CSV_GZ else path.open("rb") as file:
         block = _read(file, subject).removeprefix(b"\xef\xbb\xbf")
@@ -41,7 +42,7 @@ def text_blocks(path: Path, kind: FileKind, subject: str) -> Iterator[bytes]:
             yield _utf8(tail)
 
 
-def _read(file: BinaryIO, subject: str) -> bytes:
+def _read(file: BufferedIOBase, subject: str) -> bytes:
     try:
         return file.read(BLOCK)
     except EOFError:
@@ -51,10 +52,4 @@ def _read(file: BinaryIO, subject: str) -> bytes:
 
 
 def _utf8(block: bytes) -> bytes:
-    if block.isascii():
-        return block
-    try:
-        block.decode()
-    except UnicodeDecodeError:
-        return block.decode("utf-8", "backslashreplace").encode()
-    return block
+    return block if block.isascii() else block.decode("utf-8", "backslashreplace").encode()

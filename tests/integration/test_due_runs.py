@@ -172,10 +172,10 @@ def test_an_unexpected_error_stops_one_month_alone_and_is_not_retried(deployed, 
 @pytest.mark.timeout(200)
 def test_a_source_that_refuses_everybody_fails_the_run(deployed, monkeypatch):
     from flows.pipeline import offers
-    from flows.reading.retry import Patience
+    from flows.reading.retry import RetryPolicy
     from flows.web_to_gcs import etl_web_to_gcs
 
-    monkeypatch.setattr(offers, "PATIENCE", Patience(attempts=2, first_wait=0.01))
+    monkeypatch.setattr(offers, "POLICY", RetryPolicy(attempts=2, first_wait=0.01))
     with serving() as server:
         template = server.url("/{year}-{month}", status(403))
         for number in range(1, 13):

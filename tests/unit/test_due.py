@@ -18,7 +18,7 @@ from flows.pipeline import due as due_module
 from flows.pipeline import offers
 from flows.pipeline.due import Reason, asked_for, by_partition, candidates, due, due_in_bucket, due_on_the_web, waiting
 from flows.pipeline.offers import Offer, modified_at, offers_in_bucket
-from flows.reading.retry import Patience
+from flows.reading.retry import RetryPolicy
 from flows.stores.ledger import LedgerEntry
 from tests.http_server import status, whole
 
@@ -153,7 +153,9 @@ def test_dates_of_http():
 
 @pytest.fixture
 def hasty(monkeypatch):
-    monkeypatch.setattr(offers, "PATIENCE", Patience(attempts=2, first_wait=0.01, connect=2, silence=2, total=5))
+    monkeypatch.setattr(
+        offers, "POLICY", RetryPolicy(attempts=2, first_wait=0.01, connect_timeout=2, read_timeout=2, total_timeout=5)
+    )
 
 
 @asynccontextmanager

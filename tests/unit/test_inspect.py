@@ -75,7 +75,7 @@ def test_a_refused_file_has_status_1(tmp_path):
     found = json.loads(done.stdout)
     assert list(found) == KEYS
     assert found["service"] == "green" and found["rows_read"] == 0
-    assert found["refused"] == f"{path}: is an XML document, not trip data"
+    assert found["refused"] == f"{path}: is an XML document, not a data file"
 
 
 def test_the_service_is_given_named_or_told_by_the_columns(path, tmp_path):

@@ -1,4 +1,4 @@
-"""CSV with all that has been seen in it, and worse: a line is a row, rejected with its reason, or refuses the file."""
+"""CSV as published, and damaged: a line is a row, or rejected with a reason, or the whole file is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def flags(outcome) -> list:
     return [row["store_and_fwd_flag"] for row in outcome.rows]
 
 
-def why(outcome) -> list[tuple[int, str]]:
+def reasons(outcome) -> list[tuple[int, str]]:
     return [(row["row_number"], row["reason"]) for row in outcome.rejected]
 
 
@@ -61,7 +61,7 @@ PLAIN = cleaned_text(csv(ROW, ROW.replace("N", "Y"))).rows
         csv("CMT,1/2/2021 3:04:05,2,0,9.5", ROW.replace("N", "1")),
     ],
 )
-def test_the_same_rows_written_otherwise(text):
+def test_other_ways_to_write_the_same_rows(text):
     outcome = cleaned_text(text)
     assert outcome.rows == PLAIN
     assert not outcome.rejected and not outcome.counts.extra_columns
@@ -73,23 +73,23 @@ def test_gzip_of_several_members(tmp_path):
     assert cleaned(path, YELLOW.partition(2021, 1)).counts.rows_loaded == 2
 
 
-def test_rows_that_are_no_rows_are_rejected_with_their_number():
+def test_lines_that_are_not_rows_are_rejected_with_their_number():
     outcome = cleaned_text(csv(ROW, "1,2", ROW, ROW + "," * 60, "", "word", ROW, "1,2021-01-02 03:04:05,2,N"))
     assert outcome.counts.rows_loaded == 3
-    assert why(outcome) == [(2, "short_row"), (4, "long_row"), (5, "short_row"), (7, "short_row")]
+    assert reasons(outcome) == [(2, "short_row"), (4, "long_row"), (5, "short_row"), (7, "short_row")]
     assert outcome.rejected[0]["row"] == {"line": "1,2"}
 
 
 def test_a_cut_off_last_line_is_rejected():
-    assert why(cleaned_text(csv(ROW, ROW[:20]).rstrip())) == [(2, "short_row")]
+    assert reasons(cleaned_text(csv(ROW, ROW[:20]).rstrip())) == [(2, "short_row")]
     quoted = csv('"1","2021-01-02 03:04:05","2","N","9.5"', '"1","2021-01-').rstrip()
-    assert why(cleaned_text(quoted)) == [(2, "short_row")]
+    assert reasons(cleaned_text(quoted)) == [(2, "short_row")]
 
 
 def test_a_value_that_cannot_be_read_rejects_its_row_only():
     outcome = cleaned_text(csv(ROW, ROW.replace("9.5", "lots"), ROW.replace("2021-01-02", "yesterday"), ROW))
     assert outcome.counts.rows_loaded == 2
-    assert why(outcome) == [(2, "unreadable:total_amount"), (3, "unreadable:pickup_datetime")]
+    assert reasons(outcome) == [(2, "unreadable:total_amount"), (3, "unreadable:pickup_datetime")]
     assert outcome.rejected[0]["row"]["total_amount"] == "lots"
     assert outcome.rejected[0]["row"] == dict(
         zip(HEADER.split(","), ROW.replace("9.5", "lots").split(","), strict=True)
@@ -98,12 +98,12 @@ def test_a_value_that_cannot_be_read_rejects_its_row_only():
 
 def test_a_row_without_a_required_value_is_rejected():
     outcome = cleaned_text(csv(ROW, ROW.replace("2021-01-02 03:04:05", "")))
-    assert why(outcome) == [(2, "missing:pickup_datetime")]
+    assert reasons(outcome) == [(2, "missing:pickup_datetime")]
     assert outcome.rejected[0]["row"]["pickup_datetime"] is None
 
 
 def test_a_header_in_the_middle_is_a_rejected_row():
-    assert why(cleaned_text(csv(ROW, HEADER, ROW))) == [(2, "unreadable:vendor_id")]
+    assert reasons(cleaned_text(csv(ROW, HEADER, ROW))) == [(2, "unreadable:vendor_id")]
 
 
 FULL = "1,2021-01-01 10:00:00,2021-01-01 10:10:00,1,2.5,1,N,142,239,1,10,0.5,0.5,2,0,0.3,13.3"
@@ -124,9 +124,9 @@ OF_2010 = "CMT,2010-03-04 10:00:00,2010-03-04 10:10:00,1,2.5,-73.97,40.76,1,,-73
     ],
 )
 @pytest.mark.parametrize("others", ["", ",", ",,,"], ids=["", "one comma at the end", "three commas at the end"])
-def test_a_row_with_a_field_too_many_is_never_guessed_at(layout, row, long, others):
+def test_a_row_with_a_field_too_many_is_rejected(layout, row, long, others):
     outcome = cleaned_text(csv(row + others, row, long, row + others, header=LAYOUTS[layout]))
-    assert why(outcome) == [(3, "long_row")]
+    assert reasons(outcome) == [(3, "long_row")]
     assert outcome.rejected[0]["row"] == {"line": long}
     assert len(outcome.rows) == 3 and outcome.rows[0] == outcome.rows[1] == outcome.rows[2]
     assert outcome.counts.extra_columns == ()
@@ -152,7 +152,7 @@ def test_columns_without_a_name_at_the_end_are_kept_where_they_hold_something():
         None, None, [("column_6", "a")], [("column_7", "b")], None,
     ]  # fmt: skip
     assert outcome.counts.extra_columns == ("column_6", "column_7")
-    assert why(outcome) == [(6, "long_row")]
+    assert reasons(outcome) == [(6, "long_row")]
 
 
 def test_columns_of_one_name_are_all_kept():
@@ -198,7 +198,7 @@ def test_a_stray_quote_costs_its_own_line_only():
     stray = ROW.replace("N", '"N')
     outcome = cleaned_text(csv(ROW, stray, ROW, stray, *[ROW] * 20, stray))
     assert outcome.counts.rows_loaded == 22
-    assert why(outcome) == [(2, "stray_quote"), (4, "stray_quote"), (25, "stray_quote")]
+    assert reasons(outcome) == [(2, "stray_quote"), (4, "stray_quote"), (25, "stray_quote")]
     assert outcome.rejected[0]["row"] == {"line": stray}
 
 
@@ -206,17 +206,17 @@ def test_bytes_that_are_not_utf8_reject_their_row_only():
     text = csv(ROW, ROW.replace("N", "\xff"), ROW.replace("N", "ÿ")).encode()
     outcome = cleaned_text(text.replace("\xff".encode(), b"\xff", 1))
     assert flags(outcome) == ["N", "ÿ"]
-    assert why(outcome) == [(2, "unreadable:store_and_fwd_flag")]
+    assert reasons(outcome) == [(2, "unreadable:store_and_fwd_flag")]
     assert outcome.rejected[0]["row"]["store_and_fwd_flag"] == "\\xff"
 
 
 def test_nul_bytes_reject_their_row_only():
     outcome = cleaned_text(csv(ROW, ROW.replace("N", "N\0"), ROW.replace("9.5", "9\0")))
-    assert why(outcome) == [(2, "unreadable:store_and_fwd_flag"), (3, "unreadable:total_amount")]
+    assert reasons(outcome) == [(2, "unreadable:store_and_fwd_flag"), (3, "unreadable:total_amount")]
     assert outcome.rejected[0]["row"]["store_and_fwd_flag"] == "N\0"
 
 
-def test_carriage_returns_and_blank_lines_that_cancel_out_are_seen():
+def test_carriage_returns_and_blank_lines_that_cancel_out_in_the_count_of_lines():
     outcome = cleaned_text(csv(ROW, ROW.replace("N", "a\rb"), "", ROW))
     assert flags(outcome) == ["N", "a\rb", "N"]
 
@@ -281,7 +281,7 @@ LINES = st.one_of(
 @given(st.lists(LINES, min_size=1, max_size=25), st.sampled_from(["\n", "\r\n"]), st.integers(40, 300))
 @example([ROW.replace("N", '"N'), ROW], "\n", 50)
 @example([ROW.replace("N", '"N'), '\0",', ROW + ",,"], "\n", 40)
-def test_where_blocks_end_changes_nothing(lines, end, block):
+def test_block_boundaries_do_not_change_the_result(lines, end, block):
     text = csv(ROW, *lines, end=end).encode()
 
     def read():
@@ -295,7 +295,7 @@ def test_where_blocks_end_changes_nothing(lines, end, block):
     assert whole[2].rows_read <= 1 + len(lines) + "".join(lines).count("\n")
 
 
-def test_every_csv_layout_has_a_name_in_the_counts():
+def test_every_csv_layout_is_named_in_the_counts():
     for name, header in LAYOUTS.items():
         service = named(name.split("-")[0])
         row = ",".join("2021-01-01 00:00:00" if "date" in column.lower() else "" for column in header.split(","))

@@ -1,4 +1,4 @@
-"""Parquet of any types, and parquet that is damaged."""
+"""Parquet with columns of any type, and damaged parquet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.datasets.cleaning import Cleaning
-from flows.datasets.tlc import DATASETS, GREEN, YELLOW
+from flows.datasets.tlc import GREEN, YELLOW
 from flows.errors import Refused
 from tests.reading import cleaned, cleaned_table
 
@@ -94,7 +94,7 @@ def test_rows_are_numbered_across_row_groups(tmp_path):
     assert outcome.clean["passenger_count"].null_count == 1
 
 
-def test_what_was_written_by_the_contract_reads_back_the_same(tmp_path):
+def test_a_file_of_the_contract_reads_back_the_same(tmp_path):
     first = cleaned_table(trips(mood=pa.array(["good", None]), passenger_count=pa.array([0, 3]))).clean
     path = tmp_path / "yellow_tripdata_2021-01.parquet"
     pq.write_table(first, path, compression="zstd")
@@ -114,7 +114,7 @@ def test_another_month_of_the_contract_is_refused(tmp_path):
         cleaned(path, GREEN.partition(2021, 1))
 
 
-def test_a_file_that_only_looks_like_ours_is_refused():
+def test_a_file_that_only_resembles_the_contract_is_refused():
     with pytest.raises(Refused, match="has a column source_month of type int64, not date32"):
         cleaned_table(
             trips(extra_columns=pa.nulls(2, pa.map_(pa.string(), pa.string())), source_month=pa.array([1, 2]))
@@ -123,7 +123,7 @@ def test_a_file_that_only_looks_like_ours_is_refused():
         cleaned_table(trips(extra_columns=pa.array(["a", "b"]), source_month=pa.array([dt.date(2021, 1, 1)] * 2)))
 
 
-def test_types_of_somebodys_own():
+def test_extension_types():
     uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([bytes(16), b"x" * 16], pa.binary(16)))
     words = pa.ExtensionArray.from_storage(pa.json_(), pa.array(["1", "x"]))
     outcome = cleaned_table(trips(passenger_count=words, mood=uuids))
@@ -131,7 +131,7 @@ def test_types_of_somebodys_own():
     assert outcome.rejected[0]["row"]["passenger_count"] == "x"
 
 
-def test_a_time_zone_that_nobody_knows():
+def test_an_unknown_time_zone():
     pickups = pa.array([0, 1], pa.int64()).cast(pa.timestamp("us", "Nowhere/Town"))
     outcome = cleaned_table(trips(tpep_pickup_datetime=pickups))
     assert outcome.counts.reasons == {"unreadable:pickup_datetime": 2}
@@ -168,7 +168,7 @@ def test_a_damaged_footer_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("service", DATASETS)
-def test_the_contract_of_every_service_reads_itself_back(service):
+def test_files_of_every_contract_read_back_the_same(service):
     empty = {field.name: pa.nulls(2, field.type) for field in service.schema}
     empty["pickup_datetime"] = pa.array([PICKUP, PICKUP], pa.timestamp("us"))
     empty["source_month"] = pa.array([dt.date(2021, 1, 1)] * 2)

@@ -1,4 +1,4 @@
-"""What is read of a fixed set of files. Where a value or a reason differs, stored months are wrong and load again."""
+"""What is read from a fixed set of files. If a value or a reason changes, stored months are wrong and load again."""
 
 from __future__ import annotations
 

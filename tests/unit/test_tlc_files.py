@@ -62,10 +62,10 @@ FILES = {
 }
 
 BAD = {
-    "bad/yellow_tripdata_2020-04.html.csv.gz": "is an HTML page, not trip data",
+    "bad/yellow_tripdata_2020-04.html.csv.gz": "is an HTML page, not a data file",
     "bad/yellow_tripdata_2021-01.truncated.parquet": "is a cut-off parquet file: no PAR1 at its end, after 1,918,543 "
     "bytes",
-    "bad/yellow_tripdata_2024-01.accessdenied.parquet": "is an XML document, not trip data (AccessDenied)",
+    "bad/yellow_tripdata_2024-01.accessdenied.parquet": "is an XML document, not a data file (AccessDenied)",
 }
 
 # Not trip data, but not damaged either.

@@ -1,4 +1,4 @@
-"""What is no data is told from data by its bytes, in one line that says what it is."""
+"""Data files are told from other files by their bytes; an error says in one line what the file is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.errors import Refused
-from flows.reading.file_kind import FileKind, refuse_unless_data
+from flows.reading.file_kind import FileKind, detect_kind
 
 HEADER = b"VendorID,tpep_pickup_datetime\n1,2021-01-01 00:00:00\n"
 
@@ -21,10 +21,10 @@ def parquet() -> bytes:
     return sink.getvalue()
 
 
-def sniff(tmp_path, name: str, data: bytes, subject: str = "https://host/a") -> FileKind:
+def detect(tmp_path, name: str, data: bytes, subject: str = "https://host/a") -> FileKind:
     path = tmp_path / name
     path.write_bytes(data)
-    return refuse_unless_data(path, subject)
+    return detect_kind(path, subject)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def sniff(tmp_path, name: str, data: bytes, subject: str = "https://host/a") -> 
         ("unnamed", gzip.compress(HEADER), FileKind.CSV_GZ),
     ],
 )
-def test_the_bytes_tell_the_kind_whatever_the_name(tmp_path, name, data, kind):
-    assert sniff(tmp_path, name, data) is kind
+def test_the_bytes_decide_the_kind_not_the_name(tmp_path, name, data, kind):
+    assert detect(tmp_path, name, data) is kind
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_the_bytes_tell_the_kind_whatever_the_name(tmp_path, name, data, kind):
         ("a.csv", b"", "is empty (0 bytes)"),
         ("a.parquet", b"", "is empty (0 bytes)"),
         ("a.csv", b" \r\n\n ", "is empty (white space only)"),
-        ("a.csv", b"\n\n<!DOCTYPE html>\n<html>", "is an HTML page, not trip data"),
-        ("a.csv", b"<HTML><body>", "is an HTML page, not trip data"),
+        ("a.csv", b"\n\n<!DOCTYPE html>\n<html>", "is an HTML page, not a data file"),
+        ("a.csv", b"<HTML><body>", "is an HTML page, not a data file"),
         (
             "a.parquet",
             b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
-            "is an XML document, not trip data (AccessDenied)",
+            "is an XML document, not a data file (AccessDenied)",
         ),
         (
             "a.csv",
@@ -67,12 +67,12 @@ def test_the_bytes_tell_the_kind_whatever_the_name(tmp_path, name, data, kind):
         ("a.csv", b"../.git/annex/objects/x/y/MD5E-s1--0.csv\n", "is a git-annex pointer, not the file it stands for"),
         ("a.csv", b"<<<<<<< HEAD\n" + HEADER, "holds merge-conflict markers"),
         ("a.csv", HEADER + b"=======\r\n" + HEADER + b">>>>>>> branch\r\n", "holds merge-conflict markers"),
-        ("a.csv", b'{"message": "Not Found"}', "is JSON, not trip data"),
+        ("a.csv", b'{"message": "Not Found"}', "is JSON, not a data file"),
         ("a.csv", b"\x7fELF\x02\x01\x01\x00", "is binary, neither CSV nor parquet"),
         ("a.csv", b"PK\x03\x04....", "is a zip archive"),
         ("a.csv", HEADER.decode().encode("utf-16"), "is UTF-16 text"),
-        ("a.csv.gz", gzip.compress(b"<html>"), "gzip of a file that is an HTML page, not trip data"),
-        ("a.csv.gz", gzip.compress(b""), "is a gzip file of nothing"),
+        ("a.csv.gz", gzip.compress(b"<html>"), "is a gzip of a file that is an HTML page, not a data file"),
+        ("a.csv.gz", gzip.compress(b""), "is a gzip file with no content"),
         ("a.csv.gz", gzip.compress(parquet()), "is a gzip file of another compressed file, or a damaged one"),
         ("a.csv.gz", gzip.compress(HEADER)[:10], "is a truncated gzip file of 10 bytes"),
         ("a.csv.gz", gzip.compress(HEADER)[:10] + b"\xff" * 20, "is a damaged gzip file: "),
@@ -81,9 +81,9 @@ def test_the_bytes_tell_the_kind_whatever_the_name(tmp_path, name, data, kind):
         ("a.parquet", b"PARE" + b"0" * 50, "is an encrypted parquet file"),
     ],
 )
-def test_what_is_no_data(tmp_path, name, data, reason):
+def test_a_file_that_is_not_data_is_refused(tmp_path, name, data, reason):
     with pytest.raises(Refused) as refused:
-        sniff(tmp_path, name, data)
+        detect(tmp_path, name, data)
     assert refused.value.subject == "https://host/a"
     assert refused.value.reason.startswith(reason)
     assert "\n" not in str(refused.value)
