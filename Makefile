@@ -41,7 +41,7 @@ export PYTHONUTF8 := 1
 -include .taxiway/stack.env
 
 .PHONY: help
-help: ## This list
+help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  \033[36m%-20s\033[0m %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 # The virtual environment is a real target: remade when a lock changes, else nothing to do.
@@ -54,14 +54,14 @@ help: ## This list
 	@touch $@
 
 .PHONY: setup
-setup: .venv/.installed ## Make .venv from the lock (a second call does nothing)
+setup: .venv/.installed ## Create .venv from the lock files (does nothing if it is up to date)
 
 .PHONY: demo
-demo: setup ## Run the whole main job on this machine: SERVICE, YEAR, MONTHS, SOURCE_URL, KEEP=1
+demo: setup ## Run all pipelines on this machine: SERVICE, YEAR, MONTHS, SOURCE_URL, KEEP=1
 	@$(RUN) demo --service '$(SERVICE)' --year '$(YEAR)' --months '$(MONTHS)' --source-url '$(SOURCE_URL)' $(if $(KEEP),--keep)
 
 .PHONY: down
-down: setup ## Stop the stack; its data stays
+down: setup ## Stop the stack and keep its data
 	@$(if $(wildcard .taxiway/stack.json),$(RUN) infra.local.stack down)
 	@$(if $(wildcard .env),$(RUN) infra.compose down)
 
@@ -70,7 +70,7 @@ env: setup ## Write .env once, with random passwords
 	@$(RUN) infra.environment
 
 .PHONY: image
-image: setup ## Build the flow image: IMAGE_REPOSITORY, or DOCKERHUB_USER
+image: setup ## Build the flow image: IMAGE_REPOSITORY or DOCKERHUB_USER
 	@$(RUN) infra.image build
 
 .PHONY: push
@@ -82,77 +82,77 @@ up: setup ## Start PostgreSQL, pgAdmin, Prefect and the emulators in containers;
 	@$(RUN) infra.compose up
 
 .PHONY: destroy
-destroy: setup ## Remove the containers' stack and, after asking, its data
+destroy: setup ## After a confirmation: stop the stack in containers and delete its data
 	@$(RUN) infra.compose destroy
 
 .PHONY: blocks
-blocks: setup ## Save the blocks that are code
+blocks: setup ## Save the blocks that the code declares
 	@$(RUN) infra.deploy blocks $(ARGS)
 
 .PHONY: google
-google: setup ## Make the bucket and the dataset where they are missing
+google: setup ## Create the bucket and the BigQuery dataset if they do not exist
 	@$(RUN) infra.google
 
 .PHONY: plan
-plan: setup ## Show what deploy would do: ARGS=--json, ARGS=--detailed-exitcode
+plan: setup ## Show what `make deploy` would change: ARGS=--json, ARGS=--detailed-exitcode
 	@$(RUN) infra.deploy plan $(if $(CRON),--cron '$(CRON)') $(if $(DEPLOYMENT),--deployment '$(DEPLOYMENT)') $(ARGS)
 
 .PHONY: deploy
-deploy: setup ## Make the server have what the code declares: CRON= with DEPLOYMENT=, ARGS=--reset
+deploy: setup ## Apply what the code declares to the server: CRON= with DEPLOYMENT=, ARGS=--reset
 	@$(RUN) infra.deploy apply $(if $(CRON),--cron '$(CRON)') $(if $(DEPLOYMENT),--deployment '$(DEPLOYMENT)') $(ARGS)
 
 .PHONY: schedule
-schedule: setup ## Add a schedule by hand, which deploy keeps: DEPLOYMENT=, CRON=
+schedule: setup ## Add a schedule by hand; later deploys keep it: DEPLOYMENT=, CRON=
 	@$(RUN) infra.deploy schedule $(if $(and $(DEPLOYMENT),$(CRON)),'$(DEPLOYMENT)' '$(CRON)',$(error usage: make schedule DEPLOYMENT=flow/deployment CRON='0 5 1 * *')) $(ARGS)
 
 .PHONY: run
-run: setup ## Run a deployment and wait: DEPLOYMENT=etl_parent_flow/docker MONTHS=1-3 ...
+run: setup ## Run a deployment and wait for the result: DEPLOYMENT=etl_parent_flow/docker MONTHS=1-3 ...
 	@$(RUN) infra.deploy run $(if $(DEPLOYMENT),'$(DEPLOYMENT)',$(error usage: make run DEPLOYMENT=flow/deployment MONTHS=1,2,3)) \
 		$(foreach name,$(PARAMETERS),$(if $(filter command,$(origin $(name))),-p '$(shell tr A-Z a-z <<<$(name))=$($(name))'))
 
 .PHONY: verify
-verify: setup ## Count every month in every store again; zero differences is the only passing number
+verify: setup ## Count every partition in every store again and report each difference
 	@$(RUN) infra.deploy run verify_stores
 
 .PHONY: destroy-deployments
-destroy-deployments: setup ## Delete all deployments, schedules, limits and automations that deploys made
+destroy-deployments: setup ## Delete all deployments, schedules, limits and automations that deploys created
 	@$(RUN) infra.deploy destroy
 
 .PHONY: agent
-agent: setup ## Run the worker of the pool in the foreground: RUNS_AT_ONCE=
+agent: setup ## Run the worker of the work pool in the foreground: RUNS_AT_ONCE=
 	@RUNS_AT_ONCE='$(RUNS_AT_ONCE)' $(RUN) infra.agent
 
 .PHONY: test
-test: setup ## Unit and integration tests, side by side
+test: setup ## Run the unit and integration tests, in parallel
 	@log=$$(mktemp); $(RUN) pytest tests/unit >"$$log" 2>&1 & unit=$$!; trap 'kill $$unit 2>/dev/null || true; rm -f "$$log"' EXIT; \
 		failed=0; $(RUN) pytest tests/integration || failed=1; wait $$unit || failed=1; cat "$$log"; exit $$failed
 
 .PHONY: test-faults
-test-faults: setup ## Fault injection and fuzzing, bounded
+test-faults: setup ## Run the fault injection tests and fuzz tests, for a bounded time
 	@$(RUN) pytest tests/faults
 
 .PHONY: test-docker
-test-docker: setup ## The Docker lifecycle, on a real engine
+test-docker: setup ## Run the tests of the Docker lifecycle on a real Docker engine
 	@$(RUN) pytest tests/docker
 
 .PHONY: test-browser
-test-browser: setup ## The UI, in a real browser, on the whole stack
+test-browser: setup ## Run the tests of the UI in a real browser, on the stack in containers
 	@$(RUN) pytest tests/browser
 
 .PHONY: bench
-bench: setup ## Our way beside the usual way, as ratios
+bench: setup ## Compare the speed of a load with pandas and to_sql
 	@$(RUN) tests.benchmarks.load
 
 .PHONY: bench-memory
-bench-memory: setup ## Peak memory of a load of 1.5 and of 15 million rows
+bench-memory: setup ## Measure the peak memory of loads of 1.5 and 15 million rows
 	@$(RUN) tests.benchmarks.memory
 
 .PHONY: inspect
-inspect: setup ## Read any file or URL through the contract: FILE=... [SERVICE=...]
+inspect: setup ## Read a file or URL through the contract: FILE=... [SERVICE=...]
 	@$(RUN) flows.datasets.inspect $(if $(FILE),'$(FILE)',$(error usage: make inspect FILE=path-or-url [SERVICE=green])) $(if $(filter command line environment,$(origin SERVICE)),--service '$(SERVICE)')
 
 .PHONY: lint
-lint: setup ## ruff, check and format
+lint: setup ## Run ruff (check and format), mypy and import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 .PHONY: new
@@ -160,7 +160,7 @@ new: setup ## Write the three files of a new pipeline: PIPELINE=bikes
 	@$(RUN) infra.scaffold '$(PIPELINE)'
 
 .PHONY: lock
-lock: setup ## Resolve the locks anew from pyproject.toml (no index address in them)
+lock: setup ## Resolve the dependencies in pyproject.toml and write the lock files (without an index address)
 	@$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 	@$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group emulators -c requirements.lock -o requirements-emulators.lock
 	@$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --no-header pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
