@@ -42,7 +42,7 @@ def scaffold(name: str, root: Path = ROOT) -> list[Path]:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: make new PIPELINE=name")
+        sys.exit("taxiway: usage: make new PIPELINE=name")
     with one_line_for(CannotScaffold):
         for written in scaffold(sys.argv[1]):
             print(f"taxiway: wrote {written.relative_to(ROOT)}")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.datasets.cleaning import Cleaning
-from flows.datasets.tlc import GREEN, YELLOW
+from flows.datasets.tlc import DATASETS, GREEN, YELLOW
 from flows.errors import Refused
 from tests.reading import cleaned, cleaned_table
 
