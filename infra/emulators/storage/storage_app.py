@@ -13,51 +13,46 @@ from starlette.routing import Route
 from infra.emulators.media import Spool
 from infra.emulators.rest import application, unsupported
 from infra.emulators.storage.buckets import Buckets
-from infra.emulators.storage.disk import Disk
+from infra.emulators.storage.object_files import ObjectFiles
 from infra.emulators.storage.objects import Objects
 from infra.emulators.storage.uploads import Uploads
 
 
 def create(state: Path) -> Starlette:
-    """The emulator's application, with everything it keeps under the folder `state`."""
-    disk, spool = Disk(state), Spool(state / "uploads")
-    routes = Routes(Buckets(disk), Objects(disk, spool), Uploads(disk, spool))
+    """Return the emulator's application. It keeps all its files in the folder `state`."""
+    files = ObjectFiles(state)
+    routes = Routes(Buckets(files), Objects(files), Uploads(files, Spool(state / "uploads")))
     return application([Route("/{path:path}", routes.answer, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])])
 
 
 class Routes:
-    """Which request goes where. An object's name may hold slashes, so paths are split before they are unquoted."""
+    """Dispatches requests. Object names may contain slashes, so a path is split before it is unquoted."""
 
     def __init__(self, buckets: Buckets, objects: Objects, uploads: Uploads) -> None:
         self._buckets, self._objects, self._uploads = buckets, objects, uploads
 
     async def answer(self, request: Request) -> Response:
-        """Answer one request, or refuse it with 501."""
+        """Answer one request; raise a 501 `GoogleError` for a call that is not supported."""
         path = [unquote(part) for part in request.scope["raw_path"].decode().split("/")[1:]]
-        match path:
-            case ["storage", "v1", "b", bucket, *_] | [("upload" | "download"), "storage", "v1", "b", bucket, *_]:
-                self._buckets.require_payer(request, bucket)
         match path:
             case ["storage", "v1", "b", *rest]:
                 return await self._metadata(request, rest)
             case ["upload", "storage", "v1", "b", bucket, "o"]:
+                self._buckets.require_payer(request, bucket)
                 return await self._upload(request, bucket)
             case ["download", "storage", "v1", "b", bucket, "o", name] if request.method == "GET":
+                self._buckets.require_payer(request, bucket)
                 return self._objects.download(request, bucket, name)
         raise unsupported(f"{request.method} {request.url.path}")
 
-    async def _metadata(self, request: Request, rest: list[str]) -> Response:  # noqa: PLR0911 - a table of routes
+    async def _metadata(self, request: Request, rest: list[str]) -> Response:
+        if rest:
+            self._buckets.require_payer(request, rest[0])
         match request.method, rest:
-            case "GET", []:
-                return self._buckets.list(request)
             case "POST", []:
                 return await self._buckets.create(request)
             case "GET", [bucket]:
                 return self._buckets.get(request, bucket)
-            case "PATCH", [bucket]:
-                return await self._buckets.patch(request, bucket)
-            case "DELETE", [bucket]:
-                return self._buckets.delete(request, bucket)
             case "GET", [bucket, "o"]:
                 return self._objects.list(request, bucket)
             case "GET", [bucket, "o", name]:
@@ -66,10 +61,6 @@ class Routes:
                 return await self._objects.patch(request, bucket, name)
             case "DELETE", [bucket, "o", name]:
                 return self._objects.delete(request, bucket, name)
-            case "POST", [bucket, "o", name, "compose"]:
-                return await self._objects.compose(request, bucket, name)
-            case "POST", [bucket, "o", name, ("rewriteTo" | "copyTo") as verb, "b", to_bucket, "o", to_name]:
-                return await self._objects.copy(request, (bucket, name), (to_bucket, to_name), verb == "rewriteTo")
         raise unsupported(f"{request.method} {request.url.path}")
 
     async def _upload(self, request: Request, bucket: str) -> Response:
@@ -78,6 +69,4 @@ class Routes:
                 return await self._uploads.post(request, bucket)
             case "PUT":
                 return await self._uploads.put(request)
-            case "DELETE":
-                return await self._uploads.delete(request)
         raise unsupported(f"{request.method} {request.url.path}")
