@@ -11,7 +11,7 @@ import tempfile
 from asyncio import Lock
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from email.message import Message
+from email import message_from_string
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class Spool:
 
     async def multipart(self, request: Request) -> tuple[dict[str, Any], str, Path, Digest]:
         """Write the media of a multipart/related body to a new file; return metadata, media type, file, digest."""
-        boundary = _message(f"Content-Type: {request.headers.get('content-type', '')}").get_param("boundary")
+        boundary = message_from_string(f"Content-Type: {request.headers.get('content-type', '')}").get_param("boundary")
         if not boundary:
             raise invalid("A multipart upload needs a boundary in its Content-Type.")
         parts = _Related(request.stream(), str(boundary).encode())
@@ -110,6 +110,8 @@ class Spool:
         For a session that has ended with a result, return that result again: its first response may have been lost.
         """
         if upload_id in self._finished:
+            async for _ in request.stream():  # a client may not read the response before it has sent its chunk
+                pass
             return JSONResponse(self._finished[upload_id])
         session = self._session(upload_id)
         async with session.lock:
@@ -178,7 +180,7 @@ class _Related:
         metadata = await self._until(self._delimiter)
         headers = await self._until(b"\r\n\r\n")
         try:
-            content_type = _message(headers.decode().strip()).get_content_type()
+            content_type = message_from_string(headers.decode().strip()).get_content_type()
             return json.loads(metadata or b"{}"), content_type
         except ValueError as error:
             raise invalid(f"The metadata of the multipart body cannot be read: {error}") from None
@@ -211,14 +213,6 @@ class _Related:
 def goog_hashes(header: str | None) -> dict[str, str]:
     """Parse an `X-Goog-Hash` header into its checksums, by `crc32c` and `md5`."""
     return dict(part.strip().split("=", 1) for part in (header or "").split(",") if "=" in part)
-
-
-def _message(headers: str) -> Message:
-    message = Message()
-    for line in headers.split("\r\n"):
-        name, _, value = line.partition(":")
-        message[name] = value.strip()
-    return message
 
 
 def _content_range(header: str) -> tuple[int | None, int | None]:

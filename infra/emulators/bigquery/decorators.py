@@ -10,8 +10,6 @@ from infra.emulators.bigquery.table_names import Table, quoted
 from infra.emulators.rest import invalid, only_known, unsupported
 
 _DECORATOR = {"MONTH": "%Y%m", "DAY": "%Y%m%d", "HOUR": "%Y%m%d%H"}
-_FIELD_TYPES = {"MONTH": ("DATE", "DATETIME", "TIMESTAMP"), "HOUR": ("DATETIME", "TIMESTAMP")}
-_FIELD_TYPES["DAY"] = _FIELD_TYPES["MONTH"]
 
 
 def partitioning(body: dict[str, Any], fields: list[Field]) -> dict[str, Any]:
@@ -24,7 +22,8 @@ def partitioning(body: dict[str, Any], fields: list[Field]) -> dict[str, Any]:
         raise unsupported(f"partitioning by {given.get('type')}")
     if not given.get("field"):
         raise unsupported("partitioning by ingestion time")
-    if _field(fields, given["field"])["type"] not in _FIELD_TYPES[given["type"]]:
+    allowed = ("DATETIME", "TIMESTAMP") if given["type"] == "HOUR" else ("DATE", "DATETIME", "TIMESTAMP")
+    if _field(fields, given["field"])["type"] not in allowed:
         raise invalid(f"The field {given['field']} cannot be partitioned by {given['type']}: wrong type.")
     expiration = {"expirationMs": str(given["expirationMs"])} if given.get("expirationMs") else {}
     return {"timePartitioning": {"type": given["type"], "field": given["field"]} | expiration}

@@ -116,10 +116,9 @@ class JobApi:
         if statistics is None:
             raise invalid(f"Job {job.resource['id']} is not a query.")
         answer |= {"jobComplete": True, "cacheHit": False, "etag": job.resource["etag"]}
-        answer |= {key: statistics[key] for key in ("numDmlAffectedRows", "dmlStats") if key in statistics}
         result = job.resource.get("_result")
         if result is None:
-            return answer
+            return answer | {"numDmlAffectedRows": statistics["numDmlAffectedRows"]}
         path = self._folder / result["file"]
         if not path.exists():
             raise not_found("The results of the query have expired.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +15,7 @@ import duckdb
 
 from infra.emulators.bigquery import duckdb_file
 from infra.emulators.bigquery.duckdb_file import Cursor, Database
-from infra.emulators.bigquery.resources import duplicate
+from infra.emulators.bigquery.resources import duplicate, now
 from infra.emulators.rest import GoogleError, fault, invalid, not_found
 
 _PARALLEL = 4  # jobs that run at the same time; they share the threads of DuckDB
@@ -71,12 +70,8 @@ class Job:
         duckdb_file.put(cursor, "job", self.key, self.resource)
 
     def cancel(self) -> None:
-        """Request the job to stop, without waiting for it."""
-        if not self.done.is_set() and not self.cancelled:
-            self.cancelled = True
-            threading.Thread(target=self._interrupt, daemon=True).start()
-
-    def _interrupt(self) -> None:
+        """Stop the job and wait for its end."""
+        self.cancelled = True
         # Repeated, because DuckDB ignores an interruption between two statements.
         while not self.done.wait(0.05):
             if self._cursor is not None:
@@ -128,9 +123,12 @@ class Jobs:
 
     def close(self) -> None:
         """Cancel the running jobs and wait for their end."""
-        for job in list(self._running.values()):
+        jobs = list(self._running.values())
+        for job in jobs:
+            job.cancelled = True
+        for job in jobs:
             job.cancel()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown()
 
     def _run(self, job: Job) -> None:
         job.resource["status"] = {"state": "RUNNING"}
@@ -156,11 +154,6 @@ class Jobs:
                     Job(resource).fail(cursor, stopped)
 
 
-def now() -> str:
-    """Return the current time as in a job's statistics, in milliseconds."""
-    return str(time.time_ns() // 1_000_000)
-
-
 def _resource(project: str, reference: dict[str, Any], configuration: dict[str, Any]) -> dict[str, Any]:
     job_id = reference.get("jobId") or f"job_{secrets.token_urlsafe(18)}"
     if not re.fullmatch(r"[\w\-]{1,1024}", job_id, re.ASCII):
@@ -175,7 +168,6 @@ def _resource(project: str, reference: dict[str, Any], configuration: dict[str, 
         "configuration": configuration | {"jobType": kind},
         "status": {"state": "PENDING"},
         "statistics": {"creationTime": now()},
-        "user_email": f"throwaway@{project}.iam.gserviceaccount.com",
     }
 
 

@@ -13,7 +13,6 @@ from infra.emulators.rest import invalid, unsupported
 # Other types that a parquet column may be loaded as: only a flag distinguishes timestamps with and without a zone, and
 # text may hold JSON.
 _LOADS_AS = {("DATETIME", "TIMESTAMP"), ("TIMESTAMP", "DATETIME"), ("STRING", "JSON"), ("BYTES", "STRING")}
-_PHYSICAL = {"INTEGER": "INT64", "FLOAT": "DOUBLE", "BOOLEAN": "BOOL"}
 _READING = "Error while reading data, error message:"
 
 
@@ -45,10 +44,9 @@ def parquet_select(path: Path, file_fields: list[Field], fields: list[Field]) ->
 
 
 def _check_type(column: Field, field: Field) -> None:
-    types = column["type"], field["type"]
-    if types[0] != types[1] and types not in _LOADS_AS:
-        actual, expected = (_PHYSICAL.get(each, each) for each in types)
+    actual, expected = column["type"], field["type"]
+    if actual != expected and (actual, expected) not in _LOADS_AS:
         raise invalid(
-            f"{_READING} Parquet column '{column['name']}' has type {actual} which does not match the target cpp_type "
+            f"{_READING} Parquet column '{column['name']}' has type {actual} which does not match the target type "
             f"{expected}."
         )

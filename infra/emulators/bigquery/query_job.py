@@ -49,19 +49,13 @@ def _select(db: Database, job: Job, statement: Statement, folder: Path) -> None:
         fields, rows = result_pages.write_file(cursor, statement.sql, path)
     with db.transaction() as cursor:
         job.resource["_result"] = {"fields": fields, "rows": rows, "file": path.name}
-        job.succeed(cursor, {"query": _statistics(statement, "SELECT")})
+        job.succeed(cursor, {"query": {"statementType": "SELECT"}})
 
 
 def _delete(db: Database, job: Job, statement: Statement, target: Table) -> None:
     with db.transaction(target.key) as cursor:
         job.watch(cursor)
         cursor.execute(statement.sql)
-        rows = str(cursor.fetchall()[0][0])
+        [[rows]] = cursor.fetchall()
         resources.touch(cursor, target, resources.table(cursor, target))
-        counts = {"numDmlAffectedRows": rows, "dmlStats": {"deletedRowCount": rows}}
-        job.succeed(cursor, {"query": _statistics(statement, "DELETE") | counts})
-
-
-def _statistics(statement: Statement, kind: str) -> dict[str, Any]:
-    reads = [table.reference for table in statement.reads]
-    return {"statementType": kind, "cacheHit": False} | ({"referencedTables": reads} if reads else {})
+        job.succeed(cursor, {"query": {"statementType": "DELETE", "numDmlAffectedRows": str(rows)}})

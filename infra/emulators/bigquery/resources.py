@@ -6,8 +6,6 @@ import secrets
 import time
 from typing import Any
 
-import duckdb
-
 from infra.emulators.bigquery import decorators, duckdb_file, table_fields
 from infra.emulators.bigquery.duckdb_file import Cursor
 from infra.emulators.bigquery.table_names import Dataset, Table, quoted
@@ -32,13 +30,13 @@ def create_dataset(cursor: Cursor, ref: Dataset, body: Resource) -> Resource:
     only_known(body, _DEFAULTS | {"datasetReference", "location"}, "datasets.insert")
     if duckdb_file.get(cursor, "dataset", ref.schema):
         raise duplicate(f"Dataset {ref}")
-    _create(cursor, f"CREATE SCHEMA {quoted(ref.schema)}", str(ref))
+    cursor.execute(f"CREATE SCHEMA {quoted(ref.schema)}")
     resource = {key: value for key, value in body.items() if value} | {
         "kind": "bigquery#dataset",
         "id": str(ref),
         "datasetReference": ref.reference,
         "location": body.get("location") or "US",
-        "creationTime": _now(),
+        "creationTime": now(),
     }
     return _save(cursor, "dataset", ref.schema, resource)
 
@@ -90,10 +88,10 @@ def create_table(cursor: Cursor, ref: Table, body: Resource) -> Resource:
         "tableReference": ref.reference,
         "type": "TABLE",
         "location": home["location"],
-        "creationTime": _now(),
+        "creationTime": now(),
         "schema": {"fields": fields},
     }
-    _create(cursor, f"CREATE TABLE {ref.sql} ({table_fields.columns(fields)})", str(ref))
+    cursor.execute(f"CREATE TABLE {ref.sql} ({table_fields.columns(fields)})")
     return _save(cursor, "table", ref.key, resource)
 
 
@@ -106,7 +104,7 @@ def _expiration(partitioned: Resource, body: Resource, home: Resource) -> Resour
     if partitioned and partitions_default:
         return {"timePartitioning": {"expirationMs": str(partitions_default)} | partitioned["timePartitioning"]}
     default = home.get("defaultTableExpirationMs")
-    expires = body.get("expirationTime") or (default and str(int(_now()) + int(default)))
+    expires = body.get("expirationTime") or (default and str(int(now()) + int(default)))
     return partitioned | ({"expirationTime": expires} if expires else {})
 
 
@@ -156,16 +154,8 @@ def duplicate(what: str) -> GoogleError:
     return GoogleError(409, "duplicate", f"Already Exists: {what}")
 
 
-def _create(cursor: Cursor, statement: str, what: str) -> None:
-    try:
-        cursor.execute(statement)
-    except duckdb.CatalogException:
-        # DuckDB's names are not case-sensitive; BigQuery's are.
-        raise unsupported(f"two names that differ in case only ({what})") from None
-
-
 def _save(cursor: Cursor, kind: str, key: str, resource: Resource) -> Resource:
-    resource = resource | {"etag": secrets.token_urlsafe(12), "lastModifiedTime": _now()}
+    resource = resource | {"etag": secrets.token_urlsafe(12), "lastModifiedTime": now()}
     duckdb_file.put(cursor, kind, key, resource)
     return resource
 
@@ -175,5 +165,6 @@ def _check_etag(resource: Resource, etag: str | None) -> None:
         raise GoogleError(412, "conditionNotMet", "Precondition check failed.")
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the current time as in a resource, in milliseconds."""
     return str(time.time_ns() // 1_000_000)

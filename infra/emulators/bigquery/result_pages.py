@@ -20,6 +20,10 @@ from infra.emulators.rest import GoogleError, invalid
 _PAGE = 10_000  # rows per page, unless the client asks for fewer
 _BATCH = 50_000
 _ARROW = {
+    "STRING": pa.string(),
+    "JSON": pa.string(),
+    "BYTES": pa.binary(),
+    "BOOLEAN": pa.bool_(),
     "INTEGER": pa.int64(),
     "FLOAT": pa.float64(),
     "NUMERIC": pa.decimal128(38, 9),
@@ -145,8 +149,7 @@ _CODES: dict[str, Callable[[Any], Any]] = {
 
 
 def _arrow_type(field: Field) -> pa.DataType:
-    simple = {"STRING": pa.string(), "JSON": pa.string(), "BYTES": pa.binary(), "BOOLEAN": pa.bool_()}
-    kind = (_ARROW | simple)[field["type"]]
+    kind = _ARROW[field["type"]]
     return pa.list_(kind) if field["mode"] == "REPEATED" else kind
 
 

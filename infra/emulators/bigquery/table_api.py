@@ -9,7 +9,7 @@ from infra.emulators.bigquery.api_call import Call
 from infra.emulators.bigquery.duckdb_file import Database
 from infra.emulators.bigquery.table_fields import Field
 from infra.emulators.bigquery.table_names import Dataset, Table
-from infra.emulators.rest import invalid, only_known, unsupported
+from infra.emulators.rest import only_known, unsupported
 
 
 class TableApi:
@@ -20,10 +20,7 @@ class TableApi:
 
     def create_dataset(self, call: Call) -> dict[str, Any]:
         """datasets.insert."""
-        name = (call.body.get("datasetReference") or {}).get("datasetId")
-        if not name:
-            raise invalid("Required parameter is missing: datasetReference.datasetId")
-        dataset = Dataset(call.path["project"], name)
+        dataset = Dataset(call.path["project"], call.body["datasetReference"]["datasetId"])
         with self._db.transaction(dataset.schema) as cursor:
             return resources.create_dataset(cursor, dataset, call.body)
 
@@ -48,8 +45,7 @@ class TableApi:
 
     def create_table(self, call: Call) -> dict[str, Any]:
         """tables.insert."""
-        reference = call.body.get("tableReference") or {}
-        table = Table.parse(call.path["project"], call.path["dataset"], reference.get("tableId", ""))
+        table = Table.parse(call.path["project"], call.path["dataset"], call.body["tableReference"]["tableId"])
         with self._db.transaction(table.key) as cursor:
             resources.create_table(cursor, table, call.body)
             return resources.table_with_rows(cursor, table)

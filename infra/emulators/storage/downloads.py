@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,14 +29,11 @@ def download(request: Request, resource: dict[str, Any], content: Path) -> Respo
 
 
 def _headers(resource: dict[str, Any]) -> dict[str, str]:
-    updated = datetime.fromisoformat(resource["updated"])
     return {
         "Accept-Ranges": "bytes",
         "Content-Type": resource.get("contentType") or "application/octet-stream",
         "ETag": resource["etag"],
-        "Last-Modified": format_datetime(updated, usegmt=True),
         "X-Goog-Generation": resource["generation"],
-        "X-Goog-Metageneration": resource["metageneration"],
         "X-Goog-Hash": f"crc32c={resource['crc32c']},md5={resource['md5Hash']}",
         "X-Goog-Storage-Class": resource["storageClass"],
         "X-Goog-Stored-Content-Encoding": "identity",

@@ -31,42 +31,29 @@ class Routes:
     def __init__(self, buckets: Buckets, objects: Objects, uploads: Uploads) -> None:
         self._buckets, self._objects, self._uploads = buckets, objects, uploads
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:  # noqa: PLR0911 - a table of routes
         """Answer one request; raise a 501 `GoogleError` for a call that is not supported."""
         path = [unquote(part) for part in request.scope["raw_path"].decode().split("/")[1:]]
         match path:
-            case ["storage", "v1", "b", *rest]:
-                return await self._metadata(request, rest)
-            case ["upload", "storage", "v1", "b", bucket, "o"]:
+            case ["storage", "v1", "b", bucket, *_] | [("upload" | "download"), "storage", "v1", "b", bucket, *_]:
                 self._buckets.require_payer(request, bucket)
-                return await self._upload(request, bucket)
-            case ["download", "storage", "v1", "b", bucket, "o", name] if request.method == "GET":
-                self._buckets.require_payer(request, bucket)
-                return self._objects.download(request, bucket, name)
-        raise unsupported(f"{request.method} {request.url.path}")
-
-    async def _metadata(self, request: Request, rest: list[str]) -> Response:
-        if rest:
-            self._buckets.require_payer(request, rest[0])
-        match request.method, rest:
-            case "POST", []:
+        match request.method, path:
+            case "POST", ["storage", "v1", "b"]:
                 return await self._buckets.create(request)
-            case "GET", [bucket]:
+            case "GET", ["storage", "v1", "b", bucket]:
                 return self._buckets.get(request, bucket)
-            case "GET", [bucket, "o"]:
+            case "GET", ["storage", "v1", "b", bucket, "o"]:
                 return self._objects.list(request, bucket)
-            case "GET", [bucket, "o", name]:
+            case "GET", ["storage", "v1", "b", bucket, "o", name]:
                 return self._objects.get(request, bucket, name)
-            case "PATCH", [bucket, "o", name]:
+            case "PATCH", ["storage", "v1", "b", bucket, "o", name]:
                 return await self._objects.patch(request, bucket, name)
-            case "DELETE", [bucket, "o", name]:
+            case "DELETE", ["storage", "v1", "b", bucket, "o", name]:
                 return self._objects.delete(request, bucket, name)
-        raise unsupported(f"{request.method} {request.url.path}")
-
-    async def _upload(self, request: Request, bucket: str) -> Response:
-        match request.method:
-            case "POST":
+            case "GET", ["download", "storage", "v1", "b", bucket, "o", name]:
+                return self._objects.download(request, bucket, name)
+            case "POST", ["upload", "storage", "v1", "b", bucket, "o"]:
                 return await self._uploads.post(request, bucket)
-            case "PUT":
+            case "PUT", ["upload", "storage", "v1", "b", bucket, "o"]:
                 return await self._uploads.put(request)
         raise unsupported(f"{request.method} {request.url.path}")
