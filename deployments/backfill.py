@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # as a script it finds the project from anywhere
 
-from infra.deploy.scripts import deploy_this
+from infra.deploy.run_script import deploy_this
 from infra.deploy.spec import POOL_TYPE, DeploymentSpec
 from infra.settings import settings
 

@@ -9,7 +9,7 @@ from prefect.client.schemas.schedules import RRuleSchedule
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # as a script it finds the project from anywhere
 
-from infra.deploy.scripts import deploy_this
+from infra.deploy.run_script import deploy_this
 from infra.deploy.spec import POOL_TYPE, DeploymentSpec, ScheduleSpec
 from infra.settings import settings
 

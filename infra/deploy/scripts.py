@@ -1,9 +1,8 @@
-"""The deployment scripts: which there are, reading what they declare, and what they do when run by themselves."""
+"""The deployment scripts: which there are, and what they declare."""
 
 from __future__ import annotations
 
 import runpy
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +15,6 @@ from infra.deploy.spec import DeploymentSpec, ScheduleSpec
 from infra.deploy.target import Target
 from infra.settings import ROOT
 
-SCRIPTS = tuple(
-    f"deployments/{name}.py" for name in ("web_to_gcs", "gcs_to_bigquery", "web_to_postgres", "backfill", "verify")
-)
 COMMAND_LINE = "command-line"
 OURS = ("deployments.", "flows.", "infra.")
 
@@ -35,11 +31,20 @@ class Invalid(Exception):
         super().__init__("\n".join(problems))
 
 
-def declared(scripts: Sequence[str] = SCRIPTS) -> list[DeploymentSpec]:
-    """What the scripts declare, each spec with its script's name. Raises Invalid, naming every script that fails."""
+def scripts() -> list[str]:
+    """The deployment scripts: every file of `deployments/`, as a path from the project's root, by name."""
+    return sorted(f"deployments/{path.name}" for path in (ROOT / "deployments").glob("[!_]*.py"))
+
+
+def declared(of: Sequence[str] | None = None) -> list[DeploymentSpec]:
+    """What the scripts (None: all of them) declare, each spec with its script's name.
+
+    Raises:
+        Invalid: names every script that fails.
+    """
     specs: list[DeploymentSpec] = []
     problems: list[str] = []
-    for script in scripts:
+    for script in scripts() if of is None else of:
         try:
             specs += read_script(script)
         except Exception as wrong:
@@ -82,14 +87,3 @@ def with_cron(specs: Sequence[DeploymentSpec], name: str, cron: str, target: Tar
         replace(spec, schedules=(*spec.schedules, schedule)) if called == name else spec
         for spec, called in zip(specs, names, strict=True)
     ]
-
-
-def deploy_this(script: str) -> None:
-    """What `python deployments/NAME.py` does: deploy what that script declares, and delete nothing else.
-
-    Ends the process with the command line's exit status.
-    """
-    from infra.deploy.__main__ import app
-
-    sys.argv = [script, "apply", "--script", str(Path(script).resolve().relative_to(ROOT)), *sys.argv[1:]]
-    app()

@@ -1,1 +1,1 @@
-"""Stand-ins for Google Cloud on one machine: Cloud Storage and BigQuery, as far as Taxiway and its tests use them."""
+"""Emulators of Cloud Storage and BigQuery with the calls that Taxiway and its tests make."""

@@ -1,4 +1,4 @@
-"""A throwaway service account: a stock key file whose tokens come from an emulator instead of Google."""
+"""Service account keys for the emulators."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 
 def service_account(project: str, token_uri: str) -> dict[str, str]:
-    """A new service account key for `project`, as `GcpCredentials(service_account_info=...)` takes it.
+    """Return a new service account key for `project`, as `GcpCredentials(service_account_info=...)` expects it.
 
-    `token_uri` is the address that grants the tokens: `/token` of either emulator.
+    `token_uri` is the address that issues the tokens: `/token` of either emulator.
     """
     email = f"throwaway@{project}.iam.gserviceaccount.com"
     key = generate_private_key(public_exponent=65537, key_size=2048)

@@ -1,4 +1,4 @@
-"""Uploads as Google's clients send them, streamed to disk: one body, multipart/related, or resumable in chunks."""
+"""Uploads as Google's clients send them, streamed to disk: multipart/related, or resumable in chunks."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ import tempfile
 from asyncio import Lock
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from email.message import Message
+from email import message_from_string
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from infra.emulators.rest import invalid, not_found
 
-_HEAD_LIMIT = 1 << 20  # metadata before the media part of a multipart body; Google's own are far smaller
+_HEAD_LIMIT = 1 << 20  # bytes of metadata before the media part of a multipart body; Google's clients send far less
+_RESULTS = 100  # results of resumable uploads that are kept, for a last chunk that is sent again
 
 
 class Digest:
-    """Size and checksums of a stream, as it passes."""
+    """Size and checksums of a stream."""
 
     def __init__(self) -> None:
         self.size = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._crc32c = google_crc32c.Checksum()
+        self._crc32c: Any = google_crc32c.Checksum()  # type: ignore[no-untyped-call]  # the library has no types
 
     def update(self, chunk: bytes) -> None:
-        """Count `chunk` in."""
+        """Add the next `chunk`."""
         self.size += len(chunk)
         self._md5.update(chunk)
         self._crc32c.update(chunk)
@@ -49,15 +50,15 @@ class Digest:
         return base64.b64encode(self._crc32c.digest()).decode()
 
     def check(self, crc32c: str | None, md5: str | None) -> None:
-        """Raise a 400 `GoogleError` where a checksum the client gave differs from what arrived."""
-        for name, given, counted in (("CRC32C", crc32c, self.crc32c), ("MD5 hash", md5, self.md5)):
-            if given and given != counted:
-                raise invalid(f'Provided {name} "{given}" doesn\'t match calculated {name} "{counted}".')
+        """Raise a 400 `GoogleError` if a checksum given by the client differs from that of the received bytes."""
+        for name, expected, actual in (("CRC32C", crc32c, self.crc32c), ("MD5 hash", md5, self.md5)):
+            if expected and expected != actual:
+                raise invalid(f'Provided {name} "{expected}" doesn\'t match calculated {name} "{actual}".')
 
 
 @dataclass
 class Session:
-    """A resumable upload under way: what the client said of it, and the bytes that have arrived."""
+    """An unfinished resumable upload: the request that opened it, and the bytes received so far."""
 
     path: Path
     about: dict[str, Any]
@@ -66,27 +67,24 @@ class Session:
 
 
 class Spool:
-    """A folder for uploads under way. Sessions outlive a restart; bodies cut off by one are cleared away."""
+    """A folder for unfinished uploads. Resumable sessions survive a restart; other unfinished bodies are deleted."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._sessions: dict[str, Session] = {}
+        self._finished: dict[str, dict[str, Any]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.body"):
             leftover.unlink()
 
     def file(self) -> Path:
-        """A new empty file, for the caller to move away or delete."""
+        """Create an empty file, which the caller must move or delete."""
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".body", delete=False) as body:
             return Path(body.name)
 
-    async def body(self, request: Request) -> tuple[Path, Digest]:
-        """Write the request's whole body to a new file."""
-        return await self._write(request.stream())
-
     async def multipart(self, request: Request) -> tuple[dict[str, Any], str, Path, Digest]:
-        """Write the media of a multipart/related body to a new file; give metadata, media type, file, digest."""
-        boundary = _message(f"Content-Type: {request.headers.get('content-type', '')}").get_param("boundary")
+        """Write the media of a multipart/related body to a new file; return metadata, media type, file, digest."""
+        boundary = message_from_string(f"Content-Type: {request.headers.get('content-type', '')}").get_param("boundary")
         if not boundary:
             raise invalid("A multipart upload needs a boundary in its Content-Type.")
         parts = _Related(request.stream(), str(boundary).encode())
@@ -98,7 +96,7 @@ class Spool:
         return metadata, media_type, path, digest
 
     def begin(self, about: dict[str, Any]) -> str:
-        """Open a resumable session that remembers `about`; give its upload id."""
+        """Open a resumable session that stores `about`; return its upload id."""
         upload_id = secrets.token_urlsafe(24)
         path = self.folder / f"{upload_id}.part"
         path.touch()
@@ -107,29 +105,41 @@ class Spool:
         return upload_id
 
     async def resume(self, upload_id: str, request: Request) -> Session | Response:
-        """Take one chunk. Give the session when its last byte is there, the 308 to send back until then."""
+        """Receive one chunk. Return the session once it is complete, until then the 308 response to send.
+
+        For a session that has ended with a result, return that result again: its first response may have been lost.
+        """
+        if upload_id in self._finished:
+            async for _ in request.stream():  # a client may not read the response before it has sent its chunk
+                pass
+            return JSONResponse(self._finished[upload_id])
         session = self._session(upload_id)
         async with session.lock:
             start, total = _content_range(request.headers.get("content-range", ""))
             if start is not None and start != session.digest.size:
-                raise invalid(f"The chunk starts at byte {start}; {session.digest.size} bytes are here.")
+                raise invalid(f"The chunk starts at byte {start}, expected byte {session.digest.size}.")
             with session.path.open("ab") as out:
                 async for chunk in request.stream():
                     out.write(chunk)
                     session.digest.update(chunk)
             if total is not None and session.digest.size > total:
-                raise invalid(f"{session.digest.size} bytes arrived of an upload of {total}.")
+                raise invalid(f"Received {session.digest.size} bytes, expected {total}.")
             if session.digest.size == total:
                 return session
         received = {"Range": f"bytes=0-{session.digest.size - 1}"} if session.digest.size else {}
         return Response(status_code=308, headers=received)
 
-    def end(self, upload_id: str) -> None:
-        """Forget a session; its bytes go too, unless they were moved away."""
+    def end(self, upload_id: str, result: dict[str, Any] | None = None) -> Response:
+        """Forget a session and its file, unless that was moved. Return the response with the upload's result."""
         session = self._session(upload_id)
         session.path.unlink(missing_ok=True)
         session.path.with_suffix(".json").unlink(missing_ok=True)
         del self._sessions[upload_id]
+        if result is not None:
+            self._finished[upload_id] = result
+            while len(self._finished) > _RESULTS:
+                del self._finished[next(iter(self._finished))]
+        return JSONResponse(result)
 
     def _session(self, upload_id: str) -> Session:
         if upload_id not in self._sessions:
@@ -164,19 +174,19 @@ class _Related:
         self.closed = False
 
     async def head(self) -> tuple[dict[str, Any], str]:
-        """Read up to the media; give the metadata and the media's content type."""
+        """Read up to the media; return the metadata and the media's content type."""
         await self._until(self._delimiter)
         await self._until(b"\r\n\r\n")
         metadata = await self._until(self._delimiter)
         headers = await self._until(b"\r\n\r\n")
         try:
-            content_type = _message(headers.decode().strip()).get_content_type()
+            content_type = message_from_string(headers.decode().strip()).get_content_type()
             return json.loads(metadata or b"{}"), content_type
         except ValueError as error:
             raise invalid(f"The metadata of the multipart body cannot be read: {error}") from None
 
     async def media(self) -> AsyncIterator[bytes]:
-        """The media's bytes. The last few are held back, for the closing boundary is among them."""
+        """Yield the media's bytes. The last few are held back, as they contain the closing boundary."""
         closing = self._delimiter + b"--"
         held = self._buffer
         async for chunk in self._stream:
@@ -201,20 +211,12 @@ class _Related:
 
 
 def goog_hashes(header: str | None) -> dict[str, str]:
-    """The checksums of an `X-Goog-Hash` header, by `crc32c` and `md5`."""
+    """Parse an `X-Goog-Hash` header into its checksums, by `crc32c` and `md5`."""
     return dict(part.strip().split("=", 1) for part in (header or "").split(",") if "=" in part)
 
 
-def _message(headers: str) -> Message:
-    message = Message()
-    for line in headers.split("\r\n"):
-        name, _, value = line.partition(":")
-        message[name] = value.strip()
-    return message
-
-
 def _content_range(header: str) -> tuple[int | None, int | None]:
-    """Where a chunk starts and how long the whole is; None where the client does not say (yet)."""
+    """Return where a chunk starts and how long the whole upload is; None for what the client does not tell."""
     match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)", header.strip())
     if not match:
         raise invalid(f"A chunk of a resumable upload needs a Content-Range, not {header!r}.")

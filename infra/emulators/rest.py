@@ -1,12 +1,12 @@
-"""What every Google REST service has in common: error bodies, the token endpoint, refusing what is not known."""
+"""What both services have in common: error bodies, the token endpoint, and 501 for everything that is not supported."""
 
 from __future__ import annotations
 
 import json
 import logging
 import secrets
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 
 class GoogleError(Exception):
-    """An error as Google's APIs answer it: an HTTP status, a reason out of their lists, one line of text."""
+    """An error as Google's APIs return it: an HTTP status, one of their reasons, one line of text."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -25,47 +25,58 @@ class GoogleError(Exception):
 
     @property
     def proto(self) -> dict[str, str]:
-        """The error as it stands in a job's status."""
+        """The error as in a job's status."""
         return {"reason": self.reason, "message": self.message}
 
     def response(self) -> Response:
-        """The HTTP answer."""
+        """Return the HTTP response. A 304 must not have a body."""
+        if self.status == 304:
+            return Response(status_code=304)
         error = {"code": self.status, "message": self.message, "errors": [{"domain": "global", **self.proto}]}
         return JSONResponse({"error": error}, self.status)
 
 
 def unsupported(what: str) -> GoogleError:
-    """The refusal of something real that this emulator does not do: 501, and which thing it was."""
-    return GoogleError(501, "notImplemented", f"Not known to this emulator: {what}")
+    """Return the error for a call or option of Google's that the emulator does not support: 501, with its name."""
+    return GoogleError(501, "notImplemented", f"Not supported by the emulator: {what}")
 
 
 def invalid(message: str) -> GoogleError:
-    """A request that Google refuses as well."""
+    """Return the error for a request that Google refuses as well."""
     return GoogleError(400, "invalid", message)
 
 
 def not_found(message: str) -> GoogleError:
-    """Something that is not there."""
+    """Return the error for something that does not exist."""
     return GoogleError(404, "notFound", message)
 
 
 def fault(error: Exception) -> GoogleError:
-    """A fault of the emulator itself. A 500 would be truer, but Google's clients repeat those for ten minutes."""
-    logging.getLogger(__name__).error("A fault of the emulator", exc_info=error)
+    """Return the error for a bug in the emulator: not 500, because Google's clients retry that for ten minutes."""
+    logging.getLogger(__name__).error("The emulator failed", exc_info=error)
     return GoogleError(501, "notImplemented", f"The emulator failed: {type(error).__name__}: {error}")
 
 
-def only_known(given: dict[str, Any], known: set[str], where: str) -> None:
-    """Raise a 501 `GoogleError` naming the keys of `given` that are set and that nothing here would honour."""
+def only_known(given: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Raise a 501 `GoogleError` that names the keys of `given` that have a value and are not in `known`."""
     unknown = sorted(key for key, value in given.items() if key not in known and value not in (None, {}, [], ""))
     if unknown:
         raise unsupported(f"{', '.join(unknown)} in {where}")
 
 
-def application(routes: Sequence[BaseRoute], lifespan: AbstractAsyncContextManager | None = None) -> Starlette:
-    """An ASGI application of `routes` plus `/health` and `/token`, that answers every error as Google does."""
+def application(routes: Sequence[BaseRoute], close: Callable[[], None] = lambda: None) -> Starlette:
+    """Return an ASGI application of `routes`, `/health` and `/token` with Google's error responses.
+
+    `close` is called when the server stops.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        close()
+
     common = [Route("/health", _health), Route("/token", _token, methods=["POST"])]
-    handlers = {
+    handlers: dict[Any, Any] = {
         GoogleError: lambda _, error: error.response(),
         Exception: lambda _, error: fault(error).response(),
         HTTPException: lambda request, _: unsupported(f"{request.method} {request.url.path}").response(),
@@ -74,11 +85,11 @@ def application(routes: Sequence[BaseRoute], lifespan: AbstractAsyncContextManag
 
 
 async def json_body(request: Request) -> dict[str, Any]:
-    """The request's JSON; {} where it has no body."""
+    """Return the request's JSON; {} if it has no body."""
     try:
         return json.loads(await request.body() or b"{}")
     except ValueError:
-        raise invalid("The request's body is no JSON.") from None
+        raise invalid("The request's body is not JSON.") from None
 
 
 async def _health(_: Request) -> Response:
@@ -86,5 +97,5 @@ async def _health(_: Request) -> Response:
 
 
 async def _token(_: Request) -> Response:
-    """Answer a service account's grant: any key gets a token, and no token is ever asked for."""
+    """Return a token for any service account key. Tokens are never checked."""
     return JSONResponse({"access_token": secrets.token_urlsafe(24), "token_type": "Bearer", "expires_in": 3600})

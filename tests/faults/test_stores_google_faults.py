@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.api_core.exceptions import Forbidden, PreconditionFailed, ServiceUnavailable
-from google.cloud.bigquery import Client
+from google.cloud.bigquery import Client, SchemaField, Table, TimePartitioning
 
 from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.datasets.tlc import GREEN
@@ -488,11 +488,11 @@ def test_the_same_load_again_replaces_the_first(warehouse, kept, tmp_path):
 def test_a_load_that_is_refused_leaves_nothing(warehouse, kept, load_jobs, bigquery_client, dataset, tmp_path):
     """And a run after the cause is gone loads."""
     warehouse.replace(Pass(JANUARY, tmp_path, bad=1), source())
-    table = f"{dataset}.green_trips"
+    table = f"{bigquery_client.project}.{dataset}.green_trips"
     bigquery_client.delete_table(table)
-    bigquery_client.query(
-        f"CREATE TABLE {table} (vendor_id STRING, source_month DATE) PARTITION BY DATE_TRUNC(source_month, MONTH)"
-    ).result()
+    other = Table(table, [SchemaField("vendor_id", "STRING"), SchemaField("source_month", "DATE")])
+    other.time_partitioning = TimePartitioning(type_="MONTH", field="source_month")
+    bigquery_client.create_table(other)
     with pytest.raises(StoreFailed, match="green_trips: BadRequest: 400 Provided Schema does not match"):
         warehouse.replace(Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
     assert kept() == {"": 0, "_rejected": 1, "_ledger": 1}

@@ -1,6 +1,6 @@
-"""Google's clients for the contract tests: on emulators, or on real Google where TAXIWAY_LIVE_PROJECT names a project.
+"""Google's clients for the tests of the emulators, or of real Google if TAXIWAY_LIVE_PROJECT names a project.
 
-On real Google the application-default credentials are used; bucket and dataset are new, and deleted at the end.
+Real Google is called with the application-default credentials. Bucket and dataset are new, and deleted at the end.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from infra.settings import ROOT
 LIVE = os.environ.get("TAXIWAY_LIVE_PROJECT")
 PROJECT = LIVE or "taxiway-local"
 
-emulated = pytest.mark.skipif(bool(LIVE), reason="about the emulators; TAXIWAY_LIVE_PROJECT is set")
+emulated = pytest.mark.skipif(bool(LIVE), reason="tests the emulators only; TAXIWAY_LIVE_PROJECT is set")
 
 
 class Emulator:
     """One emulator in a process of its own, which can be stopped or killed, and started again on the same state."""
 
-    def __init__(self, kind: str, state: Path, **environment: str) -> None:
-        self._kind, self._state, self._environment = kind, state, environment
+    def __init__(self, kind: str, state: Path) -> None:
+        self._kind, self._state = kind, state
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.start()
@@ -47,7 +47,7 @@ class Emulator:
     def start(self) -> None:
         command = [sys.executable, "-m", "infra.emulators", self._kind, "--port", str(self.port)]
         self.log = self._state / f"{self._kind}.log"
-        environment = os.environ | {"PYTHONPATH": str(ROOT)} | self._environment
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
         command += ["--state", str(self._state / self._kind)]
         self.process: Process = spawn(self._kind, command, self.log, env=environment, cwd=self._state)
         wait_healthy(self.process, self.log, self._answers, seconds=30)
@@ -56,10 +56,10 @@ class Emulator:
         stop(self.process)
 
     def kill(self) -> None:
-        """As a power cut would."""
-        found = self.process.alive()
-        found.send_signal(signal.SIGKILL)
-        found.wait(10)
+        """Stop the process without a chance to clean up."""
+        process = self.process.alive()
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
 
     def restart(self) -> None:
         self.stop()
@@ -85,13 +85,12 @@ class Emulator:
 
 @cache
 def shared(kind: str) -> Emulator:
-    """The emulator that all modules of contract tests share. It is stopped when the test run ends.
+    """Return the emulator that all test modules share. It is stopped when the test run ends.
 
-    Not a session's fixture: imported into several modules, there would be one for each.
+    It is no session fixture, because each module that imports one gets its own.
     """
     state = tempfile.TemporaryDirectory(prefix=f"taxiway-{kind}-")
-    others = {} if kind == "storage" else {"STORAGE_EMULATOR_HOST": shared("storage").address}
-    emulator = Emulator(kind, Path(state.name), **others)
+    emulator = Emulator(kind, Path(state.name))
     atexit.register(state.cleanup)
     atexit.register(emulator.stop)
     return emulator
@@ -116,7 +115,8 @@ def storage_client(storage_emulator: Emulator | None) -> storage.Client:
 def bucket(storage_client: storage.Client) -> Iterator[storage.Bucket]:
     made = storage_client.create_bucket(f"taxiway-test-{uuid.uuid4().hex[:12]}", location="US")
     yield made
-    made.delete(force=True)
+    if LIVE:
+        made.delete(force=True)
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +126,12 @@ def bigquery_client(bigquery_emulator: Emulator | None) -> bigquery.Client:
 
 @pytest.fixture(scope="module")
 def dataset(bigquery_client: bigquery.Client) -> Iterator[str]:
-    """A new dataset, by its full name."""
+    """The full name of a new dataset."""
     name = f"{PROJECT}.taxiway_test_{uuid.uuid4().hex[:12]}"
     bigquery_client.create_dataset(name)
     yield name
-    bigquery_client.delete_dataset(name, delete_contents=True, not_found_ok=True)
+    if LIVE:
+        bigquery_client.delete_dataset(name, delete_contents=True, not_found_ok=True)
 
 
 SCHEMA = [
@@ -144,22 +145,21 @@ SCHEMA = [
 
 @pytest.fixture
 def trips(bigquery_client: bigquery.Client, dataset: str) -> str:
-    """A new table partitioned by month and clustered, by its full name."""
+    """The full name of a new table, partitioned by month."""
     table = bigquery.Table(f"{dataset}.trips_{uuid.uuid4().hex[:8]}", schema=SCHEMA)
     table.time_partitioning = bigquery.TimePartitioning(type_="MONTH", field="source_month")
-    table.clustering_fields = ["vendor_id"]
     bigquery_client.create_table(table)
     return str(table.reference)
 
 
-def rows(month: str, count: int, vendor: int = 1) -> list[dict[str, Any]]:
-    """Rows of a month, as JSON."""
+def _rows(month: str, count: int, vendor: int = 1) -> list[dict[str, Any]]:
+    """Return rows of a month."""
     row = {"vendor_id": vendor, "pickup_datetime": "2021-01-31T23:59:59", "fare_amount": 2.5, "source_month": month}
     return [row | {"flag": str(number)} for number in range(count)]
 
 
 def parquet(month: str, count: int, vendor: int = 1, **columns: pa.Array) -> io.BytesIO:
-    """The same rows as a parquet file; `columns` replace or add some."""
+    """Return the same rows as a parquet file; `columns` replaces or adds columns."""
     kinds = {
         "vendor_id": pa.int32(),
         "pickup_datetime": pa.timestamp("us"),
@@ -167,7 +167,7 @@ def parquet(month: str, count: int, vendor: int = 1, **columns: pa.Array) -> io.
         "flag": pa.string(),
         "source_month": pa.date32(),
     }
-    given = rows(month, count, vendor)
+    given = _rows(month, count, vendor)
     table = {name: pa.array([row[name] for row in given]).cast(kind) for name, kind in kinds.items()}
     file = io.BytesIO()
     pq.write_table(pa.table(table | columns), file)
@@ -176,18 +176,19 @@ def parquet(month: str, count: int, vendor: int = 1, **columns: pa.Array) -> io.
 
 
 def load_config(**options: Any) -> bigquery.LoadJobConfig:
-    """The replacement of a partition by parquet rows, as the stores do it, but for `options`."""
+    """Return the configuration with which the stores replace a partition, changed by `options`."""
     settings = {"schema": SCHEMA, "source_format": "PARQUET", "write_disposition": "WRITE_TRUNCATE"}
+    settings["create_disposition"] = "CREATE_NEVER"
     return bigquery.LoadJobConfig(**{name: value for name, value in (settings | options).items() if value is not None})
 
 
 def load(client: bigquery.Client, target: str, file: io.BytesIO, **options: Any) -> bigquery.LoadJob:
-    """Load a file and wait for the end, which raises the job's error."""
+    """Load a file and wait for the end of the job; raise its error."""
     return finished(client.load_table_from_file(file, target, job_config=load_config(**options)))
 
 
 def finished(job: Any) -> Any:
-    """The job at its end, which raises its error. `result` alone would ask once a second."""
+    """Wait for the end of the job; raise its error. `result` alone polls once a second."""
     while not job.done():
         time.sleep(0.02)
     job.result()
@@ -195,6 +196,6 @@ def finished(job: Any) -> Any:
 
 
 def months(client: bigquery.Client, table: str) -> dict[str, int]:
-    """The rows of each month that are in the table."""
-    found = client.query_and_wait(f"SELECT source_month, COUNT(*) FROM `{table}` GROUP BY source_month")
-    return {month.isoformat()[:7]: count for month, count in found}
+    """Count the rows of each month in the table."""
+    counts = client.query_and_wait(f"SELECT source_month, COUNT(*) FROM `{table}` GROUP BY source_month")
+    return {month.isoformat()[:7]: count for month, count in counts}

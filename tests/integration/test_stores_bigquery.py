@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from google.cloud import bigquery
 
 from flows.datasets.tlc import DATASETS, GREEN, YELLOW
 from flows.errors import StoreFailed
 from flows.stores.bigquery import BigQueryStore
+from flows.stores.bigquery_jobs import fields
 from flows.stores.reconcile import verify
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bigquery_client, dataset, replaced, source  # noqa: F401
 
@@ -153,24 +157,33 @@ def test_a_table_whose_partitions_expire_is_refused(store, bigquery_client, data
     assert table.time_partitioning.expiration_ms == DAYS_60
 
 
+MONTH_AND_LOAD = pa.schema({"source_month": pa.date32(), "load_id": pa.string()})
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("schema", "row"),
     [
-        "CREATE TABLE {}.yellow_trips (source_month DATE, load_id STRING)",
-        "CREATE TABLE {}.yellow_trips (other STRING)",
-        "CREATE TABLE {}.yellow_trips AS SELECT CAST(NULL AS DATE) AS source_month, 'a' AS load_id",
-        "CREATE TABLE {}.yellow_trips AS SELECT DATE '2021-01-15' AS source_month, 'a' AS load_id",
-        None,
+        (MONTH_AND_LOAD, None),
+        (pa.schema({"other": pa.string()}), None),
+        (MONTH_AND_LOAD, {"source_month": None, "load_id": "a"}),
+        (MONTH_AND_LOAD, {"source_month": dt.date(2021, 1, 15), "load_id": "a"}),
+        (None, None),
     ],
     ids=["no longer partitioned", "another table", "rows of no month", "rows of a day", "deleted"],
 )
-def test_a_table_that_someone_has_changed_hides_no_other(store, bigquery_client, dataset, query, tmp_path, change):  # noqa: F811
+def test_a_table_that_someone_has_changed_hides_no_other(store, bigquery_client, dataset, tmp_path, schema, row):  # noqa: F811
     yellow = YELLOW.partition(2021, 1)
     store.replace(Pass(JANUARY, tmp_path, bad=1), source())
     store.replace(Pass(yellow, tmp_path), source())
-    bigquery_client.delete_table(f"{dataset}.yellow_trips")
-    if change:
-        bigquery_client.query(change.format(dataset)).result()
+    table = f"{bigquery_client.project}.{dataset}.yellow_trips"
+    bigquery_client.delete_table(table)
+    if schema is not None:
+        bigquery_client.create_table(bigquery.Table(table, fields(schema)))
+    if row is not None:
+        file = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist([row], schema), file)
+        config = bigquery.LoadJobConfig(source_format="PARQUET", write_disposition="WRITE_TRUNCATE")
+        bigquery_client.load_table_from_file(file, table, rewind=True, job_config=config).result()
     verified = verify({"bigquery": store}, [GREEN, YELLOW])
     assert verified.differences and all("yellow" in str(difference) for difference in verified.differences)
     assert verified.partitions == 1

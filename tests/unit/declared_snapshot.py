@@ -28,7 +28,7 @@ def snapshots() -> dict[str, str]:
     """
     from infra.automations import declared_automations
     from infra.deploy.desired import wanted_automations, wanted_deployment, wanted_limits, wanted_pool
-    from infra.deploy.scripts import SCRIPTS, read_script
+    from infra.deploy.scripts import read_script, scripts
     from infra.deploy.target import IMAGE_ROOT, Target
     from infra.limits import declared_limits
     from infra.work_pool import declared_pool
@@ -36,7 +36,7 @@ def snapshots() -> dict[str, str]:
     texts = {}
     for pool_type, image in (("docker", DIGEST), ("process", None)):
         target = Target("taxi", pool_type, "taxiway", IMAGE_ROOT, "REVISION", image)
-        for script in SCRIPTS:
+        for script in scripts():
             things = [thing for spec in read_script(script) for thing in wanted_deployment(spec, target)]
             texts[f"{Path(script).stem}.{pool_type}.json"] = _text(things)
         config = Settings(work_pool_type=pool_type)

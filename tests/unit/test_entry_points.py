@@ -30,6 +30,7 @@ GIVEN = {
     "infra.local.stack": ["neither up nor down"],
     "infra.emulators": ["storage"],
     "demo": ["--service", "purple"],
+    "infra.scaffold": ["No Name"],
     "flows.datasets.inspect": ["no-such-file"],
     "flows.datasets.tlc.generate": ["green", "2021-13"],
 }

@@ -1,5 +1,5 @@
-"""BigQuery's REST API v2 on DuckDB, for what Taxiway and its tests use; anything else is refused with 501 and a reason.
+"""The part of BigQuery's REST API v2 that Taxiway and its tests call, on DuckDB. Every other call is answered with 501.
 
-Tables live in one DuckDB file, a schema per dataset; the resources of datasets, tables and jobs live beside them in
-the same file, so that a job's data, the table's new schema and the job's own end are one transaction.
+Tables are stored in one DuckDB file, a schema per dataset. The resources of datasets, tables and jobs are stored in the
+same file, so that a job's data, the table's new schema and the job's final state are written in one transaction.
 """

@@ -1,4 +1,4 @@
-"""Rows as the REST API gives them: kept as Arrow files for queries, read from the table otherwise, sent by pages."""
+"""Rows in the format of the REST API, in pages: from an Arrow file for a query, otherwise from the table."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from infra.emulators.bigquery.database import Cursor
-from infra.emulators.bigquery.names import Table, quoted
-from infra.emulators.bigquery.schema import Field, field_of_arrow
+from infra.emulators.bigquery.duckdb_file import Cursor
+from infra.emulators.bigquery.table_fields import Field, field_of_arrow
+from infra.emulators.bigquery.table_names import Table, quoted
 from infra.emulators.rest import GoogleError, invalid
 
-_PAGE = 10_000  # rows, where the client does not ask for fewer
+_PAGE = 10_000  # rows per page, unless the client asks for fewer
 _BATCH = 50_000
 _ARROW = {
+    "STRING": pa.string(),
+    "JSON": pa.string(),
+    "BYTES": pa.binary(),
+    "BOOLEAN": pa.bool_(),
     "INTEGER": pa.int64(),
     "FLOAT": pa.float64(),
     "NUMERIC": pa.decimal128(38, 9),
@@ -29,8 +33,8 @@ _ARROW = {
 }
 
 
-def keep(cursor: Cursor, sql: str, path: Path) -> tuple[list[Field], int]:
-    """Run a SELECT and write what it gives to an Arrow file, batch by batch; give its fields and the row count."""
+def write_file(cursor: Cursor, sql: str, path: Path) -> tuple[list[Field], int]:
+    """Run a SELECT and write its rows to an Arrow file, batch by batch; return its fields and the number of rows."""
     relation = cursor.sql(sql)
     fields = fields_of(relation)
     target = pa.schema([(field["name"], _arrow_type(field)) for field in fields])
@@ -45,22 +49,22 @@ def keep(cursor: Cursor, sql: str, path: Path) -> tuple[list[Field], int]:
 
 
 def fields_of(relation: Any) -> list[Field]:
-    """The fields that a query's columns make; raises 400 where two have one name."""
+    """Return the fields of a query's columns; raise 400 for a duplicate name."""
     kinds = relation.limit(0).to_arrow_table().schema.types
     fields = [field_of_arrow(name, kind) for name, kind in zip(relation.columns, kinds, strict=True)]
     for field, kind in zip(fields, relation.types, strict=True):
-        if str(kind) == "JSON":  # which is text in Arrow
+        if str(kind) == "JSON":  # text in Arrow
             field["type"] = "JSON"
     names = [field["name"].lower() for field in fields]
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        message = f"Duplicate column names in the result are not supported. Found duplicate(s): {twice}"
+        duplicate = next(name for name in names if names.count(name) > 1)
+        message = f"Duplicate column names in the result are not supported. Found duplicate(s): {duplicate}"
         raise GoogleError(400, "invalidQuery", message)
     return fields
 
 
 def page_of_file(path: Path, fields: list[Field], query: Any) -> dict[str, Any]:
-    """A page of a kept result: `rows`, and `pageToken` where there are more."""
+    """Return a page of a query's result: `rows`, and `pageToken` if there are more."""
     start, most = _window(query)
     with pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
@@ -76,7 +80,7 @@ def page_of_file(path: Path, fields: list[Field], query: Any) -> dict[str, Any]:
 
 
 def page_of_table(cursor: Cursor, table: Table, where: str | None, fields: list[Field], query: Any) -> dict[str, Any]:
-    """A page of a table's rows, or of those that `where` holds for."""
+    """Return a page of a table's rows, or of those that the SQL condition `where` selects."""
     start, most = _window(query)
     names = ", ".join(quoted(field["name"]) for field in fields)
     sql = f"SELECT {names} FROM {table.sql} WHERE {where or 'true'} LIMIT {most + 1} OFFSET {start}"
@@ -100,15 +104,15 @@ def _rows(batch: pa.RecordBatch, codes: list[Callable[[Any], Any]]) -> Iterator[
 
 
 def _values(column: pa.Array) -> list[Any]:
-    # Timestamps as their microseconds: exact, and far faster than Python's own.
+    # Timestamps as microseconds: exact, and far faster than Python's datetime.
     if pa.types.is_timestamp(column.type) and column.type.tz:
         column = column.cast(pa.int64())
     return column.to_pylist()
 
 
-def _encoder(field: Field, whole_micros: bool) -> Callable[[Any], Any]:
+def _encoder(field: Field, int_timestamps: bool) -> Callable[[Any], Any]:
     code = _CODES[field["type"]]
-    if field["type"] == "TIMESTAMP" and whole_micros:
+    if field["type"] == "TIMESTAMP" and int_timestamps:
         code = str
     if field["mode"] == "REPEATED":
         return lambda values: [{"v": code(_micros(value))} for value in values]
@@ -145,16 +149,15 @@ _CODES: dict[str, Callable[[Any], Any]] = {
 
 
 def _arrow_type(field: Field) -> pa.DataType:
-    simple = {"STRING": pa.string(), "JSON": pa.string(), "BYTES": pa.binary(), "BOOLEAN": pa.bool_()}
-    kind = (_ARROW | simple)[field["type"]]
+    kind = _ARROW[field["type"]]
     return pa.list_(kind) if field["mode"] == "REPEATED" else kind
 
 
 def _window(query: Any) -> tuple[int, int]:
-    """The first row and how many, from startIndex or pageToken, and maxResults."""
+    """Return the first row and the number of rows, from startIndex or pageToken, and maxResults."""
     try:
         start = int(query.get("pageToken") or query.get("startIndex") or 0)
         most = min(int(query.get("maxResults") or _PAGE), _PAGE) if query.get("maxResults") != "0" else 0
     except ValueError:
-        raise invalid("pageToken, startIndex and maxResults must be numbers that were given or counted.") from None
+        raise invalid("pageToken, startIndex and maxResults must be numbers.") from None
     return start, most

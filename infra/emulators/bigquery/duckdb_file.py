@@ -1,4 +1,4 @@
-"""The DuckDB file: connections of bounded size, transactions, and a place for resources."""
+"""The DuckDB file: connections with bounded memory, transactions, stored resources, and errors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ from typing import Any
 
 import duckdb
 
-# An emulator shares a laptop with what is tested on it. Sorts and joins beyond this spill to disk.
-_LIMITS = {"memory_limit": "768MB", "threads": 2, "preserve_insertion_order": True}
+from infra.emulators.rest import GoogleError, unsupported
+
+# An emulator shares the machine with what is tested on it. Larger sorts and joins spill to disk.
+_LIMITS: dict[str, str | bool | int | float | list[str]] = {
+    "memory_limit": "768MB",
+    "threads": 2,
+    "preserve_insertion_order": True,
+}
 Cursor = duckdb.DuckDBPyConnection
 
 
 class Database:
-    """One DuckDB file, opened by this process alone."""
+    """One DuckDB file. Only this process may open it."""
 
     def __init__(self, state: Path) -> None:
         spill = str(state / "spill")
@@ -29,10 +35,10 @@ class Database:
 
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
-        """A connection of its own, to read with: each statement sees the state as it was when it began."""
+        """Open a connection for reading. Each statement sees the state at its start."""
         cursor = self._root.cursor()
         try:
-            # BigQuery's default zone. It is a connection's setting, and a new connection takes the machine's.
+            # BigQuery's default time zone. A new connection has that of the machine.
             cursor.execute("SET TimeZone = 'UTC'")
             yield cursor
         finally:
@@ -40,7 +46,7 @@ class Database:
 
     @contextmanager
     def transaction(self, *tables: str) -> Iterator[Cursor]:
-        """A transaction that alone writes to the named tables: it commits at the end, or nothing has happened."""
+        """Open a transaction that is the only writer of the named tables. It is rolled back on an exception."""
         held = [self._locks[name] for name in sorted(set(tables))]
         for lock in held:
             lock.acquire()
@@ -58,18 +64,18 @@ class Database:
                 lock.release()
 
     def close(self) -> None:
-        """Close the file, its log merged in."""
+        """Close the file."""
         self._root.close()
 
 
 def put(cursor: Cursor, kind: str, key: str, body: dict[str, Any]) -> None:
-    """Write a resource, new or again."""
+    """Write a resource."""
     drop(cursor, kind, key)
     cursor.execute("INSERT INTO taxiway.resources VALUES (?, ?, ?)", [kind, key, json.dumps(body)])
 
 
 def get(cursor: Cursor, kind: str, key: str) -> dict[str, Any] | None:
-    """Read a resource."""
+    """Return a resource, or None."""
     cursor.execute("SELECT body FROM taxiway.resources WHERE kind = ? AND key = ?", [kind, key])
     rows = cursor.fetchall()
     return json.loads(rows[0][0]) if rows else None
@@ -81,7 +87,7 @@ def drop(cursor: Cursor, kind: str, key: str) -> None:
 
 
 def under(cursor: Cursor, kind: str, prefix: str) -> list[dict[str, Any]]:
-    """The resources whose keys begin with `prefix`, by key."""
+    """Return the resources whose keys start with `prefix`, by key."""
     cursor.execute(
         "SELECT body FROM taxiway.resources WHERE kind = ? AND starts_with(key, ?) ORDER BY key", [kind, prefix]
     )
@@ -92,3 +98,18 @@ def _rollback(cursor: Cursor) -> None:
     # An error inside DuckDB may have ended the transaction already.
     with suppress(duckdb.Error):
         cursor.execute("ROLLBACK")
+
+
+@contextmanager
+def as_google_error(reason: str, prefix: str = "") -> Iterator[None]:
+    """Raise DuckDB's errors as `GoogleError`: 501 for what DuckDB does not support, otherwise 400 with `reason`."""
+    try:
+        yield
+    except duckdb.Error as error:
+        line = str(error).splitlines()[0]
+        missing_function = isinstance(error, duckdb.CatalogException) and "Function" in line
+        if missing_function or isinstance(error, duckdb.NotImplementedException):
+            raise unsupported(line) from None
+        if isinstance(error, duckdb.OutOfMemoryException):
+            reason = "resourcesExceeded"
+        raise GoogleError(400, reason, prefix + line) from None

@@ -1,11 +1,10 @@
-"""Jobs: admitted, run in the background, waited for, cancelled, and remembered."""
+"""Jobs: run in the background, stored with their state, cancelled when the emulator stops."""
 
 from __future__ import annotations
 
 import re
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,17 +13,17 @@ from typing import Any
 
 import duckdb
 
-from infra.emulators.bigquery import database
-from infra.emulators.bigquery.catalog import duplicate
-from infra.emulators.bigquery.database import Cursor, Database
+from infra.emulators.bigquery import duckdb_file
+from infra.emulators.bigquery.duckdb_file import Cursor, Database
+from infra.emulators.bigquery.resources import duplicate, now
 from infra.emulators.rest import GoogleError, fault, invalid, not_found
 
-_AT_ONCE = 4  # jobs that run together; DuckDB shares its threads among them
-_STATUS = {"notFound": 404, "duplicate": 409, "notImplemented": 501, "internalError": 500, "backendError": 500}
+_PARALLEL = 4  # jobs that run at the same time; they share the threads of DuckDB
+_STATUS = {"notFound": 404, "duplicate": 409, "notImplemented": 501, "backendError": 500}
 
 
 class Job:
-    """One job. Its work reports the end by `succeed`, in the transaction that holds the job's data."""
+    """One job. The code that runs it calls `succeed` in the transaction that writes the job's data."""
 
     def __init__(self, resource: dict[str, Any], media: Path | None = None) -> None:
         self.resource, self.media = resource, media
@@ -39,45 +38,41 @@ class Job:
 
     @property
     def key(self) -> str:
-        """What the job is kept under."""
+        """The key of the job's resource."""
         return f"{self.reference['projectId']}.{self.reference['jobId']}"
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """What was asked for."""
+        """The `configuration` of the request."""
         return self.resource["configuration"]
 
     @property
     def error(self) -> GoogleError | None:
-        """Why the job failed, as an HTTP answer; None for any other job."""
+        """The HTTP error for a failed job; None for any other."""
         proto = self.resource["status"].get("errorResult")
         return proto and GoogleError(_STATUS.get(proto["reason"], 400), proto["reason"], proto["message"])
 
     def watch(self, cursor: Cursor) -> None:
-        """Let a cancellation interrupt what `cursor` does; raises where the job was cancelled before."""
+        """Interrupt `cursor` when the job is cancelled; raise if it is cancelled already."""
         self._cursor = cursor
         if self.cancelled:
-            raise GoogleError(400, "stopped", "Job execution was cancelled: User requested cancellation")
+            raise _cancelled()
 
     def succeed(self, cursor: Cursor, statistics: dict[str, Any]) -> None:
-        """Write down that the job is done, as part of the cursor's transaction."""
+        """Store that the job is done, as part of the cursor's transaction."""
         self.resource["statistics"] |= statistics | {"endTime": now()}
-        database.put(cursor, "job", self.key, self.resource | {"status": {"state": "DONE"}})
+        duckdb_file.put(cursor, "job", self.key, self.resource | {"status": {"state": "DONE"}})
 
     def fail(self, cursor: Cursor, error: GoogleError) -> None:
-        """Write down that the job failed."""
+        """Store that the job failed."""
         self.resource["statistics"]["endTime"] = now()
         self.resource["status"] = {"state": "DONE", "errorResult": error.proto, "errors": [error.proto]}
-        database.put(cursor, "job", self.key, self.resource)
+        duckdb_file.put(cursor, "job", self.key, self.resource)
 
     def cancel(self) -> None:
-        """Ask the job to stop, and do not wait for it."""
-        if not self.done.is_set() and not self.cancelled:
-            self.cancelled = True
-            threading.Thread(target=self._interrupt, daemon=True).start()
-
-    def _interrupt(self) -> None:
-        # Again and again: DuckDB forgets an interruption that comes between two statements.
+        """Stop the job and wait for its end."""
+        self.cancelled = True
+        # Repeated, because DuckDB ignores an interruption between two statements.
         while not self.done.wait(0.05):
             if self._cursor is not None:
                 with suppress(duckdb.Error):
@@ -85,51 +80,55 @@ class Job:
 
 
 class Jobs:
-    """Every job there was. `work` runs one, by its type; it ends with `Job.succeed` or an exception."""
+    """All jobs. `work` runs one; it must end with `Job.succeed` or an exception."""
 
     def __init__(self, db: Database, work: Callable[[Job], None]) -> None:
         self._db, self._work = db, work
-        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="job")
+        self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="job")
         self._lock = threading.Lock()
-        self._under_way: dict[str, Job] = {}
-        self._fail_those_cut_off()
+        self._running: dict[str, Job] = {}
+        self._fail_interrupted()
 
-    def start(self, project: str, reference: dict[str, Any], configuration: dict[str, Any], **more: Any) -> Job:
-        """Admit a job and queue it; raises 409 where its id was used before, by whatever job."""
-        job = Job(_resource(project, reference, configuration), **more)
+    def start(
+        self, project: str, reference: dict[str, Any], configuration: dict[str, Any], media: Path | None = None
+    ) -> Job:
+        """Create a job and queue it; raise 409 if its id has been used before."""
+        job = Job(_resource(project, reference, configuration), media)
         with self._lock, self._db.transaction() as cursor:
-            if database.get(cursor, "job", job.key):
+            if duckdb_file.get(cursor, "job", job.key):
                 raise duplicate(f"Job {job.resource['id']}")
-            database.put(cursor, "job", job.key, job.resource)
-            self._under_way[job.key] = job
+            duckdb_file.put(cursor, "job", job.key, job.resource)
+            self._running[job.key] = job
         self._pool.submit(self._run, job)
         return job
 
     def get(self, project: str, job_id: str, location: str | None = None) -> Job:
-        """A job, at work or of the past; raises 404."""
-        job = self._under_way.get(f"{project}.{job_id}")
+        """Return a job; raise 404 if it does not exist."""
+        job = self._running.get(f"{project}.{job_id}")
         if job is None:
             with self._db.cursor() as cursor:
-                kept = database.get(cursor, "job", f"{project}.{job_id}")
-            if kept is not None:
-                job = Job(kept)
+                stored = duckdb_file.get(cursor, "job", f"{project}.{job_id}")
+            if stored is not None:
+                job = Job(stored)
                 job.done.set()
         if job is None or (location and location.lower() != job.reference["location"].lower()):
             raise not_found(f"Not found: Job {project}:{location + '.' if location else ''}{job_id}")
         return job
 
     def list(self, project: str) -> list[dict[str, Any]]:
-        """The resources of the project's jobs, newest first."""
+        """Return the resources of the project's jobs, newest first."""
         with self._db.cursor() as cursor:
-            kept = database.under(cursor, "job", f"{project}.")
-        current = [self._under_way[key].resource if (key := _key(r)) in self._under_way else r for r in kept]
-        return sorted(current, key=lambda r: (int(r["statistics"]["creationTime"]), r["id"]), reverse=True)
+            stored = duckdb_file.under(cursor, "job", f"{project}.")
+        return sorted(stored, key=lambda r: (int(r["statistics"]["creationTime"]), r["id"]), reverse=True)
 
     def close(self) -> None:
-        """Cancel what runs and wait for it."""
-        for job in list(self._under_way.values()):
+        """Cancel the running jobs and wait for their end."""
+        jobs = list(self._running.values())
+        for job in jobs:
+            job.cancelled = True
+        for job in jobs:
             job.cancel()
-        self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown()
 
     def _run(self, job: Job) -> None:
         job.resource["status"] = {"state": "RUNNING"}
@@ -137,27 +136,22 @@ class Jobs:
         try:
             self._work(job)
             job.resource["status"] = {"state": "DONE"}
-        except Exception as error:  # whatever went wrong is the job's error: a client must see its end
+        except Exception as error:  # every error ends the job, or clients would wait for it forever
             with self._db.transaction() as cursor:
-                job.fail(cursor, _told(job, error))
+                job.fail(cursor, _google_error(job, error))
         finally:
             if job.media:
                 job.media.unlink(missing_ok=True)
-            self._under_way.pop(job.key, None)
+            self._running.pop(job.key, None)
             job.done.set()
 
-    def _fail_those_cut_off(self) -> None:
-        """A job that the last stop cut off has changed nothing, and says so."""
+    def _fail_interrupted(self) -> None:
+        """Store an error for each job that a kill of the emulator interrupted. Such a job has changed nothing."""
         with self._db.transaction() as cursor:
-            for resource in database.under(cursor, "job", ""):
+            for resource in duckdb_file.under(cursor, "job", ""):
                 if resource["status"]["state"] != "DONE":
                     stopped = GoogleError(500, "backendError", "The emulator was stopped while the job ran.")
                     Job(resource).fail(cursor, stopped)
-
-
-def now() -> str:
-    """The time as it stands in statistics, in milliseconds."""
-    return str(time.time_ns() // 1_000_000)
 
 
 def _resource(project: str, reference: dict[str, Any], configuration: dict[str, Any]) -> dict[str, Any]:
@@ -165,26 +159,25 @@ def _resource(project: str, reference: dict[str, Any], configuration: dict[str, 
     if not re.fullmatch(r"[\w\-]{1,1024}", job_id, re.ASCII):
         raise invalid(f'Invalid job ID "{job_id}".')
     location = reference.get("location") or "US"
-    kind = next(name for name in ("load", "query", "copy", "extract") if name in configuration)
+    kind = "LOAD" if "load" in configuration else "QUERY"
     return {
         "kind": "bigquery#job",
         "id": f"{project}:{location}.{job_id}",
         "etag": secrets.token_urlsafe(12),
         "jobReference": {"projectId": project, "jobId": job_id, "location": location},
-        "configuration": configuration | {"jobType": kind.upper()},
+        "configuration": configuration | {"jobType": kind},
         "status": {"state": "PENDING"},
         "statistics": {"creationTime": now()},
-        "user_email": f"throwaway@{project}.iam.gserviceaccount.com",
     }
 
 
-def _key(resource: dict[str, Any]) -> str:
-    return f"{resource['jobReference']['projectId']}.{resource['jobReference']['jobId']}"
+def _cancelled() -> GoogleError:
+    return GoogleError(400, "stopped", "Job execution was cancelled: User requested cancellation")
 
 
-def _told(job: Job, error: Exception) -> GoogleError:
+def _google_error(job: Job, error: Exception) -> GoogleError:
     if job.cancelled:
-        return GoogleError(400, "stopped", "Job execution was cancelled: User requested cancellation")
+        return _cancelled()
     if isinstance(error, GoogleError):
         return error
     return fault(error)

@@ -1,4 +1,4 @@
-"""What tables are called: in requests, in messages, and in DuckDB."""
+"""Names of datasets and tables: in requests, in messages, and in DuckDB."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Dataset:
 
     @property
     def schema(self) -> str:
-        """The DuckDB schema that holds its tables, as it is called there."""
+        """The name of the DuckDB schema with its tables."""
         return f"{self.project}.{self.name}"
 
     @property
     def reference(self) -> dict[str, str]:
-        """As it stands in a resource."""
+        """The name as in a resource."""
         return {"projectId": self.project, "datasetId": self.name}
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a dataset, or with `partition` (the decorator after `$`) one partition of it."""
+    """A table of a dataset, or one partition of it: `partition` is the decorator after `$`."""
 
     dataset: Dataset
     name: str
@@ -40,7 +40,7 @@ class Table:
 
     @classmethod
     def parse(cls, project: str, dataset: str, table: str) -> Table:
-        """From the three names of a request; raises 400 for a name that BigQuery would not take."""
+        """Parse the three names of a request; raise 400 for a name that BigQuery refuses."""
         name, _, partition = table.partition("$")
         if not re.fullmatch(r"[\w\- ]{1,1024}", name):
             raise invalid(f'Invalid table ID "{table}".')
@@ -48,7 +48,7 @@ class Table:
 
     @classmethod
     def of(cls, reference: dict[str, Any]) -> Table:
-        """From a tableReference."""
+        """Parse a tableReference."""
         try:
             return cls.parse(reference["projectId"], reference["datasetId"], reference["tableId"])
         except KeyError as missing:
@@ -63,21 +63,26 @@ class Table:
         return replace(self, partition=None)
 
     @property
+    def key(self) -> str:
+        """The key of the table's resource, and of the lock for writing to the table."""
+        return f"{self.dataset.schema}.{self.name}"
+
+    @property
     def sql(self) -> str:
         """The table in DuckDB's SQL."""
         return f"{quoted(self.dataset.schema)}.{quoted(self.name)}"
 
     @property
     def reference(self) -> dict[str, str]:
-        """As it stands in a resource, without a decorator."""
+        """The name as in a resource, without a decorator."""
         return self.dataset.reference | {"tableId": self.name}
 
 
 def quoted(identifier: str) -> str:
-    """An identifier in DuckDB's SQL."""
+    """Return an identifier in DuckDB's SQL."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A string in DuckDB's SQL."""
+    """Return a string in DuckDB's SQL."""
     return "'" + text.replace("'", "''") + "'"
