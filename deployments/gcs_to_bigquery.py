@@ -1,4 +1,4 @@
-"""Bucket -> warehouse: weekly, after the months that have reached the bucket."""
+"""Bucket to BigQuery: weekly, what has reached the bucket since."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEPLOYMENTS = (
         flow="flows/gcs_to_bigquery.py:etl_gcs_to_bq",
         name=POOL_TYPE,
         infrastructure=settings().container_block,
-        description="Load a month of one service from the bucket into the warehouse, in place of what was there.",
+        description="Load a month of one dataset from the bucket into BigQuery; it replaces an earlier load.",
         parameters={"service": "green"},
         schedules=(
             # Mondays at six in New York, summer and winter. Without a DTSTART the rule would count from 2020.
@@ -29,7 +29,7 @@ DEPLOYMENTS = (
                 ),
             ),
         ),
-        tags=("warehouse",),
+        tags=("bigquery",),
     ),
 )
 

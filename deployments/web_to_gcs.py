@@ -1,4 +1,4 @@
-"""Web -> bucket: the monthly load."""
+"""Web to bucket: the monthly load."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEPLOYMENTS = (
         flow="flows/web_to_gcs.py:etl_web_to_gcs",
         name=POOL_TYPE,
         infrastructure=settings().container_block,
-        description="Load a month of one service from the web into the bucket, in place of what was there.",
+        description="Load a month of one dataset from the web into the bucket; it replaces an earlier load.",
         parameters={"service": "green"},
         schedules=(
             # The run takes no month: it loads what has been published since the last one.

@@ -1,4 +1,4 @@
-"""Web -> Postgres: a look twice a day at what has been published."""
+"""Web to Postgres: twice a day, what has been published since."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEPLOYMENTS = (
         flow="flows/web_to_postgres.py:etl_web_to_postgres",
         name=POOL_TYPE,
         infrastructure=settings().container_block,
-        description="Load a month of one service from the web into Postgres, in place of what was there.",
+        description="Load a month of one dataset from the web into Postgres; it replaces an earlier load.",
         parameters={"service": "green"},
         schedules=(
             # The anchor keeps the times the same from one deploy to the next.

@@ -14,18 +14,18 @@ from infra.settings import Settings, settings
 
 
 def ensure_resources(config: Settings, credentials: GcpCredentials) -> list[str]:
-    """Make the bucket and the dataset where they are missing. Gives the addresses of what was made."""
+    """Create the bucket and the BigQuery dataset if they do not exist. Returns the addresses of what was created."""
     made = []
     storage = credentials.get_cloud_storage_client()
     bucket = storage.bucket(config.bucket, user_project=config.user_project)
     if not bucket.exists():
         storage.create_bucket(bucket, location=config.location)
         made.append(f"gs://{config.bucket}")
-    warehouse = credentials.get_bigquery_client()
+    client = credentials.get_bigquery_client()
     dataset = bigquery.Dataset(f"{config.project}.{config.dataset}")
     dataset.location = config.location
     try:
-        warehouse.create_dataset(dataset)
+        client.create_dataset(dataset)
         made.append(f"{config.project}.{config.dataset}")
     except Conflict:
         pass

@@ -123,13 +123,13 @@ def test_every_pipeline_runs_in_a_container_of_the_pushed_image(deployed, agent,
     until(lambda: not container_of(deployed, loads["postgres"]), 60)  # auto_remove
 
     with psycopg.connect(trips_url(deployed)) as connection:
-        [read, loaded] = connection.execute("SELECT rows_read, rows_loaded FROM trips_ledger").fetchone()
+        [read, loaded] = connection.execute("SELECT rows_read, rows_loaded FROM load_ledger").fetchone()
         assert connection.execute("SELECT count(*) FROM green_trips").fetchone() == (loaded,)
     assert read == MONTH.published_rows
-    bucket, warehouse = google(deployed)
+    bucket, big_query = google(deployed)
     assert bucket.bucket("taxi-trips").blob(f"data/green/{MONTH.stem}.parquet").exists()
-    [[count]] = warehouse.query("SELECT COUNT(*) FROM trips.green_trips").result()
-    assert loaded <= count <= read  # the warehouse keeps what PostgreSQL rejects for having no passenger
+    [[count]] = big_query.query("SELECT COUNT(*) FROM trips.green_trips").result()
+    assert loaded <= count <= read  # BigQuery keeps what PostgreSQL rejects for having no passenger
 
 
 def test_the_parent_flow_runs_as_one_container(deployed, agent, source, log):

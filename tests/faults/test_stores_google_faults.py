@@ -1,4 +1,4 @@
-"""What goes wrong in the middle of a load into the bucket or the warehouse; lost races, lost answers, crashes."""
+"""What goes wrong in the middle of a load into the bucket or BigQuery; lost races, lost answers, crashes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from flows.stores.bigquery import BigQueryStore
 from flows.stores.bigquery_jobs import REPLACE, LoadJobs
 from flows.stores.bucket import BucketStore, data_name
 from flows.stores.ledger import LedgerEntry
-from flows.stores.ledger_rows import LEDGER_SCHEMA, ledger_row
+from flows.stores.ledger_rows import ledger_row, ledger_schema, with_partition_column
 from flows.stores.reconcile import verify
 from infra.settings import ROOT
 from tests.integration.stores_fixtures import (
@@ -50,7 +50,7 @@ AT = dt.datetime(2021, 3, 1, 12, tzinfo=dt.UTC)
 NEW_LEDGER_COLUMNS = {"load_id", "source_etag", "source_modified", "message", "recorded"}
 
 
-@pytest.fixture(params=["bucket", "warehouse"])
+@pytest.fixture(params=["bucket", "bigquery"])
 def store(request):
     if request.param == "bucket":
         return BucketStore(request.getfixturevalue("bucket"))
@@ -108,7 +108,7 @@ def test_a_killed_loader(store, request, tmp_path):
         where = "bucket", request.getfixturevalue("storage_client")._connection.API_BASE_URL
         name = request.getfixturevalue("bucket").name
     else:
-        where = "warehouse", request.getfixturevalue("bigquery_client")._connection.API_BASE_URL
+        where = "bigquery", request.getfixturevalue("bigquery_client")._connection.API_BASE_URL
         name = request.getfixturevalue("dataset")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", LOADER, *where, name, str(tmp_path)]
@@ -167,7 +167,7 @@ def slow_line(port: int, rate: int) -> Iterator[int]:
 @pytest.mark.parametrize("kind", ["bucket", "bigquery"])
 def test_a_line_on_which_a_month_takes_longer_than_any_answer(request, tmp_path, monkeypatch, kind):
     address, name = request.getfixturevalue(STORES[kind][0]).split()
-    for module in ("bucket", "warehouse_jobs"):
+    for module in ("bucket", "bigquery_jobs"):
         monkeypatch.setattr(f"flows.stores.{module}.TIMEOUT", (3.0, 3.0))
     cleaning = Noise(JANUARY, tmp_path, rows=120_000, batches=10)
     with slow_line(urlsplit(address).port, 1_000_000) as port:
@@ -286,8 +286,8 @@ def test_rejected_rows_of_a_version_without_load_ids(bucket, tmp_path):
     """They are counted under their old name, and deleted once the month is loaded anew."""
     store, cleaning = BucketStore(bucket), Pass(JANUARY, tmp_path, bad=3)
     file = tmp_path / "january.parquet"
-    write_parquet(iter(cleaning.reader()), cleaning.schema, file)
-    old = LedgerEntry.of(cleaning, source(), load_id="")
+    outcome = cleaning.into(lambda batches: write_parquet(batches, cleaning.schema, file))
+    old = LedgerEntry.of(JANUARY, outcome, source(), load_id="")
     for name, path, metadata in (
         ("data/green/green_tripdata_2021-01.parquet", file, {"ledger": old.to_json()}),
         ("rejected/green/green_tripdata_2021-01.parquet", cleaning.rejected, {}),
@@ -300,11 +300,11 @@ def test_rejected_rows_of_a_version_without_load_ids(bucket, tmp_path):
     assert [blob.name for blob in bucket.list_blobs()] == [data_name(JANUARY)]
 
 
-# The warehouse
+# BigQuery
 
 
 @pytest.fixture
-def warehouse(bigquery_client, dataset) -> BigQueryStore:
+def big_query(bigquery_client, dataset) -> BigQueryStore:
     return BigQueryStore(bigquery_client, dataset)
 
 
@@ -342,10 +342,10 @@ def kept(bigquery_client, dataset):
 @pytest.mark.parametrize(("step", "commits"), [("_ledger", False), ("_rejected", False), ("", True)])
 @pytest.mark.parametrize("rows", [5, 0])
 def test_a_crash_at_any_step_leaves_one_load_whole(
-    warehouse, kept, tmp_path, monkeypatch, rows, step, commits, answered
+    big_query, kept, tmp_path, monkeypatch, rows, step, commits, answered
 ):
     """A load dies before BigQuery has done a step, or after it, when it did not hear the answer."""
-    old = replaced(warehouse, Pass(JANUARY, tmp_path, bad=3), source("sha256:old"))
+    old = replaced(big_query, Pass(JANUARY, tmp_path, bad=3), source("sha256:old"))
     run = LoadJobs.load
 
     def dies(self, name, *given):
@@ -358,32 +358,32 @@ def test_a_crash_at_any_step_leaves_one_load_whole(
     with monkeypatch.context() as patch:
         patch.setattr(LoadJobs, "load", dies)
         with pytest.raises(TaxiwayError, match="gone"):
-            warehouse.replace(Pass(JANUARY, tmp_path, rows=rows, bad=4), source("sha256:new"))
-    found = warehouse.entry(JANUARY)
+            big_query.replace(Pass(JANUARY, tmp_path, rows=rows, bad=4), source("sha256:new"))
+    found = big_query.entry(JANUARY)
     if commits and answered:
-        assert (found.checksum, warehouse.count(JANUARY), warehouse.count_rejected(JANUARY)) == ("sha256:new", rows, 4)
+        assert (found.checksum, big_query.count(JANUARY), big_query.count_rejected(JANUARY)) == ("sha256:new", rows, 4)
     else:
-        assert (found, warehouse.count(JANUARY), warehouse.count_rejected(JANUARY)) == (old, 1000, 3)
-    assert verify({"bigquery": warehouse}, [GREEN]).differences == []
+        assert (found, big_query.count(JANUARY), big_query.count_rejected(JANUARY)) == (old, 1000, 3)
+    assert verify({"bigquery": big_query}, [GREEN]).differences == []
     monkeypatch.setattr("flows.stores.bigquery.LEFT_OVER", dt.timedelta(0))
-    last = replaced(warehouse, Pass(JANUARY, tmp_path, rows=7, bad=2), source("sha256:next"))
-    assert warehouse.entries(GREEN) == [last] and verify({"bigquery": warehouse}, [GREEN]).differences == []
+    last = replaced(big_query, Pass(JANUARY, tmp_path, rows=7, bad=2), source("sha256:next"))
+    assert big_query.entries(GREEN) == [last] and verify({"bigquery": big_query}, [GREEN]).differences == []
     assert kept() == {"": 7, "_rejected": 2, "_ledger": 1}, "what the crash has left is deleted"
 
 
-def test_a_failed_clean_up_does_not_fail_the_load(warehouse, kept, tmp_path, monkeypatch):
+def test_a_failed_clean_up_does_not_fail_the_load(big_query, kept, tmp_path, monkeypatch):
     """An account without billing may load but not delete."""
-    warehouse.replace(Pass(JANUARY, tmp_path, bad=3), source("sha256:1"))
+    big_query.replace(Pass(JANUARY, tmp_path, bad=3), source("sha256:1"))
 
     def refused(self, name, text, **parameters):
         raise Forbidden("Billing has not been enabled for this project. DML queries are not allowed in the free tier.")
 
     with monkeypatch.context() as patch:
         patch.setattr(LoadJobs, "query", refused)
-        entry = replaced(warehouse, Pass(JANUARY, tmp_path, rows=5, bad=4), source("sha256:2"))
-    assert (warehouse.entries(GREEN), warehouse.count(JANUARY), warehouse.count_rejected(JANUARY)) == ([entry], 5, 4)
+        entry = replaced(big_query, Pass(JANUARY, tmp_path, rows=5, bad=4), source("sha256:2"))
+    assert (big_query.entries(GREEN), big_query.count(JANUARY), big_query.count_rejected(JANUARY)) == ([entry], 5, 4)
     assert kept()["_rejected"] == 7
-    assert verify({"bigquery": warehouse}, [GREEN]).differences == []
+    assert verify({"bigquery": big_query}, [GREEN]).differences == []
 
 
 def test_two_loads_in_every_order(bigquery_client, dataset, tmp_path, monkeypatch):
@@ -438,15 +438,15 @@ def test_two_loads_in_every_order(bigquery_client, dataset, tmp_path, monkeypatc
     assert verify({"bigquery": store}, [GREEN]).differences == []
 
 
-def test_rows_that_are_lost_are_named_and_not_taken_for_a_load_that_never_came(warehouse, query, tmp_path):
-    warehouse.replace(Pass(JANUARY, tmp_path, bad=3), source())
+def test_rows_that_are_lost_are_named_and_not_taken_for_a_load_that_never_came(big_query, query, tmp_path):
+    big_query.replace(Pass(JANUARY, tmp_path, bad=3), source())
     query("DELETE FROM {}.green_trips WHERE source_month = '2021-01-01'")
-    assert [str(d) for d in verify({"bigquery": warehouse}, [GREEN]).differences] == [
+    assert [str(d) for d in verify({"bigquery": big_query}, [GREEN]).differences] == [
         "bigquery, green 2021-01: rows stored, against the ledger: expected 1,000, found 0"
     ]
 
 
-def test_a_first_load_that_never_came_is_no_loaded_month(warehouse, tmp_path, monkeypatch):
+def test_a_first_load_that_never_came_is_no_loaded_month(big_query, tmp_path, monkeypatch):
     run = LoadJobs.load
 
     def dies(self, name, *given):
@@ -457,11 +457,11 @@ def test_a_first_load_that_never_came_is_no_loaded_month(warehouse, tmp_path, mo
     with monkeypatch.context() as patch:
         patch.setattr(LoadJobs, "load", dies)
         with pytest.raises(TaxiwayError, match="gone"):
-            warehouse.replace(Pass(JANUARY, tmp_path, bad=3), source())
-    assert warehouse.entries(GREEN) == [] and warehouse.counts(GREEN) == {} and warehouse.count_rejected(JANUARY) == 0
+            big_query.replace(Pass(JANUARY, tmp_path, bad=3), source())
+    assert big_query.entries(GREEN) == [] and big_query.counts(GREEN) == {} and big_query.count_rejected(JANUARY) == 0
 
 
-def test_a_request_sent_again_is_one_load(warehouse, load_jobs, tmp_path, monkeypatch):
+def test_a_request_sent_again_is_one_load(big_query, load_jobs, tmp_path, monkeypatch):
     """The answer to the first was lost: the second meets its own job (409) and waits for that."""
     load = Client.load_table_from_file
 
@@ -471,62 +471,64 @@ def test_a_request_sent_again_is_one_load(warehouse, load_jobs, tmp_path, monkey
         return load(self, *args, **kwargs)
 
     monkeypatch.setattr(Client, "load_table_from_file", twice)
-    warehouse.replace(Pass(JANUARY, tmp_path, bad=2), source())
+    big_query.replace(Pass(JANUARY, tmp_path, bad=2), source())
     assert load_jobs() == [("green_trips_ledger", True), ("green_trips_rejected_rows", True), ("green_trips", True)]
-    assert (warehouse.counts(GREEN), warehouse.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
+    assert (big_query.counts(GREEN), big_query.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
 
 
-def test_the_same_load_again_replaces_the_first(warehouse, kept, tmp_path):
+def test_the_same_load_again_replaces_the_first(big_query, kept, tmp_path):
     """The same source object, as in a task that is tried again: its rejected rows are not doubled."""
     once = source()
-    first = replaced(warehouse, Pass(JANUARY, tmp_path, bad=2), once)
-    again = replaced(warehouse, Pass(JANUARY, tmp_path, bad=2), once)
-    assert first.load_id != again.load_id and warehouse.entries(GREEN) == [again]
+    first = replaced(big_query, Pass(JANUARY, tmp_path, bad=2), once)
+    again = replaced(big_query, Pass(JANUARY, tmp_path, bad=2), once)
+    assert first.load_id != again.load_id and big_query.entries(GREEN) == [again]
     assert kept() == {"": 1000, "_rejected": 2, "_ledger": 1}
 
 
-def test_a_load_that_is_refused_leaves_nothing(warehouse, kept, load_jobs, bigquery_client, dataset, tmp_path):
+def test_a_load_that_is_refused_leaves_nothing(big_query, kept, load_jobs, bigquery_client, dataset, tmp_path):
     """And a run after the cause is gone loads."""
-    warehouse.replace(Pass(JANUARY, tmp_path, bad=1), source())
+    big_query.replace(Pass(JANUARY, tmp_path, bad=1), source())
     table = f"{bigquery_client.project}.{dataset}.green_trips"
     bigquery_client.delete_table(table)
     other = Table(table, [SchemaField("vendor_id", "STRING"), SchemaField("source_month", "DATE")])
     other.time_partitioning = TimePartitioning(type_="MONTH", field="source_month")
     bigquery_client.create_table(other)
     with pytest.raises(StoreFailed, match="green_trips: BadRequest: 400 Provided Schema does not match"):
-        warehouse.replace(Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
+        big_query.replace(Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
     assert kept() == {"": 0, "_rejected": 1, "_ledger": 1}
     bigquery_client.delete_table(table)
-    entry = replaced(warehouse, Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
+    entry = replaced(big_query, Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
     assert [worked for name, worked in load_jobs() if name == "green_trips"] == [True, False, True]
-    assert warehouse.entries(GREEN) == [entry] and warehouse.count_rejected(JANUARY) == 5
+    assert big_query.entries(GREEN) == [entry] and big_query.count_rejected(JANUARY) == 5
 
 
-def test_months_of_a_version_without_load_ids(warehouse, bigquery_client, dataset, tmp_path):
+def test_months_of_a_version_without_load_ids(big_query, bigquery_client, dataset, tmp_path):
     """Their rows and entries are matched with each other; the next load into a table adds what it lacks."""
-    old_fields = [field for field in LEDGER_SCHEMA if field.name not in NEW_LEDGER_COLUMNS]
+    old_fields = [field for field in ledger_schema(GREEN) if field.name not in NEW_LEDGER_COLUMNS]
     entries = {}
     for month, rows in ((JANUARY, 10), (FEBRUARY, 20)):
         known = LedgerEntry(
-            "green", month.key, "loaded", "gs://x", "sha256:1", 9, rows + 1, rows, 1, {"zero_passengers": 1},
+            month, "loaded", "gs://x", "sha256:1", 9, rows + 1, rows, 1, {"zero_passengers": 1},
             "1", [], AT, AT,
         )  # fmt: skip
         entries[month] = known
         cleaning = Pass(month, tmp_path, rows=rows, bad=1)
-        files = {name: tmp_path / f"{name}.parquet" for name in ("green_trips", "_rejected", "_ledger")}
+        files = {name: tmp_path / f"{name}.parquet" for name in ("green_trips", "_rejected_rows", "_ledger")}
         write_parquet(map(flat, cleaning.reader()), flat_schema(cleaning.schema), files["green_trips"])
-        write_parquet(rejected_batches(cleaning), REJECTED_SCHEMA, files["_rejected"])
-        row = pa.Table.from_pylist([ledger_row(known, AT)], LEDGER_SCHEMA).select([f.name for f in old_fields])
+        schema = with_partition_column(REJECTED_SCHEMA, GREEN)
+        rejected = pa.Table.from_batches(rejected_batches(cleaning)).append_column(schema[-1], [[month.first_day]])
+        pq.write_table(rejected, files["_rejected_rows"])
+        row = pa.Table.from_pylist([ledger_row(known, AT)], ledger_schema(GREEN)).select([f.name for f in old_fields])
         pq.write_table(row, files["_ledger"])
         jobs = LoadJobs(bigquery_client, dataset)
         for name, file in files.items():
             jobs.load(f"green_trips{name.removeprefix('green_trips')}", month, file, REPLACE, uuid.uuid4().hex)
-    assert warehouse.entries(GREEN) == [entries[JANUARY], entries[FEBRUARY]]
-    assert (warehouse.count_rejected(JANUARY), warehouse.counts(GREEN)) == (1, {JANUARY: 10, FEBRUARY: 20})
-    assert verify({"bigquery": warehouse}, [GREEN]).differences == []
+    assert big_query.entries(GREEN) == [entries[JANUARY], entries[FEBRUARY]]
+    assert (big_query.count_rejected(JANUARY), big_query.counts(GREEN)) == (1, {JANUARY: 10, FEBRUARY: 20})
+    assert verify({"bigquery": big_query}, [GREEN]).differences == []
     seen = replace(entries[FEBRUARY], source_etag='"2"')
-    warehouse.record(seen)
-    new = replaced(warehouse, Pass(JANUARY, tmp_path, rows=5, bad=2), source("sha256:2"))
-    assert warehouse.entries(GREEN) == [new, seen]
-    assert (warehouse.count_rejected(JANUARY), warehouse.count_rejected(FEBRUARY)) == (2, 1)
-    assert verify({"bigquery": warehouse}, [GREEN]).differences == []
+    big_query.record(seen)
+    new = replaced(big_query, Pass(JANUARY, tmp_path, rows=5, bad=2), source("sha256:2"))
+    assert big_query.entries(GREEN) == [new, seen]
+    assert (big_query.count_rejected(JANUARY), big_query.count_rejected(FEBRUARY)) == (2, 1)
+    assert verify({"bigquery": big_query}, [GREEN]).differences == []

@@ -1,4 +1,4 @@
-"""The warehouse store against the emulator: what it keeps, in which columns, and how often it is loaded."""
+"""The BigQuery store against the emulator: what it keeps, in which columns, and how often it is loaded."""
 
 from __future__ import annotations
 
