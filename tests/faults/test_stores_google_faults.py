@@ -172,7 +172,7 @@ def slow_line(port: int, rate: int) -> Iterator[int]:
 @pytest.mark.parametrize("kind", ["bucket", "bigquery"])
 def test_a_line_on_which_a_month_takes_longer_than_any_answer(request, tmp_path, monkeypatch, kind):
     address, name = request.getfixturevalue(STORES[kind][0]).split()
-    for module in ("bucket", "warehouse_jobs"):
+    for module in ("bucket", "bigquery_jobs"):
         monkeypatch.setattr(f"flows.stores.{module}.TIMEOUT", (3.0, 3.0))
     cleaning = Noise(JANUARY, tmp_path, rows=120_000, batches=10)
     with slow_line(urlsplit(address).port, 1_000_000) as port:
