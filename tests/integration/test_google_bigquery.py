@@ -17,6 +17,7 @@ from google.api_core.exceptions import BadRequest, Conflict, NotFound, Precondit
 from google.cloud import bigquery
 
 from tests.integration.google_fixtures import (
+    LIVE,
     PROJECT,
     SCHEMA,
     bigquery_client,
@@ -85,8 +86,8 @@ def test_default_expirations_of_a_dataset(bigquery_client, dataset):
     load(bigquery_client, f"{dataset}_expires.monthly$202101", parquet("2021-01-01", 3))
     assert bigquery_client.get_table(made).num_rows == 0
     assert bigquery_client.create_table(bigquery.Table(f"{dataset}_expires.whole", SCHEMA)).expires
-    for table in ("monthly", "whole"):
-        bigquery_client.delete_table(f"{dataset}_expires.{table}")
+    if LIVE:
+        bigquery_client.delete_dataset(f"{dataset}_expires", delete_contents=True)
 
 
 def test_a_load_replaces_one_month_only(bigquery_client, trips):

@@ -6,7 +6,7 @@ import json
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Database:
         self._root = duckdb.connect(str(state / "bigquery.duckdb"), config=_LIMITS | {"temp_directory": spill})
         self._root.execute("CREATE SCHEMA IF NOT EXISTS taxiway")
         self._root.execute("CREATE TABLE IF NOT EXISTS taxiway.resources (kind VARCHAR, key VARCHAR, body VARCHAR)")
-        self._locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @contextmanager
     def cursor(self) -> Iterator[Cursor]:
@@ -45,23 +45,18 @@ class Database:
             cursor.close()
 
     @contextmanager
-    def transaction(self, *tables: str) -> Iterator[Cursor]:
-        """Open a transaction that is the only writer of the named tables. It is rolled back on an exception."""
-        held = [self._locks[name] for name in sorted(set(tables))]
-        for lock in held:
-            lock.acquire()
-        try:
-            with self.cursor() as cursor:
-                cursor.execute("BEGIN")
-                try:
-                    yield cursor
-                    cursor.execute("COMMIT")
-                except BaseException:
-                    _rollback(cursor)
-                    raise
-        finally:
-            for lock in reversed(held):
-                lock.release()
+    def transaction(self, table: str | None = None) -> Iterator[Cursor]:
+        """Open a transaction that is the only writer of the named table. It is rolled back on an exception."""
+        with self._locks[table] if table else nullcontext(), self.cursor() as cursor:
+            cursor.execute("BEGIN")
+            try:
+                yield cursor
+                cursor.execute("COMMIT")
+            except BaseException:
+                # An error inside DuckDB may have ended the transaction already.
+                with suppress(duckdb.Error):
+                    cursor.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
         """Close the file."""
@@ -92,12 +87,6 @@ def under(cursor: Cursor, kind: str, prefix: str) -> list[dict[str, Any]]:
         "SELECT body FROM taxiway.resources WHERE kind = ? AND starts_with(key, ?) ORDER BY key", [kind, prefix]
     )
     return [json.loads(row[0]) for row in cursor.fetchall()]
-
-
-def _rollback(cursor: Cursor) -> None:
-    # An error inside DuckDB may have ended the transaction already.
-    with suppress(duckdb.Error):
-        cursor.execute("ROLLBACK")
 
 
 @contextmanager

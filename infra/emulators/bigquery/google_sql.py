@@ -15,7 +15,7 @@ from infra.emulators.bigquery.table_names import Dataset, Table
 from infra.emulators.rest import GoogleError, unsupported
 
 # Parts of EXTRACT that DuckDB counts in another way.
-_UNLIKE = {"WEEK", "ISOYEAR", "DATE", "TIME", "DATETIME"}
+_COUNTED_OTHERWISE = {"WEEK", "ISOYEAR", "DATE", "TIME", "DATETIME"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _refuse(tree: exp.Expr) -> None:
         if select.args.get("kind"):
             raise unsupported(f"SELECT AS {select.args['kind']}")
     for extract in tree.find_all(exp.Extract):
-        if extract.name.upper() in _UNLIKE or isinstance(extract.this, exp.WeekStart):
+        if extract.name.upper() in _COUNTED_OTHERWISE or isinstance(extract.this, exp.WeekStart):
             raise unsupported(f"EXTRACT({extract.this.sql('bigquery')} FROM ...)")
     for node in tree.find_all(exp.TimestampTrunc, exp.DatetimeTrunc, exp.DateDiff, exp.DatetimeDiff, exp.TimestampDiff):
         if "WEEK" in str(node.args.get("unit")).upper():
@@ -115,9 +115,9 @@ def _name_columns(tree: exp.Query) -> None:
 
 def _duckdb(tree: exp.Expr, request: dict[str, Any]) -> str:
     # The innermost first, so that an outer node copies what has been translated already.
-    nodes: list[exp.Expr] = list(tree.find_all(*_DIFFERENT))
+    nodes: list[exp.Expr] = list(tree.find_all(*_REPLACEMENTS))
     for node in reversed(nodes):
-        _DIFFERENT[type(node)](node)
+        _REPLACEMENTS[type(node)](node)
     query_parameters.bind(tree, query_parameters.parse(request))
     try:
         return tree.sql("duckdb", identify=True, unsupported_level=ErrorLevel.RAISE)
@@ -137,7 +137,7 @@ def _as_numeric(node: exp.DataType) -> None:
         node.replace(exp.DataType.build("DECIMAL(38, 9)", dialect="duckdb"))
 
 
-def _guarded(node: exp.Div) -> None:
+def _fail_on_zero(node: exp.Div) -> None:
     # DuckDB divides by zero to infinity; GoogleSQL fails.
     if isinstance(node.expression, exp.Literal) and node.expression.to_py():
         return
@@ -153,8 +153,8 @@ def _same_type(node: exp.DateTrunc | exp.DateAdd | exp.DateSub) -> None:
     node.replace(exp.Anonymous(this="cast_to_type", expressions=[inner, inner.this.copy()]))
 
 
-def _from_one(node: exp.Extract) -> None:
-    # Sunday is 1 in GoogleSQL and 0 in DuckDB, whose weeks are the ISO's.
+def _day_and_week_number(node: exp.Extract) -> None:
+    # Sunday is 1 in GoogleSQL and 0 in DuckDB. DuckDB's WEEK is the ISO week.
     if node.name.upper() == "DAYOFWEEK":
         node.replace(exp.paren(exp.Add(this=node.copy(), expression=exp.Literal.number(1))))
     elif node.name.upper() == "ISOWEEK":
@@ -168,28 +168,27 @@ def _whole_units(node: exp.TimestampDiff) -> None:
 
 
 def _as_timestamp(node: exp.UnixToTime | exp.StrToTime) -> None:
-    # TIMESTAMP_MICROS, TIMESTAMP_MILLIS, TIMESTAMP_SECONDS and PARSE_TIMESTAMP: DuckDB's have no time zone.
+    # TIMESTAMP_MICROS, TIMESTAMP_MILLIS, TIMESTAMP_SECONDS and PARSE_TIMESTAMP; DuckDB's functions return no time zone.
     node.replace(exp.cast(node.copy(), "TIMESTAMPTZ", dialect="duckdb"))
 
 
 def _count_if(node: exp.CountIf) -> None:
-    # Of no rows it is 0 in GoogleSQL and NULL in DuckDB.
-    condition = node.this
-    if isinstance(condition, exp.Distinct):
+    # COUNTIF of no rows is 0 in GoogleSQL and NULL in DuckDB.
+    if isinstance(node.this, exp.Distinct):
         raise unsupported("COUNTIF with DISTINCT")
-    one = exp.If(this=condition.copy(), true=exp.Literal.number(1))
+    one = exp.If(this=node.this.copy(), true=exp.Literal.number(1))
     node.replace(exp.Count(this=exp.Case(ifs=[one])))
 
 
 def _cast(node: exp.Cast) -> None:
     # GoogleSQL rounds a half away from zero, DuckDB to the even number. A NUMERIC's text has no trailing zeros.
     if node.to.this == exp.DataType.Type.BIGINT:
-        _where_type(node, "DOUBLE", "CAST(ROUND(TRY_CAST({0} AS DOUBLE)) AS BIGINT)")
+        _cast_by_type(node, "DOUBLE", "CAST(ROUND(TRY_CAST({0} AS DOUBLE)) AS BIGINT)")
     elif node.to.this == exp.DataType.Type.TEXT:
-        _where_type(node, "DECIMAL%", "RTRIM(RTRIM(CAST({0} AS TEXT), '0'), '.')")
+        _cast_by_type(node, "DECIMAL%", "RTRIM(RTRIM(CAST({0} AS TEXT), '0'), '.')")
 
 
-def _where_type(node: exp.Cast, kind: str, instead: str) -> None:
+def _cast_by_type(node: exp.Cast, kind: str, instead: str) -> None:
     """Use `instead` for the cast if DuckDB finds that the operand is of its type `kind`."""
     inner = node.this.sql("duckdb", identify=True)
     special = sqlglot.parse_one(instead.format(inner), read="duckdb")
@@ -197,14 +196,14 @@ def _where_type(node: exp.Cast, kind: str, instead: str) -> None:
     node.replace(exp.Case(ifs=[exp.If(this=is_kind, true=special)], default=node.copy()))
 
 
-_DIFFERENT: dict[type[exp.Expr], Callable[[Any], None]] = {
+_REPLACEMENTS: dict[type[exp.Expr], Callable[[Any], None]] = {
     exp.Literal: _as_double,
     exp.DataType: _as_numeric,
-    exp.Div: _guarded,
+    exp.Div: _fail_on_zero,
     exp.DateTrunc: _same_type,
     exp.DateAdd: _same_type,
     exp.DateSub: _same_type,
-    exp.Extract: _from_one,
+    exp.Extract: _day_and_week_number,
     exp.TimestampDiff: _whole_units,
     exp.UnixToTime: _as_timestamp,
     exp.StrToTime: _as_timestamp,

@@ -77,7 +77,7 @@ class JobApi:
     def query(self, call: Call) -> dict[str, Any]:
         """jobs.query: run a query job and wait. A request that is sent again with its requestId gets the same job."""
         body, project = call.body, call.path["project"]
-        only_known(body, _OF_JOB | _OF_REQUEST | {"labels"}, "jobs.query")
+        only_known(body, _OF_JOB | _OF_REQUEST, "jobs.query")
         configuration: dict[str, Any] = {"query": {key: body[key] for key in _OF_JOB if key in body}}
         self.check({"configuration": configuration})
         reference, job_id = {"location": body.get("location")}, f"request_{body.get('requestId')}"

@@ -27,7 +27,7 @@ def check(options: dict[str, Any]) -> None:
     for name, supported in _SUPPORTED.items():
         if options.get(name) not in supported:
             raise unsupported(f"{name}={options.get(name)} in a load job")
-    table = Table.of(options.get("destinationTable") or {})
+    table = Table.of(options["destinationTable"])
     table_fields.parse(options.get("schema"))
     if options.get("schemaUpdateOptions") and _replaces_table(table, options):
         raise invalid(

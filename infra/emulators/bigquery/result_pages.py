@@ -65,39 +65,39 @@ def fields_of(relation: Any) -> list[Field]:
 
 def page_of_file(path: Path, fields: list[Field], query: Any) -> dict[str, Any]:
     """Return a page of a query's result: `rows`, and `pageToken` if there are more."""
-    start, most = _window(query)
+    start, limit = _window(query)
     with pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
         batches, seen = [], 0
         for number in range(reader.num_record_batches):
             batch = reader.get_batch(number)
             if start < seen + batch.num_rows:
-                batches.append(batch.slice(max(0, start - seen), start + most + 1 - max(start, seen)))
+                batches.append(batch.slice(max(0, start - seen), start + limit + 1 - max(start, seen)))
             seen += batch.num_rows
-            if seen > start + most:
+            if seen > start + limit:
                 break
-        return _page(batches, fields, start, most, query)
+        return _page(batches, fields, start, limit, query)
 
 
 def page_of_table(cursor: Cursor, table: Table, where: str | None, fields: list[Field], query: Any) -> dict[str, Any]:
     """Return a page of a table's rows, or of those that the SQL condition `where` selects."""
-    start, most = _window(query)
+    start, limit = _window(query)
     names = ", ".join(quoted(field["name"]) for field in fields)
-    sql = f"SELECT {names} FROM {table.sql} WHERE {where or 'true'} LIMIT {most + 1} OFFSET {start}"
-    return _page(cursor.sql(sql).to_arrow_table().to_batches(), fields, start, most, query)
+    sql = f"SELECT {names} FROM {table.sql} WHERE {where or 'true'} LIMIT {limit + 1} OFFSET {start}"
+    return _page(cursor.sql(sql).to_arrow_table().to_batches(), fields, start, limit, query)
 
 
-def _page(batches: list[pa.RecordBatch], fields: list[Field], start: int, most: int, query: Any) -> dict[str, Any]:
-    codes = [_encoder(field, query.get("formatOptions.useInt64Timestamp", "").lower() == "true") for field in fields]
-    rows = [row for batch in batches for row in _rows(batch, codes)]
-    page: dict[str, Any] = {"rows": rows[:most]} if most else {}
-    return page | ({"pageToken": str(start + most)} if most and len(rows) > most else {})
+def _page(batches: list[pa.RecordBatch], fields: list[Field], start: int, limit: int, query: Any) -> dict[str, Any]:
+    encoders = [_encoder(field, query.get("formatOptions.useInt64Timestamp", "").lower() == "true") for field in fields]
+    rows = [row for batch in batches for row in _rows(batch, encoders)]
+    page: dict[str, Any] = {"rows": rows[:limit]} if limit else {}
+    return page | ({"pageToken": str(start + limit)} if limit and len(rows) > limit else {})
 
 
-def _rows(batch: pa.RecordBatch, codes: list[Callable[[Any], Any]]) -> Iterator[dict[str, Any]]:
+def _rows(batch: pa.RecordBatch, encoders: list[Callable[[Any], Any]]) -> Iterator[dict[str, Any]]:
     columns = [
-        [None if value is None else code(value) for value in _values(column)]
-        for column, code in zip(batch.columns, codes, strict=True)
+        [None if value is None else encode(value) for value in _values(column)]
+        for column, encode in zip(batch.columns, encoders, strict=True)
     ]
     for cells in zip(*columns, strict=True):
         yield {"f": [{"v": cell} for cell in cells]}
@@ -111,12 +111,12 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _encoder(field: Field, int_timestamps: bool) -> Callable[[Any], Any]:
-    code = _CODES[field["type"]]
+    encode = _ENCODERS[field["type"]]
     if field["type"] == "TIMESTAMP" and int_timestamps:
-        code = str
+        encode = str
     if field["mode"] == "REPEATED":
-        return lambda values: [{"v": code(_micros(value))} for value in values]
-    return code
+        return lambda values: [{"v": encode(_micros(value))} for value in values]
+    return encode
 
 
 def _micros(value: Any) -> Any:
@@ -134,7 +134,7 @@ def _float(value: float) -> str:
     return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(text := repr(value), text)
 
 
-_CODES: dict[str, Callable[[Any], Any]] = {
+_ENCODERS: dict[str, Callable[[Any], Any]] = {
     "STRING": str,
     "JSON": str,
     "BYTES": lambda value: base64.b64encode(value).decode(),
@@ -157,7 +157,7 @@ def _window(query: Any) -> tuple[int, int]:
     """Return the first row and the number of rows, from startIndex or pageToken, and maxResults."""
     try:
         start = int(query.get("pageToken") or query.get("startIndex") or 0)
-        most = min(int(query.get("maxResults") or _PAGE), _PAGE) if query.get("maxResults") != "0" else 0
+        limit = min(int(query.get("maxResults") or _PAGE), _PAGE) if query.get("maxResults") != "0" else 0
     except ValueError:
         raise invalid("pageToken, startIndex and maxResults must be numbers.") from None
-    return start, most
+    return start, limit

@@ -49,10 +49,7 @@ class Table:
     @classmethod
     def of(cls, reference: dict[str, Any]) -> Table:
         """Parse a tableReference."""
-        try:
-            return cls.parse(reference["projectId"], reference["datasetId"], reference["tableId"])
-        except KeyError as missing:
-            raise invalid(f"Required parameter is missing: {missing.args[0]}") from None
+        return cls.parse(reference["projectId"], reference["datasetId"], reference["tableId"])
 
     def __str__(self) -> str:
         return f"{self.dataset}.{self.name}" + (f"${self.partition}" if self.partition else "")
