@@ -23,6 +23,7 @@ from infra.environment import BIGQUERY, PREFECT_API, STORAGE, emulated, network,
 from infra.image import deployed_image
 from infra.settings import Settings, settings
 
+SLUG = "docker-container"
 PullPolicy = Literal["IfNotPresent", "Always", "IfPossible", "Never"]
 
 # What the containers run, see there.
@@ -47,7 +48,7 @@ class DockerContainer(Block):
     """Settings of the container that a flow run runs in."""
 
     _block_type_name: ClassVar[str] = "Docker Container"
-    _block_type_slug: ClassVar[str] = "docker-container"
+    _block_type_slug: ClassVar[str] = SLUG
     _description: ClassVar[str] = (
         "How the container of a flow run is made: its image, environment, networks and limits."
     )
@@ -107,15 +108,16 @@ class DockerContainer(Block):
     @property
     def job_variables(self) -> dict[str, Any]:
         """What a deployment is given in order to follow this block. Raises ValueError if the block is not saved."""
-        if not self._block_document_name:
-            raise ValueError("a block is referred to by its name; save it first")
-        return job_variables(self._block_document_name)
+        return _references(self.get_block_placeholder())
 
 
 def job_variables(name: str) -> dict[str, str]:
     """A deployment's job variables: every field of the DockerContainer block `name`, by reference."""
-    prefix = f"prefect.blocks.{DockerContainer._block_type_slug}.{name}"
-    return {field: f"{{{{ {prefix}.{field} }}}}" for field in DockerContainer.model_fields}
+    return _references(f"prefect.blocks.{SLUG}.{name}")
+
+
+def _references(block: str) -> dict[str, str]:
+    return {field: f"{{{{ {block}.{field} }}}}" for field in DockerContainer.model_fields}
 
 
 def container_blocks(config: Settings | None = None) -> dict[str, Block]:

@@ -102,7 +102,7 @@ class Project:
                 [sys.executable, "-m", "infra.agent"], cwd=self.root, env=self.env | env, stdout=out, stderr=out
             )
         try:
-            until(lambda: "has to run" in log.read_text() or agent.poll() is not None, 60)
+            until(lambda: "polls work pool" in log.read_text() or agent.poll() is not None, 60)
             assert agent.poll() is None, log.read_text()
             yield agent
         finally:

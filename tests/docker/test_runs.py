@@ -244,7 +244,7 @@ def test_the_next_agent_watches_what_a_killed_one_left(deployed, slow, tmp_path)
     deployed.docker("create", *(f"--label={name}={value}" for name, value in ours.items()), made["Image"], "true")
     log = tmp_path / "next"
     with deployed.agent(log):
-        assert "1 runs that a killed agent left" in log.read_text()
+        assert "watching 1 runs of an agent that was killed" in log.read_text()
         assert "killed before the run began" in ended(deployed, pending, log)["state"]["message"]
         assert container_of(deployed, pending) == ""
         assert state(deployed, run) == "Running"

@@ -18,7 +18,7 @@ IMAGE = "registry.example.com/taxiway@sha256:" + "0" * 64
 def test_a_deployment_of_prefects_own_command_runs_in_our_image(on_server):
     from prefect.client.schemas.actions import WorkPoolCreate
 
-    from infra.agent import ContainerConfiguration
+    from infra.docker_worker import ContainerConfiguration
     from infra.docker_container import declared_container, job_variables
     from infra.work_pool import declared_template
 

@@ -1,12 +1,15 @@
-"""One agent of a name on a machine."""
+"""The agent: one of a name on a machine, and it goes on after errors."""
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 
+import httpx
 import pytest
+from prefect.utilities.services import critical_service_loop
 
-from infra.agent import AgentFailed, only_one
+from infra.agent import AgentFailed, only_one, repeat
 
 
 @pytest.fixture
@@ -34,3 +37,32 @@ def test_a_lock_that_cannot_be_opened_is_one_line(folder):
     lock.unlink()
     lock.mkdir()
     assert f"{lock} cannot be opened (Is a directory)" in taken("agent-host", "taxi")
+
+
+def refused() -> httpx.ConnectError:
+    return httpx.ConnectError("connection refused")
+
+
+def test_repeated_errors_do_not_end_the_agent():
+    """Unlike Prefect's own loop, see below."""
+    stopping = asyncio.Event()
+    calls = []
+
+    async def fail() -> None:
+        calls.append(None)
+        if len(calls) == 20:
+            stopping.set()
+        raise refused()
+
+    asyncio.run(repeat(fail, 0, stopping))
+    assert len(calls) == 20
+
+
+def test_prefects_worker_gives_up_after_repeated_errors():
+    """When this fails, Prefect's worker may be able to replace `repeat`."""
+
+    async def fail() -> None:
+        raise refused()
+
+    with pytest.raises(RuntimeError, match="exceeded error threshold"):
+        asyncio.run(critical_service_loop(fail, interval=0, backoff=4, printer=lambda line="": None))

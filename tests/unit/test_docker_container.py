@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from prefect.blocks.core import BlockNotSavedError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_docker.worker import DockerWorkerJobConfiguration
 from pydantic import ValidationError
@@ -100,7 +101,7 @@ def test_what_cannot_be_is_refused(fields, said):
 
 
 def test_an_unsaved_block_cannot_be_referred_to():
-    with pytest.raises(ValueError, match="save it first"):
+    with pytest.raises(BlockNotSavedError):
         _ = DockerContainer(image=IMAGE).job_variables
 
 
