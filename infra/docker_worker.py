@@ -97,8 +97,8 @@ class ContainerWorker(DockerWorker):  # type: ignore[misc]  # prefect-docker has
     async def take_over(self) -> list[FlowRun]:
         """Watch the runs that a killed worker of the same name left unfinished, and return them.
 
-        Prefect's worker ignores them (test_the_next_agent_watches_what_a_killed_one_left). A pending run whose container
-        was not started is marked Crashed.
+        Prefect's worker ignores them (test_the_next_agent_watches_what_a_killed_one_left). A pending run whose
+        container was not started is marked Crashed.
         """
         # A rescheduled run can have two containers. The engine lists the newest first, which replaces the older.
         containers = {container.labels[RUN_LABEL]: container for container in reversed(self.containers(ended=True))}

@@ -7,7 +7,7 @@ import re
 
 def test_push_without_a_login_says_how_to_log_in(project, registry):
     line = project.refusal("infra.image", "push")
-    assert line == f"taxiway: the registry wants a login; run: docker login {registry}"
+    assert line == f"taxiway: the registry requires a login; run: docker login {registry}"
 
 
 def test_a_pushed_image_comes_back_by_its_digest(project, image, logged_in):

@@ -104,7 +104,7 @@ def test_a_password_that_is_read_in_two_ways_is_named(stack):
         unreadable = stack.module("infra.compose", "up", check=False).stderr
     finally:
         (stack.root / ".env").write_text(before)
-    assert line.startswith("taxiway: PREFECT_API_AUTH_STRING, TRIPS_PASSWORD in .env is read otherwise by Docker")
+    assert line.startswith("taxiway: PREFECT_API_AUTH_STRING, TRIPS_PASSWORD in .env is read differently by Docker")
     number = len(before.splitlines()) + 3
     assert f"taxiway: line {number} of .env cannot be read by Docker Compose" in unreadable.splitlines()
     assert "hu" not in line and "sh" not in line + unreadable
@@ -141,7 +141,7 @@ def test_without_the_environment_file_nothing_starts(stack, tmp_path):
 def test_the_environment_file_is_written_once_and_private(stack):
     file = stack.root / ".env"
     before = file.read_bytes()
-    assert "stays as it is" in stack.module("infra.environment").stdout
+    assert "is unchanged" in stack.module("infra.environment").stdout
     assert file.read_bytes() == before
     assert file.stat().st_mode & 0o777 == 0o600
 
@@ -176,7 +176,7 @@ def test_a_second_checkout_has_a_stack_of_its_own_and_names_the_port_that_is_tak
         assert line == f"taxiway: port {taken} of this machine is taken; set POSTGRES_PORT in .env to another"
     finally:
         said = other.module("infra.compose", "destroy", answer="y\n").stdout
-    assert f"stack {other.name} and its data are gone" in said
+    assert f"removed stack {other.name} and its data" in said
     assert stack.call("GET", "/health", login=False) is True
     with connect(stack, "trips", stack.values["TRIPS_PASSWORD"], "trips") as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)

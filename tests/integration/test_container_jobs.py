@@ -18,8 +18,8 @@ IMAGE = "registry.example.com/taxiway@sha256:" + "0" * 64
 def test_a_deployment_of_prefects_own_command_runs_in_our_image(on_server):
     from prefect.client.schemas.actions import WorkPoolCreate
 
-    from infra.docker_worker import ContainerConfiguration
     from infra.docker_container import declared_container, job_variables
+    from infra.docker_worker import ContainerConfiguration
     from infra.work_pool import declared_template
 
     own = f"c{uuid.uuid4().hex[:8]}"

@@ -37,20 +37,20 @@ def test_the_service_that_failed_is_named_before_those_that_wait_for_it(stack):
     stack["pgadmin"] = ("", "created", "")
     stack["prefect"] = ("starting", "running", "")
     stack["postgres"] = ("unhealthy", "running", "one\nno space left\n\n")
-    assert compose.first_unhealthy() == "postgres is unhealthy; the last line of its log: no space left"
+    assert compose.first_unhealthy() == "postgres is unhealthy; last log line: no space left"
 
 
 @pytest.mark.parametrize(
     ("logged", "said"),
     [
-        ('FATAL: password authentication failed for user "trips"\nDETAIL: Connection matched', "put the old one back"),
+        ('FATAL: password authentication failed for user "trips"\nDETAIL: Connection matched', "restore the old one"),
         (
             'FATAL: password authentication failed for user "trips"\nDETAIL: Role "trips" does not exist.',
-            "no role trips: its first start did not run to its end. make destroy removes it, with all that it holds",
+            "no role trips: its first start was interrupted. make destroy removes it with all its data",
         ),
         (
             "ls: cannot open directory '/docker-entrypoint-initdb.d/': Permission denied",
-            "the last line of its log: ls: cannot",
+            "last log line: ls: cannot",
         ),
     ],
 )
@@ -100,7 +100,7 @@ def test_a_health_check_does_not_ask_through_a_proxy(service, server):
 
 def test_a_service_without_a_log_is_named_as_well(stack):
     stack["storage"] = ("", "exited", "")
-    assert compose.first_unhealthy() == "storage is exited; the last line of its log: none"
+    assert compose.first_unhealthy() == "storage is exited; last log line: none"
 
 
 def test_a_healthy_stack_has_none(stack):

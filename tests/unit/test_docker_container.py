@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 
 import pytest
-from prefect.blocks.core import BlockNotSavedError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_docker.worker import DockerWorkerJobConfiguration
 from pydantic import ValidationError
@@ -98,11 +97,6 @@ def test_environment_values_are_hidden_where_the_block_is_shown():
 def test_what_cannot_be_is_refused(fields, said):
     with pytest.raises(ValidationError, match=said):
         DockerContainer(image=IMAGE, **fields)
-
-
-def test_an_unsaved_block_cannot_be_referred_to():
-    with pytest.raises(BlockNotSavedError):
-        _ = DockerContainer(image=IMAGE).job_variables
 
 
 def test_a_source_with_a_password_is_handed_on_as_a_secret():

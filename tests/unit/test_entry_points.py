@@ -1,4 +1,4 @@
-"""Every command ends in one line where there is no Prefect server to work with, and none starts one of its own."""
+"""Every command exits with one line if no Prefect server is usable, and none starts a server."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ def answering(status: int, body: str):
 
 HTML = "<!doctype html><title>Some other page</title>"
 SERVERS = {
-    "none": (nothing, "no Prefect server is named: `make up`"),
+    "none": (nothing, "PREFECT_API_URL is not set: start a Prefect server with `make up`"),
     "refused": (refused, "no answer from http://127.0.0.1:"),
     "a page": (partial(answering, 200, HTML), "is not the API of a Prefect server"),
     "a page not found": (partial(answering, 404, HTML), "is not the API of a Prefect server, it answered 404"),
     "another login": (partial(answering, 401, '{"exception_message": "Unauthorized"}'), "refuses the login"),
-    "broken": (partial(answering, 500, HTML), "the Prefect server answered 500; its log says why"),
+    "broken": (partial(answering, 500, HTML), "the Prefect server answered 500; see its log"),
     "forbidden": (partial(answering, 403, '{"detail": "Missing CSRF token"}'), "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"),
 }
 

@@ -7,7 +7,13 @@ import stat
 
 import pytest
 
-from infra.environment import NoEnvironment, emulated, read_environment, seen_from_containers, write_environment
+from infra.environment import (
+    NoEnvironment,
+    read_environment,
+    settings_for_containers,
+    uses_emulators,
+    write_environment,
+)
 from infra.settings import Settings
 
 DEFAULTS = Settings(_env_file=None)
@@ -59,22 +65,22 @@ def test_the_process_environment_wins(tmp_path, clean, monkeypatch):
 
 def test_containers_find_the_database_and_the_account_of_the_stack():
     values = {"TRIPS_PASSWORD": "pw", "COMPOSE_PROFILES": "google", "EMULATOR_KEY": "{}"}
-    seen = seen_from_containers(DEFAULTS, values)
+    seen = settings_for_containers(DEFAULTS, values)
     assert seen.postgres_url.get_secret_value() == "postgresql://trips:pw@postgres:5432/trips"
     assert seen.google_key.get_secret_value() == "{}"
 
 
 def test_what_is_set_stays():
     config = Settings(_env_file=None, postgres_url="postgresql://elsewhere/trips", google_key='{"real": 1}')
-    assert seen_from_containers(config, {"COMPOSE_PROFILES": "google"}) == config
+    assert settings_for_containers(config, {"COMPOSE_PROFILES": "google"}) == config
 
 
 def test_real_google_gets_no_emulators_key():
     values = {"TRIPS_PASSWORD": "pw", "COMPOSE_PROFILES": "", "EMULATOR_KEY": "{}"}
-    assert seen_from_containers(DEFAULTS, values).google_key is None
-    assert not emulated(values)
+    assert settings_for_containers(DEFAULTS, values).google_key is None
+    assert not uses_emulators(values)
 
 
 def test_without_the_file_it_says_how_to_write_it():
     with pytest.raises(NoEnvironment, match="TRIPS_PASSWORD not set; `make env` writes"):
-        seen_from_containers(DEFAULTS, {})
+        settings_for_containers(DEFAULTS, {})

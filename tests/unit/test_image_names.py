@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from infra import image
-from infra.docker_cli import meaning
+from infra.docker_cli import explain_failure
 from infra.image import ImageUnavailable, Revision, image_tag, registry_of, repository, revision, web_address
 
 
@@ -161,5 +161,5 @@ def test_what_is_in_no_commit_is_dirty():
     ],
 )
 def test_a_failure_is_one_line(said, means):
-    line = meaning(["run", "x"], said, "localhost:5000")
+    line = explain_failure(["run", "x"], said, "localhost:5000")
     assert means in line and "\n" not in line

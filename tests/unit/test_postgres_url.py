@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from flows.errors import StoreFailed
 from flows.web_to_postgres import libpq_uri
 from infra.blocks import postgres_block
-from infra.environment import seen_from_containers
+from infra.environment import settings_for_containers
 from infra.postgres_url import libpq_url, postgres_url
 from infra.settings import ROOT, Settings, one_line
 
@@ -91,7 +91,7 @@ def test_an_entry_point_says_it_in_one_line():
 
 @pytest.mark.parametrize("password", PASSWORDS)
 def test_a_password_is_the_same_in_every_url_made_of_it(password):
-    config = seen_from_containers(Settings(_env_file=None), {"TRIPS_PASSWORD": password})
+    config = settings_for_containers(Settings(_env_file=None), {"TRIPS_PASSWORD": password})
     url = config.postgres_url.get_secret_value()
     expected = {"user": "trips", "password": password, "host": "postgres", "port": "5432", "dbname": "trips"}
     assert conninfo_to_dict(url) == expected == conninfo_to_dict(libpq_uri(postgres_block(config)))
@@ -113,7 +113,7 @@ def test_what_is_set_on_the_block_is_used():
 def test_what_libpq_does_not_know_is_refused_by_name():
     block = postgres_block(Settings(_env_file=None, postgres_url="postgresql://u:p@h/d"))
     block.connect_args = {"autocommit": True}
-    with pytest.raises(StoreFailed, match="autocommit is no option that libpq knows"):
+    with pytest.raises(StoreFailed, match="autocommit is not an option of libpq"):
         libpq_uri(block)
     other = block.model_copy(update={"connection_info": block.connection_info.model_copy()})
     other.connection_info.driver = "mysql+pymysql"

@@ -60,7 +60,7 @@ def test_a_later_process_of_the_same_pid_is_not_ours(tmp_path):
 
 def test_a_process_that_ends_at_its_start_says_why(tmp_path):
     process = start(tmp_path, "raise SystemExit('no disk left')")
-    with pytest.raises(NotHealthy, match=r"it ended at its start.*no disk left"):
+    with pytest.raises(NotHealthy, match=r"it ended while starting.*no disk left"):
         wait_healthy(process, tmp_path / "log", lambda: False, seconds=10)
 
 
