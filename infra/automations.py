@@ -17,16 +17,7 @@ from infra.settings import Settings, settings
 HEARTBEAT_TIMEOUT = timedelta(seconds=390)
 HEARTBEAT = "prefect.flow-run.heartbeat"
 # In these states a run has no process and sends no heartbeats.
-NO_HEARTBEAT = (
-    "Completed",
-    "Failed",
-    "Crashed",
-    "Cancelled",
-    "Scheduled",
-    "Rescheduled",
-    "AwaitingRetry",
-    "Suspended",
-)
+NO_HEARTBEAT = ("Completed", "Failed", "Crashed", "Cancelled", "Scheduled", "Rescheduled", "AwaitingRetry", "Suspended")
 
 
 def declared_automations(config: Settings | None = None) -> list[AutomationCore]:

@@ -16,7 +16,6 @@ from infra.environment import (
     STORAGE,
     NoEnvironment,
     default_project_name,
-    network_name,
     project_name,
     read_environment,
     require,
@@ -237,7 +236,7 @@ def make_resources(values: Mapping[str, str]) -> None:
         "TAXIWAY_LOCATION": config.location,
     }
     docker(
-        *("run", "--rm", f"--network={network_name(values)}", "--read-only", "--tmpfs=/tmp"),
+        *("run", "--rm", f"--network={project_name(values)}", "--read-only", "--tmpfs=/tmp"),
         *(f"--env={name}" for name in passed),
         *(config.image or local_image("runtime"), "python", "-m", "infra.google"),
         env=os.environ | passed,

@@ -19,7 +19,7 @@ from prefect_docker import DockerRegistryCredentials
 from prefect_docker.types import VolumeStr
 from pydantic import Field, SecretStr, model_validator
 
-from infra.environment import BIGQUERY, PREFECT_API, STORAGE, network_name, read_environment, uses_emulators
+from infra.environment import BIGQUERY, PREFECT_API, STORAGE, project_name, read_environment, uses_emulators
 from infra.image import deployed_image
 from infra.settings import Settings, settings
 
@@ -148,7 +148,7 @@ def declared_container(
         image=image,
         registry_credentials=registry,
         env=SecretDict(env | {f"TAXIWAY_{name.upper()}": value for name, value in passed.items()}),
-        networks=[network_name(values)],
+        networks=[project_name(values)],
         # For downloads: a volume, which is on disk, not in memory, and removed with the container.
         volumes=["/tmp"],
         command=COMMAND,

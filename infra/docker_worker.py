@@ -97,7 +97,7 @@ class ContainerWorker(DockerWorker):  # type: ignore[misc]  # prefect-docker has
     async def take_over(self) -> list[FlowRun]:
         """Watch the runs that a killed worker of the same name left unfinished, and return them.
 
-        Prefect's worker ignores them (test_the_next_agent_watches_what_a_killed_one_left). A pending run whose
+        Prefect's worker ignores them (test_the_next_agent_watches_runs_of_a_killed_one). A pending run whose
         container was not started is marked Crashed.
         """
         # A rescheduled run can have two containers. The engine lists the newest first, which replaces the older.
@@ -150,7 +150,7 @@ class ContainerWorker(DockerWorker):  # type: ignore[misc]  # prefect-docker has
     def stop_containers(self) -> None:
         """Stop the containers of this worker's runs, all at once, and wait until they have ended.
 
-        Prefect's worker leaves them running (test_ctrl_c_waits_for_the_run_and_a_second_one_puts_it_back).
+        Prefect's worker leaves them running (test_ctrl_c_waits_for_the_run_and_a_second_one_reschedules_it).
         """
         containers = self.containers()
         with ThreadPoolExecutor(max(len(containers), 1)) as stopping:

@@ -69,8 +69,10 @@ class NoEnvironment(RuntimeError):
 
 def write_environment(path: Path = ENV_FILE, config: Settings | None = None) -> bool:
     """Write the file with new random passwords, readable only by its owner. Returns False if it exists already."""
+    from infra.emulators.credentials import service_account  # not in the flow image
+
     config = config or settings()
-    key = _emulator_key(config.project)
+    key = service_account(config.project, f"{STORAGE}/token")
     text = TEMPLATE.format(
         project=default_project_name(),
         emulator_key=json.dumps(key),
@@ -110,7 +112,7 @@ def default_project_name(root: Path = ROOT) -> str:
 
 
 def project_name(values: Mapping[str, str]) -> str:
-    """The Compose project of this checkout; `taxiway` if an older `.env` does not name one."""
+    """The Compose project of this checkout and its Docker network; `taxiway` if an older `.env` does not name one."""
     return values.get("COMPOSE_PROJECT_NAME") or "taxiway"
 
 
@@ -124,11 +126,6 @@ def require(values: Mapping[str, str], *names: str) -> None:
 def uses_emulators(values: Mapping[str, str]) -> bool:
     """Whether the stack runs the emulators of Google Cloud."""
     return "google" in values.get("COMPOSE_PROFILES", "").split(",")
-
-
-def network_name(values: Mapping[str, str]) -> str:
-    """The stack's Docker network, which the runs' containers join."""
-    return project_name(values)
 
 
 def settings_for_containers(config: Settings, values: Mapping[str, str] | None = None) -> Settings:
@@ -146,12 +143,6 @@ def settings_for_containers(config: Settings, values: Mapping[str, str] | None =
         require(values, "EMULATOR_KEY")
         stack["google_key"] = SecretStr(values["EMULATOR_KEY"])
     return config.model_copy(update=stack)
-
-
-def _emulator_key(project: str) -> dict[str, str]:
-    from infra.emulators.credentials import service_account
-
-    return service_account(project, f"{STORAGE}/token")
 
 
 if __name__ == "__main__":

@@ -23,16 +23,8 @@ from infra.local.processes import Process, free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT, Settings, settings
 
 # Variables that would point the stack's Prefect and Google clients to other servers, or Python to other modules.
-REMOVED_PREFIXES = (
-    "PREFECT_",
-    "TAXIWAY_",
-    "GOOGLE_",
-    "STORAGE_EMULATOR_HOST",
-    "BIGQUERY_EMULATOR_HOST",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONSTARTUP",
-)
+REMOVED = ("PREFECT_", "TAXIWAY_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST")
+REMOVED_PYTHON = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
 
 PREFECT = (sys.executable, "-m", "prefect")
 SERVER_START_SECONDS = 180.0
@@ -233,7 +225,7 @@ class Stack:
         wait_healthy(process, self._log(process.name), lambda: answers(url), seconds=seconds)
 
     def _environment(self, added: dict[str, str]) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(REMOVED_PREFIXES)}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(REMOVED + REMOVED_PYTHON)}
         # The virtual environment first: Prefect starts runs with `python` by name.
         path = f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
         return inherited | {"PATH": path} | added

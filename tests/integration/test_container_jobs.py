@@ -1,4 +1,4 @@
-"""What a pool of containers makes of a deployment: ours, and one that says nothing of its container."""
+"""The containers of deployments on a Docker pool, also of a deployment without job variables."""
 
 # ruff: noqa: F401, F811 - the imports are fixtures, which tests name as their arguments
 

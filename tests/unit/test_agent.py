@@ -19,24 +19,24 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def taken(name: str, pool: str) -> str:
-    """Why the name cannot be taken for the pool."""
+def refusal(name: str, pool: str) -> str:
+    """Why another agent with this name and pool cannot start."""
     with pytest.raises(AgentFailed) as refused, only_one(name, pool):
         pass
     return str(refused.value)
 
 
-def test_a_second_agent_of_one_name_and_pool_is_refused(folder):
+def test_a_second_agent_with_the_same_name_and_pool_is_refused(folder):
     with only_one("agent-host", "taxi"), only_one("agent-host", "another pool"):
-        assert taken("agent-host", "taxi") == "agent-host runs already on this machine, on pool taxi"
+        assert refusal("agent-host", "taxi") == "agent-host runs already on this machine, on pool taxi"
 
 
-def test_a_lock_that_cannot_be_opened_is_one_line(folder):
+def test_a_lock_that_cannot_be_opened_is_reported_in_one_line(folder):
     with only_one("agent-host", "taxi"):
         [lock] = folder.iterdir()
     lock.unlink()
     lock.mkdir()
-    assert f"{lock} cannot be opened (Is a directory)" in taken("agent-host", "taxi")
+    assert f"{lock} cannot be opened (Is a directory)" in refusal("agent-host", "taxi")
 
 
 def refused() -> httpx.ConnectError:

@@ -120,7 +120,7 @@ def away(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_what_is_wrong_with_a_server_is_one_line(server, tmp_path):
+def test_an_unusable_server_is_reported_in_one_line(server, tmp_path):
     opened, line = SERVERS[server]
     with opened() as url, settings_of(url, tmp_path), pytest.raises(NoServer) as raised:
         require_server()
@@ -146,7 +146,7 @@ def test_a_user_and_a_password_in_the_servers_address_are_not_shown(tmp_path):
 
 @pytest.mark.parametrize("server", ["none", "refused", "a page"])
 @pytest.mark.parametrize("name", [name for name in commands() if name not in NOT_TRIED])
-def test_a_command_without_a_prefect_server_ends_in_one_line(name, server, away, monkeypatch, capsys, tmp_path):
+def test_a_command_without_a_prefect_server_exits_with_one_line(name, server, away, monkeypatch, capsys, tmp_path):
     opened, line = SERVERS[server]
     monkeypatch.setattr("sys.argv", [name, *GIVEN.get(name, [])])
     with opened() as url, settings_of(with_login(url), tmp_path), pytest.raises(SystemExit) as ended:
@@ -164,13 +164,13 @@ def test_a_command_without_a_prefect_server_ends_in_one_line(name, server, away,
 
 @pytest.mark.parametrize("name", ["infra.compose", "infra.image", "infra.local.stack"])
 @pytest.mark.parametrize("given", [[], ["stop"], ["down", "push"]])
-def test_a_command_that_is_given_no_verb_of_its_own_does_nothing(name, given, away, monkeypatch):
+def test_a_command_with_an_unknown_verb_does_nothing(name, given, away, monkeypatch):
     monkeypatch.setattr("sys.argv", [name, *given])
     with pytest.raises(SystemExit, match=f"usage: python -m {name} "):
         runpy.run_module(name, run_name="__main__")
 
 
-def test_an_interrupt_is_one_line(capsys):
+def test_an_interrupt_is_reported_in_one_line(capsys):
     with pytest.raises(SystemExit) as ended, one_line_for():
         raise KeyboardInterrupt
     assert (ended.value.code, capsys.readouterr().err) == (130, "taxiway: interrupted\n")
