@@ -16,13 +16,7 @@ from docker.client import DockerClient
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterId,
-)
+from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events import Event
 from prefect.utilities.asyncutils import run_sync_in_worker_thread
@@ -118,9 +112,9 @@ class ContainerWorker(DockerWorker):  # type: ignore[misc]  # prefect-docker has
         return taken
 
     async def _unfinished_runs(self) -> list[FlowRun]:
-        types = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
-        unfinished = FlowRunFilter(state=FlowRunFilterState(type=types))
-        in_pool = WorkPoolFilter(id=WorkPoolFilterId(any_=[self.work_pool.id]))
+        types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+        unfinished = FlowRunFilter.model_validate({"state": {"type": {"any_": types}}})
+        in_pool = WorkPoolFilter.model_validate({"id": {"any_": [self.work_pool.id]}})
         runs: list[FlowRun] = []
         while page := await self.client.read_flow_runs(
             flow_run_filter=unfinished, work_pool_filter=in_pool, offset=len(runs)
