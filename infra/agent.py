@@ -1,4 +1,4 @@
-"""`make agent`: a worker in the foreground that runs each flow run of the pool in a container of its own.
+"""`make agent`: a worker in the foreground that runs each flow run of the pool in its own container.
 
 After Ctrl-C it takes no new runs and waits for the current ones. After a second Ctrl-C, or SIGTERM, it also stops the
 containers, which reschedule their runs. If the agent is killed, the next one watches its runs.

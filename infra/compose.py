@@ -255,7 +255,7 @@ def addresses(values: Mapping[str, str]) -> str:
         ),
         ("PostgreSQL", f"127.0.0.1:{values.get('POSTGRES_PORT', 5432)}, database trips", "trips, TRIPS_PASSWORD"),
     ]
-    return "\n".join(f"  {name:<11} {where:<36} {who}" for name, where, who in rows)
+    return "\n".join(f"  {name:<11} {address:<36} {login}" for name, address, login in rows)
 
 
 def confirmed(question: str) -> bool:
@@ -279,16 +279,13 @@ def main(command: str) -> None:
         require_own_containers()
         require_own_volumes()
         engine = docker("info", "--format={{.Name}}")
-        if not confirmed(
-            f"Remove stack {name} on Docker engine {engine} with all its trips, objects, tables and runs?"
-        ):
+        if not confirmed(f"Remove stack {name} on Docker engine {engine} with all its trips, objects, tables, runs?"):
             sys.exit("taxiway: nothing was removed")
-    down(volumes=command == "destroy")
-    print(
-        f"taxiway: removed stack {name} and its data"
-        if command == "destroy"
-        else f"taxiway: stopped stack {name}; its data is kept"
-    )
+        down(volumes=True)
+        print(f"taxiway: removed stack {name} and its data")
+    else:
+        down()
+        print(f"taxiway: stopped stack {name}; its data is kept")
 
 
 if __name__ == "__main__":

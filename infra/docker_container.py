@@ -79,7 +79,7 @@ class DockerContainer(Block):
     volumes: list[VolumeStr] = Field(
         [],
         description="Mounts: /on/the/host:/in/the/container[:ro], volume:/in/the/container, or a path alone for a "
-        "volume that goes with the container.",
+        "volume that is removed with the container.",
     )
     auto_remove: bool = Field(True, title="Auto Remove", description="Remove the container when it has ended.")
     stream_output: bool = Field(

@@ -89,12 +89,12 @@ def log_in(project: Project) -> None:
 @pytest.fixture(scope="session")
 def stack(project, image):
     """The stack, started with empty volumes and the emulators."""
-    ours = f"--project-name={project.name}"
+    option = f"--project-name={project.name}"
     try:
         project.module("infra.compose", "up")
         yield project
     finally:
-        project.docker("compose", ours, "--profile=*", "down", "--volumes", "--remove-orphans")
+        project.docker("compose", option, "--profile=*", "down", "--volumes", "--remove-orphans")
 
 
 @pytest.fixture(scope="session")

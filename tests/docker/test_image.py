@@ -107,9 +107,9 @@ def test_labels_have_the_revision(project, inspected):
 
 def test_the_image_is_small(project, inspected):
     base = int(project.docker("image", "inspect", "--format={{.Size}}", "python:3.13-slim-trixie"))
-    ours = inspected["Size"] - base
-    print(f"{ours / MEGABYTE:.0f} MB on top of the base image")
-    assert ours <= 480 * MEGABYTE
+    added = inspected["Size"] - base
+    print(f"{added / MEGABYTE:.0f} MB on top of the base image")
+    assert added <= 480 * MEGABYTE
 
 
 def test_the_image_has_only_what_flows_need(saved):

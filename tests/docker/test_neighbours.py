@@ -63,7 +63,7 @@ def first_checkout(project, tmp_path):
 
 @pytest.fixture
 def second_checkout(project, tmp_path):
-    """A checkout of its own that takes the first one's project name for its own, as old ones do."""
+    """A second checkout with the first one's project name, as older versions gave it."""
     checkout = Project(tmp_path / "second", "")
     checkout.module("infra.environment")
     checkout.set(COMPOSE_PROJECT_NAME=SHARED)
@@ -80,8 +80,8 @@ def test_compose_variables_of_another_project_are_ignored(project, stranger):
     everything = [{name: value} for name, value in exported.items()] + [exported]
     for env in everything:
         for verb in ("down", "destroy"):
-            said = project.module("infra.compose", verb, answer=YES, **env).stdout
-            assert project.name in said and STRANGER not in said
+            output = project.module("infra.compose", verb, answer=YES, **env).stdout
+            assert project.name in output and STRANGER not in output
             assert stranger.whole(), (verb, env)
 
 

@@ -202,7 +202,7 @@ def test_an_invalid_limit_is_refused(deployed):
 
 
 def test_the_agent_reports_in_one_line_why_it_cannot_start(deployed, agent, tmp_path):
-    # In a temporary folder of its own the lock is free.
+    # In another temporary folder the lock is free.
     free = {"TMPDIR": str(tmp_path)}
     assert "no Docker engine" in deployed.refusal("infra.agent", DOCKER_HOST="unix:///nowhere/docker.sock", **free)
     nobody = "http://127.0.0.1:9/api"
@@ -240,8 +240,8 @@ def test_the_next_agent_watches_runs_of_a_killed_one(deployed, slow, tmp_path):
     deployed.call("POST", f"/flow_runs/{pending}/set_state", {"state": {"type": "PENDING", "name": "Pending"}})
     deployed.call("PATCH", f"/flow_runs/{pending}/labels", labels)
     [made] = json.loads(deployed.docker("inspect", container_of(deployed, run)))
-    ours = made["Config"]["Labels"] | {"io.prefect.flow-run-id": pending}
-    deployed.docker("create", *(f"--label={name}={value}" for name, value in ours.items()), made["Image"], "true")
+    labels = made["Config"]["Labels"] | {"io.prefect.flow-run-id": pending}
+    deployed.docker("create", *(f"--label={name}={value}" for name, value in labels.items()), made["Image"], "true")
     log = tmp_path / "next"
     with deployed.agent(log):
         assert "watching 1 runs of an agent that was killed" in log.read_text()

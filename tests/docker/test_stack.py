@@ -175,8 +175,8 @@ def test_a_second_checkout_has_its_own_stack_and_reports_a_taken_port(stack, tmp
         taken = stack.env["POSTGRES_PORT"]
         assert line == f"taxiway: port {taken} of this machine is taken; set POSTGRES_PORT in .env to another"
     finally:
-        said = other.module("infra.compose", "destroy", answer="y\n").stdout
-    assert f"removed stack {other.name} and its data" in said
+        output = other.module("infra.compose", "destroy", answer="y\n").stdout
+    assert f"removed stack {other.name} and its data" in output
     assert stack.call("GET", "/health", login=False) is True
     with connect(stack, "trips", stack.values["TRIPS_PASSWORD"], "trips") as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -86,7 +86,7 @@ def test_environment_values_are_hidden_in_the_ui():
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "expected"),
     [
         ({"networks": ["a"], "network_mode": "host"}, "exclude each other"),
         ({"memswap_limit": "1g"}, "needs mem_limit"),
@@ -94,8 +94,8 @@ def test_environment_values_are_hidden_in_the_ui():
         ({"volumes": ["$(pwd):/x"]}, "volume"),
     ],
 )
-def test_invalid_combinations_are_refused(fields, said):
-    with pytest.raises(ValidationError, match=said):
+def test_invalid_combinations_are_refused(fields, expected):
+    with pytest.raises(ValidationError, match=expected):
         DockerContainer(image=IMAGE, **fields)
 
 

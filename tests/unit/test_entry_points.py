@@ -140,8 +140,8 @@ def test_a_user_and_a_password_in_the_servers_address_are_not_shown(tmp_path):
                 require_server()
             with pytest.raises(SystemExit) as ended, ends_in_one_line():
                 raise httpx.ConnectError("refused")
-        for said in (str(raised.value), ended.value.code):
-            assert "secret" not in said and url in said
+        for output in (str(raised.value), ended.value.code):
+            assert "secret" not in output and url in output
 
 
 @pytest.mark.parametrize("server", ["none", "refused", "a page"])
@@ -151,15 +151,15 @@ def test_a_command_without_a_prefect_server_exits_with_one_line(name, server, aw
     monkeypatch.setattr("sys.argv", [name, *GIVEN.get(name, [])])
     with opened() as url, settings_of(with_login(url), tmp_path), pytest.raises(SystemExit) as ended:
         runpy.run_module(name, run_name="__main__")
-    said = capsys.readouterr().err
-    said += ended.value.code if isinstance(ended.value.code, str) else ""
-    assert "Traceback" not in said and "secret" not in said
-    assert not list(tmp_path.rglob("*.db")), "it started a server of its own"
+    output = capsys.readouterr().err
+    output += ended.value.code if isinstance(ended.value.code, str) else ""
+    assert "Traceback" not in output and "secret" not in output
+    assert not list(tmp_path.rglob("*.db")), "it started its own server"
     if name not in WITHOUT:
         assert ended.value.code
-        assert said.strip().startswith("taxiway: ")
-        assert len(said.strip().splitlines()) == 1
-        assert line in said
+        assert output.strip().startswith("taxiway: ")
+        assert len(output.strip().splitlines()) == 1
+        assert line in output
 
 
 @pytest.mark.parametrize("name", ["infra.compose", "infra.image", "infra.local.stack"])

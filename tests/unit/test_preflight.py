@@ -16,7 +16,7 @@ from infra.settings import ROOT
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
         ("SSL_CERT_FILE", "/dev/null", "no certificate"),
@@ -37,9 +37,9 @@ from infra.settings import ROOT
         ("TZ", "Mars/Olympus", "no such time zone"),
     ],
 )
-def test_an_unusable_value_is_reported(name, value, said):
+def test_an_unusable_value_is_reported(name, value, expected):
     [line] = problems({name: value})
-    assert line.startswith(name) and said in line and "secret" not in line
+    assert line.startswith(name) and expected in line and "secret" not in line
     with pytest.raises(EnvironmentUnusable, match=name):
         require_environment({name: value})
 
