@@ -1,10 +1,10 @@
 #!/bin/sh
-# Compile the bytecode of a tree and move the tree below /image with one mode and one time for all, so that the layer
-# made from /image is the same whenever and wherever it is built.
+# Compile the bytecode of a folder and move it below /image with uniform modes and times, so that every build of the
+# layer is identical.
 #
 #     seal.sh DIRECTORY
 set -eu
-# unchecked-hash: no source time in the bytecode, and nothing to check when it is loaded.
+# unchecked-hash: the bytecode has no source time, and Python does not check the source when it loads it.
 PYTHONHASHSEED=0 python -m compileall -q --invalidation-mode unchecked-hash "$1"
 mkdir -p "/image$(dirname "$1")"
 mv "$1" "/image$1"

@@ -1,8 +1,7 @@
-"""Remove from a virtual environment what neither a flow run, a worker nor the Prefect server loads.
+"""Remove parts of a virtual environment that flow runs, the worker and the Prefect server do not load.
 
-Runs in the build stage of the image, before bytecode is compiled. Every line of the table was seen to save space, and
-the image's tests import and use what stays. A pattern that matches nothing fails the build: the package changed, and
-the line has to be looked at again.
+Runs in the image's build stage, before bytecode is compiled. The image's tests import and use the packages that are
+changed. A pattern that matches nothing fails the build: the package has changed, and the line needs a review.
 
     python slim.py SITE_PACKAGES
 """
@@ -13,15 +12,15 @@ import shutil
 import sys
 from pathlib import Path
 
-# Pattern under site-packages -> why nothing misses it.
+# Pattern under site-packages -> why it is not needed.
 UNUSED = {
-    "googleapiclient/discovery_cache/documents": "descriptions of Google services that discovery.build() alone reads",
-    "pyarrow/libarrow_flight.so.*": "Flight RPC, a server protocol; pyarrow.flight alone links it",
+    "googleapiclient/discovery_cache/documents": "descriptions of Google services, used only by discovery.build()",
+    "pyarrow/libarrow_flight.so.*": "Flight RPC, a server protocol, used only by pyarrow.flight",
     "pyarrow/libarrow_python_flight.so*": "the same",
     "pyarrow/_flight.*.so": "the same",
-    "pyarrow/libarrow_s3.so.*": "Amazon S3; pyarrow.fs imports it only if it is there",
+    "pyarrow/libarrow_s3.so.*": "Amazon S3; pyarrow.fs imports it only if it exists",
     "pyarrow/_s3fs.*.so": "the same",
-    "pyarrow/libarrow_python.so": "a copy for linkers of libarrow_python.so.<version>, which is what is loaded",
+    "pyarrow/libarrow_python.so": "a copy of libarrow_python.so.<version> for linkers; the latter is loaded",
     "pyarrow/libarrow_python.so.*.*": "the same",
     "pyarrow/include": "C++ headers",
     "pyarrow/src": "C++ sources",
@@ -33,8 +32,8 @@ UNUSED = {
     "**/tests": "test suites inside packages",
 }
 
-# Sources that only compilers and type checkers read.
-UNREAD_SUFFIXES = {".pyi", ".pyx", ".pxd", ".pxi", ".h", ".hpp", ".c", ".cpp", ".a", ".map"}
+# Files that only compilers and type checkers read.
+UNUSED_SUFFIXES = {".pyi", ".pyx", ".pxd", ".pxi", ".h", ".hpp", ".c", ".cpp", ".a", ".map"}
 
 
 def size(path: Path) -> int:
@@ -44,7 +43,7 @@ def size(path: Path) -> int:
 
 
 def remove(path: Path) -> int:
-    """Delete a file or a directory and return how many bytes it had."""
+    """Delete a file or a directory and return its size in bytes."""
     freed = size(path)
     if path.is_dir():
         shutil.rmtree(path)
@@ -54,19 +53,19 @@ def remove(path: Path) -> int:
 
 
 def slim(site: Path) -> int:
-    """Remove all of the above from `site` and return the bytes freed.
+    """Remove the unused files from `site` and return the bytes freed.
 
     Raises:
         SystemExit: a pattern of the table matches nothing.
     """
     freed = 0
     for pattern, reason in UNUSED.items():
-        found = list(site.glob(pattern))
-        if not found:
-            sys.exit(f"slim: nothing matches {pattern} ({reason}): drop the line or mend it")
-        freed += sum(remove(path) for path in found if path.exists())
-    unread = [path for path in site.rglob("*") if path.is_file() and path.suffix in UNREAD_SUFFIXES]
-    return freed + sum(remove(path) for path in unread)
+        matches = list(site.glob(pattern))
+        if not matches:
+            sys.exit(f"slim: nothing matches {pattern} ({reason}); correct or remove the line")
+        freed += sum(remove(path) for path in matches if path.exists())
+    unused = [path for path in site.rglob("*") if path.is_file() and path.suffix in UNUSED_SUFFIXES]
+    return freed + sum(remove(path) for path in unused)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Where the project runs.
 
-Prefect makes HTTP clients while it is imported: what of the environment would break them is found here, before that.
+Prefect creates HTTP clients when it is imported. Environment variables that would break them are checked here, before.
 """
 
 import os
@@ -10,6 +10,6 @@ from infra.preflight import EnvironmentUnusable, reach_loopback_directly, requir
 
 try:
     require_environment(os.environ)
-except EnvironmentUnusable as unusable:
-    sys.exit(f"taxiway: {unusable}")
+except EnvironmentUnusable as error:
+    sys.exit(f"taxiway: {error}")
 reach_loopback_directly(os.environ)

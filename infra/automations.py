@@ -1,4 +1,4 @@
-"""Automations as code: what Prefect does by itself when something happens, or fails to happen."""
+"""Automations as code: what Prefect does when an event happens, or does not happen in time."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 
 from infra.settings import Settings, settings
 
-# Our runs send a heartbeat every 30 s, by Prefect's default it would be every 180 s. Two of the slower ones and some
-# slack have to fail before a run is given up: a run that merely has the default is not, nor one whose container is
-# frozen, or whose server is down, for six minutes. After a longer outage of the server a live run can be: when a server
-# starts, it judges the time it was down before it takes the next heartbeats, and Prefect has no setting for that.
-SILENCE = timedelta(seconds=390)
+# This project's runs send a heartbeat every 30 s; Prefect's default is 180 s. The timeout is two default intervals and
+# 30 s, so that it does not hit a run with the default interval, or a run whose container or server is unavailable for
+# six minutes. After a longer outage of the server it can hit a live run: when a server starts, it evaluates the time of
+# the outage before it receives new heartbeats, and Prefect has no setting for that.
+HEARTBEAT_TIMEOUT = timedelta(seconds=390)
 HEARTBEAT = "prefect.flow-run.heartbeat"
-# After these a run has no process, or none yet, and owes no heartbeat.
-NO_PROCESS = ("Completed", "Failed", "Crashed", "Cancelled", "Scheduled", "Rescheduled", "AwaitingRetry", "Suspended")
+# In these states a run has no process and sends no heartbeats.
+NO_HEARTBEAT = ("Completed", "Failed", "Crashed", "Cancelled", "Scheduled", "Rescheduled", "AwaitingRetry", "Suspended")
 
 
 def declared_automations(config: Settings | None = None) -> list[AutomationCore]:
-    """Every automation that is code; each carries our tag."""
+    """All declared automations; each has the project's tag."""
     config = config or settings()
     return [give_up_silent_runs(config.tag)]
 
 
-def give_up_silent_runs(tag: str, silence: timedelta = SILENCE) -> AutomationCore:
-    """Crashed for a run with our tag that fell silent; a run has the tags of its deployment.
+def give_up_silent_runs(tag: str, timeout: timedelta = HEARTBEAT_TIMEOUT) -> AutomationCore:
+    """Mark a run with the tag Crashed when its heartbeats stop; a run has the tags of its deployment.
 
-    When run and worker are killed together nobody reports the end of the run: it would stay Running, and hold its
-    concurrency slot, for ever.
+    If a run and its worker are killed together, nothing reports the end of the run. It would stay Running and keep its
+    concurrency slot.
     """
     return AutomationCore(
         name=f"{tag}-silent-runs-crash",
@@ -38,19 +38,19 @@ def give_up_silent_runs(tag: str, silence: timedelta = SILENCE) -> AutomationCor
         tags=[tag],
         trigger=EventTrigger(
             after={HEARTBEAT},
-            expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in NO_PROCESS)},
+            expect={HEARTBEAT, *(f"prefect.flow-run.{state}" for state in NO_HEARTBEAT)},
             match={"prefect.resource.id": ["prefect.flow-run.*"]},
             match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=silence,
+            within=timeout,
         ),
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
                 name="Crashed",
-                message=f"No heartbeat for {silence.total_seconds():.0f} s: the run's process is gone, its worker too.",
+                message=f"No heartbeat for {timeout.total_seconds():.0f} s: the run's process is gone, its worker too.",
             )
         ],
     )

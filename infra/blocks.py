@@ -1,6 +1,6 @@
-"""The blocks that are code: saved by `make blocks` and `make deploy`, read by the flows, editable in the UI.
+"""Blocks as code: saved by `make blocks` and `make deploy`, read by the flows, editable in the UI.
 
-The names are in `infra/settings.py`; what they hold comes from the environment or `.env`.
+Their names are in `infra/settings.py`; their values come from the environment or `.env`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from prefect.blocks.core import Block
 from prefect_gcp import GcpCredentials, GcsBucket
 from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
 
-from infra.google_key import NoKey, service_account_key
+from infra.google_key import InvalidKey, service_account_key
 from infra.postgres_url import parts_of
 from infra.settings import Settings, settings
 
@@ -25,7 +25,7 @@ def postgres_block(config: Settings) -> SqlAlchemyConnector:
         raise BlocksUnavailable("TAXIWAY_POSTGRES_URL is not set: postgresql://user:password@host:port/database")
     options = parts_of(config.postgres_url.get_secret_value())
     port = str(options.get("port", ""))
-    # By its parts: a URL in one piece would be shown in the UI with its password.
+    # In parts: the UI would show a whole URL with its password.
     parts = ConnectionComponents(
         driver="postgresql+psycopg",
         username=options.pop("user", None),
@@ -39,15 +39,15 @@ def postgres_block(config: Settings) -> SqlAlchemyConnector:
 
 
 def credentials_block(config: Settings) -> GcpCredentials:
-    """The Google account: a service account's key in TAXIWAY_GOOGLE_KEY, else the machine's own credentials.
+    """The Google account: the service account's key in TAXIWAY_GOOGLE_KEY, else the machine's own credentials.
 
-    Raises BlocksUnavailable where there is neither, and for a key that is none.
+    Raises BlocksUnavailable if there is neither, or the key is invalid.
     """
     if config.google_key is not None:
         try:
             key = service_account_key(config.google_key.get_secret_value())
-        except NoKey as wrong:
-            raise BlocksUnavailable(str(wrong)) from None
+        except InvalidKey as error:
+            raise BlocksUnavailable(str(error)) from None
         return GcpCredentials(service_account_info=key, project=config.project)
     try:
         return GcpCredentials(project=config.project)
@@ -59,26 +59,26 @@ def credentials_block(config: Settings) -> GcpCredentials:
 
 
 def bucket_block(config: Settings, credentials: GcpCredentials) -> GcsBucket:
-    """The bucket, through the same account."""
+    """The bucket, accessed with the credentials."""
     return GcsBucket(bucket=config.bucket, gcp_credentials=credentials)
 
 
 def declared_blocks(config: Settings | None = None) -> dict[str, Block]:
-    """Every block that is code, by name, in the order in which they are saved: one block may hold another.
+    """All declared blocks by name, in the order in which to save them: a block may refer to an earlier one.
 
-    Where runs are containers, addresses that are not set are those of the stack in Compose, as containers see them.
+    On a Docker pool, addresses that are not set are those of the Compose stack for containers.
 
     Raises:
         BlocksUnavailable, NoEnvironment: a setting is missing.
-        ImageUnavailable: there is no image to run.
+        ImageUnavailable, DockerFailed: there is no image to run.
     """
     config = config or settings()
     if config.work_pool_type != "docker":
         return store_blocks(config)
-    from infra.docker_container import container_blocks  # needs the Docker SDK, which a pool of processes does not
-    from infra.environment import seen_from_containers
+    from infra.docker_container import container_blocks  # imports the Docker SDK, which a process pool does not need
+    from infra.environment import settings_for_containers
 
-    return store_blocks(seen_from_containers(config)) | container_blocks(config)
+    return store_blocks(settings_for_containers(config)) | container_blocks(config)
 
 
 def store_blocks(config: Settings) -> dict[str, Block]:

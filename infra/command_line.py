@@ -1,4 +1,4 @@
-"""How a command ends: in one line where a person can mend what is wrong."""
+"""How a command ends: with one clear line where the user can correct the error."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_line_for(*expected: type[Exception]) -> Iterator[None]:
-    """End the process with one line on standard error, status 1 for the expected exceptions and 130 for a Ctrl-C."""
+    """Exit with one line on standard error: status 1 for the expected exceptions, 130 for Ctrl-C."""
     try:
         yield
-    except expected as wrong:
-        sys.exit(f"taxiway: {' '.join(str(wrong).split())}")
+    except expected as error:
+        sys.exit(f"taxiway: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
         print("taxiway: interrupted", file=sys.stderr)
         sys.exit(130)
 
 
 def verb_of(module: str, *verbs: str) -> str:
-    """The one argument that the command was given. Ends the process with the usage unless it is one of the verbs."""
+    """The command's single argument. Exits with the usage unless it is one of the verbs."""
     if sys.argv[1:] not in [[verb] for verb in verbs]:
         sys.exit(f"usage: python -m {module} {'|'.join(verbs)}")
     return sys.argv[1]

@@ -1,4 +1,4 @@
-"""`make up`, `make down` and `make destroy`: the stack of docker-compose.yml, waited for and introduced."""
+"""`make up`, `make down` and `make destroy`: start and stop the stack of docker-compose.yml."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from infra.environment import (
     BIGQUERY,
     STORAGE,
     NoEnvironment,
-    emulated,
-    name_of_checkout,
-    network,
-    project,
+    default_project_name,
+    project_name,
     read_environment,
     require,
-    seen_from_containers,
+    settings_for_containers,
+    uses_emulators,
     without_compose,
 )
 from infra.image import ImageUnavailable, build, local_image
@@ -36,7 +35,7 @@ SECRETS = (
 )
 START_SECONDS = 300
 
-# The values of `.env` that are ports of this machine.
+# The ports of this machine in `.env`, with their defaults.
 PORTS = {
     "POSTGRES_PORT": 5432,
     "PGADMIN_PORT": 5050,
@@ -45,145 +44,146 @@ PORTS = {
     "BIGQUERY_PORT": 9050,
 }
 
-# With these labels Compose says whose a container or a volume is.
+# The labels that Compose puts on containers and volumes.
 PROJECT = "com.docker.compose.project"
 FOLDER = "com.docker.compose.project.working_dir"
 
 
-class NotUp(RuntimeError):
-    """The stack did not come up; the message names what did not, and the end of its log."""
+class StackFailed(RuntimeError):
+    """The stack did not start; the message names the failed service and the end of its log."""
 
 
-class NotOurs(RuntimeError):
-    """What a command would change belongs to another checkout or another project; the message names it."""
+class ForeignStack(RuntimeError):
+    """A command would change what belongs to another checkout or project; the message names it."""
 
 
 def up() -> None:
-    """Build what runs our code, start the stack, wait until all of it is healthy, make the bucket and the dataset.
+    """Build the images, start the stack, wait until it is healthy, and create the bucket and the dataset.
 
     Raises:
-        NoEnvironment: there is no `.env`, or a password in it that is read in two ways.
+        NoEnvironment: `.env` is missing, or Compose reads a password in it differently.
         DockerFailed: no engine, or a build failed.
-        ImageUnavailable: git does not say what would be built.
-        NotOurs: the project's containers belong to another checkout.
-        NotUp: a service did not become healthy.
+        ImageUnavailable: git cannot read the revision.
+        ForeignStack: the project's containers belong to another checkout.
+        StackFailed: a service did not become healthy.
     """
     values = read_environment()
     require(values, *SECRETS)
     require_engine()
-    require_one_reading(values)
-    require_our_containers()
-    name = project(values)
-    known_as_ours = name == name_of_checkout() or bool(folders_of(name))
+    require_same_passwords(values)
+    require_own_containers()
+    name = project_name(values)
+    owned_before = name == default_project_name() or bool(project_folders(name))
     if settings().image is None:
         build("runtime", local_image("runtime"))
-    if emulated(values):
+    if uses_emulators(values):
         build("emulators", local_image("emulators"))
     try:
         compose("up", "--detach", "--wait", f"--wait-timeout={START_SECONDS}", "--quiet-pull", "--remove-orphans")
-    except DockerFailed as wrong:
-        why = taken_port(str(wrong), values) or first_unhealthy() or str(wrong)
-        if not known_as_ours:
-            # The volumes may be another checkout's: containers that are left would make them look like ours.
+    except DockerFailed as error:
+        reason = taken_port(str(error), values) or first_unhealthy() or str(error)
+        if not owned_before:
+            # The volumes may belong to another checkout. Containers left here would make them look like this one's.
             down()
-        raise NotUp(why) from None
-    if emulated(values):
+        raise StackFailed(reason) from None
+    if uses_emulators(values):
         make_resources(values)
 
 
 def down(*, volumes: bool = False) -> None:
-    """Stop the stack and remove its containers; with `volumes`, also all that it kept.
+    """Stop the stack and remove its containers; with `volumes`, also its data.
 
     Raises:
         DockerFailed: no engine, or Compose failed.
-        NotOurs: the project's containers, or with `volumes` its volumes, belong to someone else.
+        ForeignStack: the project's containers, or with `volumes` its volumes, belong to another checkout.
     """
-    require_our_containers()
+    require_own_containers()
     if volumes:
-        require_our_volumes()
-    compose("--profile=*", "down", "--remove-orphans", *(["--volumes"] if volumes else []), env=readable())
+        require_own_volumes()
+    compose("--profile=*", "down", "--remove-orphans", *(["--volumes"] if volumes else []), env=without_secrets())
 
 
 def compose(*arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Run `docker compose` on our own file and project, whatever the environment says of other ones."""
-    ours = (f"--project-name={project(read_environment())}", f"--project-directory={ROOT}")
+    """Run `docker compose` on this checkout's file and project, whatever COMPOSE_* variables are set."""
+    project = (f"--project-name={project_name(read_environment())}", f"--project-directory={ROOT}")
     file = f"--file={ROOT / 'docker-compose.yml'}"
-    return docker("compose", *ours, file, *arguments, env=without_compose(os.environ if env is None else env))
+    return docker("compose", *project, file, *arguments, env=without_compose(os.environ if env is None else env))
 
 
-def readable() -> dict[str, str]:
-    """An environment in which the file reads without a `.env` as well: no secret is used to list or to stop."""
+def without_secrets() -> dict[str, str]:
+    """The environment with placeholders for missing secrets, so that listing and stopping need no `.env`."""
     return dict.fromkeys(SECRETS, "unused") | os.environ
 
 
-def require_one_reading(values: Mapping[str, str]) -> None:
-    """Return if Compose and Prefect read the passwords of `.env` as we do.
+def require_same_passwords(values: Mapping[str, str]) -> None:
+    """Return if Compose and Prefect read the passwords of `.env` as this project does.
 
     Raises:
-        NoEnvironment: naming those that they read otherwise (a $ begins the name of a variable there), or the line that
-            Compose cannot read.
+        NoEnvironment: they read some of them differently (a $ starts a variable there), or Compose cannot read a line.
         DockerFailed: Compose cannot read its own file.
     """
     try:
         services = json.loads(compose("--profile=*", "config", "--format=json"))["services"].values()
-    except DockerFailed as wrong:
-        # Compose shows a part of the line, which may be of a password.
-        if found := re.search(r"\.env: line (\d+)", str(wrong)):
+    except DockerFailed as error:
+        # The error shows a part of the line, which may be a part of a password.
+        if found := re.search(r"\.env: line (\d+)", str(error)):
             raise NoEnvironment(f"line {found[1]} of .env cannot be read by Docker Compose") from None
         raise
-    # Compose writes $ as $$ here.
-    held = {str(v).replace("$$", "$") for service in services for v in (service.get("environment") or {}).values()}
-    unlike = {name for name in SECRETS if values[name] not in held}
-    # Prefect's commands read the file as well, and expand this even in single quotes.
-    unlike |= {"PREFECT_API_AUTH_STRING"} if "${" in values["PREFECT_API_AUTH_STRING"] else set()
-    if unlike:
+    # Compose writes $ as $$ in this output.
+    known = {str(v).replace("$$", "$") for service in services for v in (service.get("environment") or {}).values()}
+    different = {name for name in SECRETS if values[name] not in known}
+    # Prefect's commands read the file too, and expand ${ even in single quotes.
+    different |= {"PREFECT_API_AUTH_STRING"} if "${" in values["PREFECT_API_AUTH_STRING"] else set()
+    if different:
         raise NoEnvironment(
-            f"{', '.join(sorted(unlike))} in .env is read otherwise by Docker Compose or Prefect; "
-            "put the value in single quotes, and have no ' and no ${ in it"
+            f"{', '.join(sorted(different))} in .env is read differently by Docker Compose or Prefect; "
+            "put the value in single quotes, without ' and ${ in it"
         )
 
 
-def require_our_containers() -> None:
-    """Return if every container of the project was made from this folder. Raises NotOurs, DockerFailed."""
-    name = project(read_environment())
-    for folder in folders_of(name):
+def require_own_containers() -> None:
+    """Return if all containers of the project were created from this folder. Raises ForeignStack, DockerFailed."""
+    name = project_name(read_environment())
+    for folder in project_folders(name):
         if Path(folder).resolve() != ROOT:
-            raise NotOurs(
+            raise ForeignStack(
                 f"the containers of project {name} belong to the checkout in {folder}; nothing was changed. Set "
-                f"COMPOSE_PROJECT_NAME={name_of_checkout()} in .env for a stack of this checkout's own, or, if the "
-                f"folder was moved, remove the containers alone: docker compose --project-name {name} down"
+                f"COMPOSE_PROJECT_NAME={default_project_name()} in .env for a separate stack. If the folder was moved, "
+                f"remove only the containers: docker compose --project-name {name} down"
             )
 
 
-def require_our_volumes() -> None:
-    """Return if the project's volumes are this checkout's to delete. Raises NotOurs, DockerFailed.
+def require_own_volumes() -> None:
+    """Return if the project's volumes belong to this checkout. Raises ForeignStack, DockerFailed.
 
-    Volumes do not say from which folder they were made. They are ours if this folder's containers use them, or if the
-    project has the name that no other folder gets.
+    Volumes have no label with their folder. They belong to this checkout if the project has containers of this folder,
+    or the name that only this folder gets.
     """
-    name = project(read_environment())
-    mine = {f"{name}_{volume}" for volume in compose("--profile=*", "config", "--volumes", env=readable()).split()}
+    name = project_name(read_environment())
+    declared = {
+        f"{name}_{volume}" for volume in compose("--profile=*", "config", "--volumes", env=without_secrets()).split()
+    }
     listed = docker("volume", "ls", f'--format={{{{.Name}}}} {{{{.Label "{PROJECT}"}}}}').splitlines()
-    labels = {volume: label for volume, _, label in (line.partition(" ") for line in listed) if volume in mine}
-    strange = sorted(volume for volume, label in labels.items() if label != name)
-    if strange:
-        raise NotOurs(f"{', '.join(strange)}: not made by project {name}; nothing was removed")
-    if labels and name != name_of_checkout() and not folders_of(name):
-        raise NotOurs(
-            f"nothing says whether {', '.join(sorted(labels))} are this checkout's or another's; nothing was removed. "
-            "If this checkout made them: make up, then make destroy"
+    labels = {volume: label for volume, _, label in (line.partition(" ") for line in listed) if volume in declared}
+    foreign = sorted(volume for volume, label in labels.items() if label != name)
+    if foreign:
+        raise ForeignStack(f"{', '.join(foreign)}: not created by project {name}; nothing was removed")
+    if labels and name != default_project_name() and not project_folders(name):
+        raise ForeignStack(
+            f"unknown whether {', '.join(sorted(labels))} belong to this checkout; nothing was removed. "
+            "If this checkout created them: make up, then make destroy"
         )
 
 
-def folders_of(name: str) -> set[str]:
-    """The folders from which the containers of a Compose project were made."""
+def project_folders(name: str) -> set[str]:
+    """The folders from which the containers of a Compose project were created."""
     listed = docker("ps", "--all", f"--filter=label={PROJECT}={name}", f'--format={{{{.Label "{FOLDER}"}}}}')
     return set(listed.splitlines())
 
 
-def taken_port(said: str, values: Mapping[str, str]) -> str:
-    """Which setting names the port that is taken, where that is what Docker says; else empty."""
-    found = re.search(r"(?:127\.0\.0\.1|0\.0\.0\.0):(\d+).*(?:already allocated|already in use)", said)
+def taken_port(output: str, values: Mapping[str, str]) -> str:
+    """Which setting to change if Docker's output says that a port is taken; else empty."""
+    found = re.search(r"(?:127\.0\.0\.1|0\.0\.0\.0):(\d+).*(?:already allocated|already in use)", output)
     for name, default in PORTS.items():
         if found and found[1] == str(values.get(name) or default):
             also = " and PREFECT_API_URL" if name == "PREFECT_PORT" else ""
@@ -194,39 +194,39 @@ def taken_port(said: str, values: Mapping[str, str]) -> str:
 def first_unhealthy() -> str:
     """The first service that is not healthy, with the last line of its log; empty if there is none."""
     services = [json.loads(line) for line in compose("ps", "--all", "--format=json").splitlines()]
-    # What has failed comes before what only waits for it.
+    # Failed services come before those that wait for them.
     for condition in ("unhealthy", "exited", "restarting", "dead", "starting", "created"):
         for service in services:
             if condition in (service["Health"], service["State"]):
                 lines = compose("logs", "--no-log-prefix", "--tail=20", service["Service"]).split("\n")
-                said = [line.strip() for line in lines if line.strip()] or ["none"]
-                if service["Service"] == "postgres" and (known := refused_login(said)):
-                    return known
-                return f"{service['Service']} is {condition}; the last line of its log: {said[-1][:300]}"
+                log = [line.strip() for line in lines if line.strip()] or ["none"]
+                if service["Service"] == "postgres" and (reason := refused_login(log)):
+                    return reason
+                return f"{service['Service']} is {condition}; last log line: {log[-1][:300]}"
     return ""
 
 
 def refused_login(lines: Sequence[str]) -> str:
-    """Why PostgreSQL refuses the login of the health check, where its log says it; else empty."""
-    volume = f"{project(read_environment())}_postgres"
+    """Why PostgreSQL refuses the login of the health check, if its log says so; else empty."""
+    volume = f"{project_name(read_environment())}_postgres"
     for line in reversed(lines):
         if missing := re.search(r'Role "(\w+)" does not exist', line):
             return (
-                f"the volume {volume} has no role {missing[1]}: its first start did not run to its end. "
-                "make destroy removes it, with all that it holds"
+                f"the volume {volume} has no role {missing[1]}: its first start was interrupted. "
+                "make destroy removes it with all its data"
             )
         if "password authentication failed" in line:
             return (
-                f"the password in .env is not the one that the volume {volume} was made with: "
-                "put the old one back into .env"
+                f"the password in .env is not the one that the volume {volume} was created with: "
+                "restore the old one in .env"
             )
     return ""
 
 
 def make_resources(values: Mapping[str, str]) -> None:
-    """Make the bucket and the dataset in the emulators, from a container: it can reach who grants the token."""
-    config = seen_from_containers(settings(), values)
-    handed = {
+    """Create the bucket and the dataset in the emulators, from a container, which reaches the token's address."""
+    config = settings_for_containers(settings(), values)
+    passed = {
         "STORAGE_EMULATOR_HOST": STORAGE,
         "BIGQUERY_EMULATOR_HOST": BIGQUERY,
         "TAXIWAY_GOOGLE_KEY": config.google_key.get_secret_value() if config.google_key else "",
@@ -236,15 +236,15 @@ def make_resources(values: Mapping[str, str]) -> None:
         "TAXIWAY_LOCATION": config.location,
     }
     docker(
-        *("run", "--rm", f"--network={network(values)}", "--read-only", "--tmpfs=/tmp"),
-        *(f"--env={name}" for name in handed),
+        *("run", "--rm", f"--network={project_name(values)}", "--read-only", "--tmpfs=/tmp"),
+        *(f"--env={name}" for name in passed),
         *(config.image or local_image("runtime"), "python", "-m", "infra.google"),
-        env=os.environ | handed,
+        env=os.environ | passed,
     )
 
 
 def addresses(values: Mapping[str, str]) -> str:
-    """Where a person finds what, and as whom; the passwords are in `.env`."""
+    """The addresses of the services and their users; the passwords are in `.env`."""
     user = values["PREFECT_API_AUTH_STRING"].partition(":")[0]
     rows = [
         ("Prefect", f"http://127.0.0.1:{values.get('PREFECT_PORT', 4200)}", f"{user}, PREFECT_API_AUTH_STRING"),
@@ -255,11 +255,11 @@ def addresses(values: Mapping[str, str]) -> str:
         ),
         ("PostgreSQL", f"127.0.0.1:{values.get('POSTGRES_PORT', 5432)}, database trips", "trips, TRIPS_PASSWORD"),
     ]
-    return "\n".join(f"  {name:<11} {where:<36} {who}" for name, where, who in rows)
+    return "\n".join(f"  {name:<11} {address:<36} {login}" for name, address, login in rows)
 
 
 def confirmed(question: str) -> bool:
-    """Whether a person at the terminal answered yes."""
+    """Whether the user answered yes."""
     try:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
@@ -274,23 +274,20 @@ def main(command: str) -> None:
         print(addresses(read_environment()))
         return
     require_engine()
-    name = project(read_environment())
+    name = project_name(read_environment())
     if command == "destroy":
-        require_our_containers()
-        require_our_volumes()
+        require_own_containers()
+        require_own_volumes()
         engine = docker("info", "--format={{.Name}}")
-        if not confirmed(
-            f"Remove stack {name} on Docker engine {engine} with all trips, objects, tables and runs that it holds?"
-        ):
+        if not confirmed(f"Remove stack {name} on Docker engine {engine} with all its trips, objects, tables, runs?"):
             sys.exit("taxiway: nothing was removed")
-    down(volumes=command == "destroy")
-    print(
-        f"taxiway: stack {name} and its data are gone"
-        if command == "destroy"
-        else f"taxiway: stack {name} is down; its data stays"
-    )
+        down(volumes=True)
+        print(f"taxiway: removed stack {name} and its data")
+    else:
+        down()
+        print(f"taxiway: stopped stack {name}; its data is kept")
 
 
 if __name__ == "__main__":
-    with one_line_for(DockerFailed, ImageUnavailable, NoEnvironment, NotOurs, NotUp):
+    with one_line_for(DockerFailed, ImageUnavailable, NoEnvironment, ForeignStack, StackFailed):
         main(verb_of("infra.compose", "up", "down", "destroy"))

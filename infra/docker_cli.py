@@ -1,4 +1,4 @@
-"""The docker command, and what its failures mean in one line each."""
+"""Runs the docker command and explains its failures in one line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class DockerFailed(RuntimeError):
 
 NO_COMPOSE = "Docker Compose 2.23.1 or later is needed, as a plugin of the docker command"
 
-# What the command or the daemon says, whatever stands around it -> what to do about it.
+# A part of the output of the command or the daemon -> what to do about it.
 _KNOWN = {
     "cannot connect to the docker daemon": "no Docker engine answers; start it, or set DOCKER_HOST",
     "permission denied while trying to connect": "this user may not use the Docker engine; add it to the group docker",
-    "no basic auth credentials": "the registry wants a login; run: docker login {registry}",
-    "unauthorized": "the registry wants a login; run: docker login {registry}",
+    "no basic auth credentials": "the registry requires a login; run: docker login {registry}",
+    "unauthorized": "the registry requires a login; run: docker login {registry}",
     "denied: requested access": "the registry refuses this login for that repository; run: docker login {registry}",
-    "no space left on device": "no space is left for Docker; docker system df shows what takes it",
+    "no space left on device": "Docker has no disk space left; `docker system df` shows what uses it",
     "unknown flag: --project-name": NO_COMPOSE,
     "unknown command: docker compose": NO_COMPOSE,
     "'compose' is not a docker command": NO_COMPOSE,
@@ -36,9 +36,9 @@ def docker(*arguments: str, env: Mapping[str, str] | None = None, registry: str 
 
     Args:
         arguments: after `docker`.
-        env: the whole environment; None for ours.
-        registry: the registry's name, for the message about a missing login.
-        show: let it print (a build's progress) instead of returning it.
+        env: the whole environment; None for that of this process.
+        registry: the registry's host, for the message about a missing login.
+        show: print the output (a build's progress) instead of returning it.
 
     Raises:
         DockerFailed: there is no docker command, no engine, or the command failed.
@@ -55,20 +55,20 @@ def docker(*arguments: str, env: Mapping[str, str] | None = None, registry: str 
             check=False,
         )
     except FileNotFoundError:
-        raise DockerFailed("there is no docker command here; install Docker Engine with Compose and Buildx") from None
+        raise DockerFailed("the docker command was not found; install Docker Engine with Compose and Buildx") from None
     if done.returncode:
-        said = "" if show else done.stderr + done.stdout
-        raise DockerFailed(meaning(arguments, said, registry))
+        output = "" if show else done.stderr + done.stdout
+        raise DockerFailed(explain_failure(arguments, output, registry))
     return "" if show else done.stdout.strip()
 
 
-def meaning(arguments: Sequence[str], said: str, registry: str) -> str:
-    """What a failed command's output means, on one line."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and "--help" not in line]
+def explain_failure(arguments: Sequence[str], output: str, registry: str) -> str:
+    """The reason of a failed command, on one line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip() and "--help" not in line]
     for line in lines:
-        for known, means in _KNOWN.items():
+        for known, explanation in _KNOWN.items():
             if known in line.lower():
-                return means.format(registry=registry, detail=line)
+                return explanation.format(registry=registry, detail=line)
     what = f"docker {' '.join([word for word in arguments if not word.startswith('-')][:2])} failed"
     return f"{what}: {lines[-1]}" if lines else what
 

@@ -1,8 +1,8 @@
 """The block that says how a flow run's container is made: image, environment, networks, limits.
 
-It has the fields that the infrastructure block of that name had in Prefect 2, under the names of the docker worker's
-job variables. A deployment attaches it by reference: the worker reads the block anew for every run, so what is edited
-in the UI counts from the next run on, with no new deploy.
+It has the fields of Prefect 2's infrastructure block of that name, named as the Docker worker's job variables. A
+deployment refers to the block: the worker reads it for every run, so an edit in the UI applies from the next run on,
+without a new deploy.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from prefect_docker import DockerRegistryCredentials
 from prefect_docker.types import VolumeStr
 from pydantic import Field, SecretStr, model_validator
 
-from infra.environment import BIGQUERY, PREFECT_API, STORAGE, emulated, network, read_environment
+from infra.environment import BIGQUERY, PREFECT_API, STORAGE, project_name, read_environment, uses_emulators
 from infra.image import deployed_image
 from infra.settings import Settings, settings
 
+SLUG = "docker-container"
 PullPolicy = Literal["IfNotPresent", "Always", "IfPossible", "Never"]
 
-# What the containers run, see there.
+# The command of a container; infra/flow_run.py says why it is not Prefect's own.
 COMMAND = "python -m infra.flow_run"
 
-# The flows' own settings that a container is given if they are set here: names and addresses, and no path.
-HANDED_ON = (
+# The settings that a container is given if they are set here: names and addresses, no paths.
+PASSED_SETTINGS = (
     "source_url",
     "tag",
     "project",
@@ -47,14 +48,14 @@ class DockerContainer(Block):
     """Settings of the container that a flow run runs in."""
 
     _block_type_name: ClassVar[str] = "Docker Container"
-    _block_type_slug: ClassVar[str] = "docker-container"
+    _block_type_slug: ClassVar[str] = SLUG
     _description: ClassVar[str] = (
         "How the container of a flow run is made: its image, environment, networks and limits."
     )
-    # None: the page shows its own sign, and asks nobody on the internet for one.
+    # None: the UI shows its default logo and does not load one from the internet.
     _logo_url = None
 
-    image: str = Field(description="The image, by tag or digest: it has the flows in it.")
+    image: str = Field(description="The image with the flows, by tag or digest.")
     image_pull_policy: PullPolicy = Field(
         "IfNotPresent", title="Image Pull Policy", description="When to pull the image before a run."
     )
@@ -65,7 +66,7 @@ class DockerContainer(Block):
         default_factory=lambda: SecretDict({}),
         title="Environment Variables",
         description="Environment variables of the container. Hidden once saved: some are passwords.",
-        # A form leaves out what has no default in the schema, and a run that refers to it crashes.
+        # The UI's form omits a field without a default in the schema, and a run that refers to the field crashes.
         json_schema_extra={"default": {}},
     )
     labels: dict[str, str] = Field({}, description="Labels of the container, besides Prefect's own.")
@@ -78,7 +79,7 @@ class DockerContainer(Block):
     volumes: list[VolumeStr] = Field(
         [],
         description="Mounts: /on/the/host:/in/the/container[:ro], volume:/in/the/container, or a path alone for a "
-        "volume that goes with the container.",
+        "volume that is removed with the container.",
     )
     auto_remove: bool = Field(True, title="Auto Remove", description="Remove the container when it has ended.")
     stream_output: bool = Field(
@@ -88,7 +89,7 @@ class DockerContainer(Block):
     memswap_limit: str | None = Field(
         None, title="Memory Swap Limit", description="Memory and swap together; -1 for no limit. Needs a memory limit."
     )
-    privileged: bool = Field(False, description="Give the container all rights of the host. No flow here needs it.")
+    privileged: bool = Field(False, description="Give the container all rights of the host. The flows do not need it.")
     command: str | None = Field(None, description="What to run instead of Prefect's own `prefect flow-run execute`.")
     container_create_kwargs: dict[str, Any] = Field(
         {},
@@ -104,24 +105,16 @@ class DockerContainer(Block):
             raise ValueError("memswap_limit needs mem_limit")
         return self
 
-    @property
-    def job_variables(self) -> dict[str, Any]:
-        """What a deployment is given in order to follow this block. Raises ValueError if the block is not saved."""
-        if not self._block_document_name:
-            raise ValueError("a block is referred to by its name; save it first")
-        return job_variables(self._block_document_name)
-
 
 def job_variables(name: str) -> dict[str, str]:
     """A deployment's job variables: every field of the DockerContainer block `name`, by reference."""
-    prefix = f"prefect.blocks.{DockerContainer._block_type_slug}.{name}"
-    return {field: f"{{{{ {prefix}.{field} }}}}" for field in DockerContainer.model_fields}
+    return {field: f"{{{{ prefect.blocks.{SLUG}.{name}.{field} }}}}" for field in DockerContainer.model_fields}
 
 
 def container_blocks(config: Settings | None = None) -> dict[str, Block]:
-    """The blocks of a pool of containers that are code, by name: the container's, and the registry's login if set.
+    """The declared blocks of a Docker pool, by name: the container's, and the registry's login if it is set.
 
-    Raises what `infra.image.deployed_image` raises where the settings name no image.
+    Raises ImageUnavailable, DockerFailed: as `infra.image.deployed_image`, if the settings name no image.
     """
     config = config or settings()
     registry = declared_registry()
@@ -132,31 +125,31 @@ def container_blocks(config: Settings | None = None) -> dict[str, Block]:
 def declared_container(
     image: str, config: Settings | None = None, registry: DockerRegistryCredentials | None = None
 ) -> DockerContainer:
-    """The block as the code wants it: on the stack's network, unprivileged, its root file system read-only.
+    """The declared block: on the stack's network, unprivileged, with a read-only root file system.
 
     Args:
         image: repository@digest.
-        config: names and addresses that differ from the defaults are handed on to the container.
+        config: the names and addresses that differ from the defaults are passed to the container.
         registry: the login of a private registry.
     """
     config = config or settings()
     values = read_environment()
     env = {
         "PREFECT_API_URL": api_seen_from_containers(PREFECT_API_URL.value() or ""),
-        # Without heartbeats nothing can tell a run whose container and agent died together from one that is at work.
+        # Without heartbeats a run whose container and agent were killed together would stay Running.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }
     if ui := get_current_settings().ui_url:
-        env["PREFECT_UI_URL"] = ui  # what opens the link in a run's log is a person's browser, and no container
-    if emulated(values):
+        env["PREFECT_UI_URL"] = ui  # a link in a run's log is opened in a browser outside the containers
+    if uses_emulators(values):
         env |= {"STORAGE_EMULATOR_HOST": STORAGE, "BIGQUERY_EMULATOR_HOST": BIGQUERY, "NO_GCE_CHECK": "true"}
-    given = {name: _plain(getattr(config, name)) for name in HANDED_ON if name in config.model_fields_set}
+    passed = {name: _plain(getattr(config, name)) for name in PASSED_SETTINGS if name in config.model_fields_set}
     return DockerContainer(
         image=image,
         registry_credentials=registry,
-        env=SecretDict(env | {f"TAXIWAY_{name.upper()}": value for name, value in given.items()}),
-        networks=[network(values)],
-        # Where a run downloads to: on disk, not in memory, and gone with the container.
+        env=SecretDict(env | {f"TAXIWAY_{name.upper()}": value for name, value in passed.items()}),
+        networks=[project_name(values)],
+        # For downloads: a volume, which is on disk, not in memory, and removed with the container.
         volumes=["/tmp"],
         command=COMMAND,
         container_create_kwargs={"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]},
@@ -168,14 +161,14 @@ def _plain(value: str | SecretStr) -> str:
 
 
 def api_seen_from_containers(url: str) -> str:
-    """The Prefect API's address for a container: what means this machine would be the container itself, so by name on
-    the network.
+    """The Prefect API's address for a container. An address of this machine becomes the service's name on the network,
+    as in a container it would mean the container.
     """
-    return PREFECT_API if means_this_machine(urlsplit(url).hostname) else url
+    return PREFECT_API if is_this_machine(urlsplit(url).hostname) else url
 
 
-def means_this_machine(host: str | None) -> bool:
-    """Whether a URL's host is this machine: none, its name, or any spelling of a loopback or unspecified address."""
+def is_this_machine(host: str | None) -> bool:
+    """Whether a URL's host is this machine: missing, its name, or a loopback or unspecified address in any notation."""
     if host is None:
         return True
     name = host.rstrip(".").lower()

@@ -20,27 +20,26 @@ from infra.settings import ROOT, Settings, settings
 ENV_FILE = ROOT / ".env"
 SOCKET = Path("/var/run/docker.sock")
 
-# Where a container finds the stack's services, by their names on the network `taxiway`.
+# The addresses of the stack's services for a container, by their names on the stack's network.
 STORAGE = "http://storage:9023"
 BIGQUERY = "http://bigquery:9050"
 PREFECT_API = "http://prefect:4200/api"
 
 TEMPLATE = """\
-# Written once by `make env`; yours to edit afterwards. Not in git and in no image. The passwords of PostgreSQL and
-# pgAdmin count when their volumes are made: to change one later, change it there as well (ALTER ROLE ... PASSWORD). A
-# value with a $, a # or a space in it goes into single quotes.
+# Written once by `make env`; edit it as needed. It is not in git and not in the image. The passwords of PostgreSQL and
+# pgAdmin are used when their volumes are created: to change one later, change it there too (ALTER ROLE ... PASSWORD).
+# Put a value with a $, a # or a space in single quotes.
 
-# The name of this checkout's containers, volumes and network: no other checkout on this host has it
+# The prefix of this checkout's containers, volumes and network, unique on this host
 COMPOSE_PROJECT_NAME={project}
 
-# Docker Hub account that `make image push` uses, or a whole repository elsewhere: IMAGE_REPOSITORY=host/path/taxiway
+# The Docker Hub account for `make image push`. For another registry: IMAGE_REPOSITORY=host/path/taxiway
 DOCKERHUB_USER=
-# If the repository is private, the login that the agent pulls with; elsewhere than Docker Hub with REGISTRY_USER and
-# REGISTRY_URL
+# For a private repository, the password with which the agent pulls. For another registry than Docker Hub also set
+# REGISTRY_USER and REGISTRY_URL
 REGISTRY_PASSWORD=
 
-# Prefect: the address on this machine, and user:password of its UI and API. Every prefect command in this folder
-# reads them.
+# Prefect: the address on this machine, and user:password of its UI and API. Prefect commands in this folder read them.
 PREFECT_API_URL=http://127.0.0.1:4200/api
 PREFECT_API_AUTH_STRING=taxiway:{prefect}
 
@@ -53,26 +52,29 @@ PREFECT_DATABASE_PASSWORD={prefect_database}
 PGADMIN_EMAIL=admin@example.com
 PGADMIN_PASSWORD={pgadmin}
 
-# Google Cloud: the emulators. For the real one leave COMPOSE_PROFILES empty and set TAXIWAY_GOOGLE_KEY to a service
-# account's key (JSON on one line, in single quotes), TAXIWAY_PROJECT, TAXIWAY_BUCKET and TAXIWAY_DATASET.
+# Google Cloud: `google` starts the emulators. To use the real services leave COMPOSE_PROFILES empty and set
+# TAXIWAY_PROJECT, TAXIWAY_BUCKET, TAXIWAY_DATASET and, to a service account's key (JSON on one line, in single quotes),
+# TAXIWAY_GOOGLE_KEY.
 COMPOSE_PROFILES=google
 EMULATOR_KEY='{emulator_key}'
 
-# The group of the Docker socket, for the worker in a container (docker compose --profile agent up -d)
+# The group of the Docker socket, for the agent in a container (docker compose --profile agent up -d)
 DOCKER_GID={docker_gid}
 """
 
 
 class NoEnvironment(RuntimeError):
-    """There is no `.env`, or a value in it is missing; the message says what to do."""
+    """`.env` or a value in it is missing; the message says what to do."""
 
 
 def write_environment(path: Path = ENV_FILE, config: Settings | None = None) -> bool:
-    """Write the file with new random passwords, readable by its owner alone. False if it is already there."""
+    """Write the file with new random passwords, readable only by its owner. Returns False if it exists already."""
+    from infra.emulators.credentials import service_account  # not in the flow image
+
     config = config or settings()
-    key = _emulator_key(config.project)
+    key = service_account(config.project, f"{STORAGE}/token")
     text = TEMPLATE.format(
-        project=name_of_checkout(),
+        project=default_project_name(),
         emulator_key=json.dumps(key),
         docker_gid=SOCKET.stat().st_gid if SOCKET.exists() else 0,
         **{name: secrets.token_hex(16) for name in ("prefect", "postgres", "trips", "prefect_database", "pgadmin")},
@@ -87,54 +89,49 @@ def write_environment(path: Path = ENV_FILE, config: Settings | None = None) -> 
 
 
 def read_environment(path: Path = ENV_FILE) -> dict[str, str]:
-    """The file's values, if it is there, with the process's environment over them, as Compose does it.
+    """The file's values, overridden by the process's environment, as in Compose.
 
-    Of COMPOSE_*, the file's alone: exported ones may be those of another project.
+    COMPOSE_* come only from the file: exported ones may belong to another project.
     """
     values = {name: value for name, value in dotenv_values(path, interpolate=False).items() if value is not None}
     return values | without_compose(os.environ)
 
 
 def without_compose(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without Compose's own variables, which may name the file and the project of someone else."""
+    """The environment without Compose's own variables, which may name the file and the name of another project."""
     return {name: value for name, value in environment.items() if not name.startswith("COMPOSE_")}
 
 
-def name_of_checkout(root: Path = ROOT) -> str:
-    """The Compose project name that `make env` gives to a checkout: of its folder and its machine, the same each time.
+def default_project_name(root: Path = ROOT) -> str:
+    """The Compose project name that `make env` gives to a checkout, derived from its machine and folder.
 
-    Another machine's checkout has another name also on an engine that both use.
+    Checkouts of two machines that share an engine therefore have different names.
     """
     where = socket.gethostname().encode() + b":" + os.fsencode(root)
     return f"taxiway-{hashlib.sha256(where).hexdigest()[:6]}"
 
 
-def project(values: Mapping[str, str]) -> str:
-    """The Compose project of this checkout. A `.env` from before projects had names of their own means `taxiway`."""
+def project_name(values: Mapping[str, str]) -> str:
+    """The Compose project of this checkout and its Docker network; `taxiway` if an older `.env` does not name one."""
     return values.get("COMPOSE_PROJECT_NAME") or "taxiway"
 
 
 def require(values: Mapping[str, str], *names: str) -> None:
-    """Return if all of the names have a value. Raises NoEnvironment otherwise."""
+    """Return if all names have a value. Raises NoEnvironment otherwise."""
     missing = [name for name in names if not values.get(name)]
     if missing:
-        raise NoEnvironment(f"{', '.join(missing)} not set; `make env` writes a .env with all that is needed")
+        raise NoEnvironment(f"{', '.join(missing)} not set; `make env` writes a .env with all required values")
 
 
-def emulated(values: Mapping[str, str]) -> bool:
-    """Whether the stack's Google Cloud is the emulators."""
+def uses_emulators(values: Mapping[str, str]) -> bool:
+    """Whether the stack runs the emulators of Google Cloud."""
     return "google" in values.get("COMPOSE_PROFILES", "").split(",")
 
 
-def network(values: Mapping[str, str]) -> str:
-    """The Docker network of the stack, which the runs' containers join."""
-    return project(values)
+def settings_for_containers(config: Settings, values: Mapping[str, str] | None = None) -> Settings:
+    """The settings for containers: where no database or Google account is set, those of the stack.
 
-
-def seen_from_containers(config: Settings, values: Mapping[str, str] | None = None) -> Settings:
-    """The settings with the stack's own database and Google account, where none are set, as containers reach them.
-
-    Raises NoEnvironment without a `.env` to take them from.
+    Raises NoEnvironment if `.env` does not have them.
     """
     values = read_environment() if values is None else values
     stack: dict[str, SecretStr] = {}
@@ -142,16 +139,10 @@ def seen_from_containers(config: Settings, values: Mapping[str, str] | None = No
         require(values, "TRIPS_PASSWORD")
         url = postgres_url(user="trips", password=values["TRIPS_PASSWORD"], host="postgres", port=5432, dbname="trips")
         stack["postgres_url"] = SecretStr(url)
-    if config.google_key is None and emulated(values):
+    if config.google_key is None and uses_emulators(values):
         require(values, "EMULATOR_KEY")
         stack["google_key"] = SecretStr(values["EMULATOR_KEY"])
     return config.model_copy(update=stack)
-
-
-def _emulator_key(project: str) -> dict[str, str]:
-    from infra.emulators.credentials import service_account
-
-    return service_account(project, f"{STORAGE}/token")
 
 
 if __name__ == "__main__":
@@ -160,4 +151,4 @@ if __name__ == "__main__":
     if written:
         print(f"taxiway: {ENV_FILE.name} written, with random passwords")
     else:
-        print(f"taxiway: {ENV_FILE.name} is there and stays as it is")
+        print(f"taxiway: {ENV_FILE.name} exists already and is unchanged")

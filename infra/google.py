@@ -1,4 +1,4 @@
-"""Google resources that must be there before a run: the bucket and the dataset."""
+"""The Google resources that must exist before a run: the bucket and the dataset."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ from infra.settings import Settings, settings
 
 
 def ensure_resources(config: Settings, credentials: GcpCredentials) -> list[str]:
-    """Create the bucket and the BigQuery dataset if they do not exist. Returns the addresses of what was created."""
-    made = []
+    """Create the bucket and the dataset if they are missing. Returns the addresses of the created ones."""
+    created = []
     storage = credentials.get_cloud_storage_client()
     bucket = storage.bucket(config.bucket, user_project=config.user_project)
     if not bucket.exists():
         storage.create_bucket(bucket, location=config.location)
-        made.append(f"gs://{config.bucket}")
-    client = credentials.get_bigquery_client()
+        created.append(f"gs://{config.bucket}")
     dataset = bigquery.Dataset(f"{config.project}.{config.dataset}")
     dataset.location = config.location
     try:
-        client.create_dataset(dataset)
-        made.append(f"{config.project}.{config.dataset}")
+        credentials.get_bigquery_client().create_dataset(dataset)
+        created.append(f"{config.project}.{config.dataset}")
     except Conflict:
         pass
-    return made
+    return created
 
 
 if __name__ == "__main__":
     with ends_in_one_line(BlocksUnavailable, GoogleAPIError, GoogleAuthError, RequestException):
-        created = ensure_resources(settings(), credentials_block(settings()))
-    print(f"taxiway: {', '.join(created)} made" if created else "taxiway: bucket and dataset are there")
+        resources = ensure_resources(settings(), credentials_block(settings()))
+    print(f"taxiway: created {', '.join(resources)}" if resources else "taxiway: bucket and dataset exist already")

@@ -1,4 +1,4 @@
-"""TAXIWAY_GOOGLE_KEY in the forms in which people have it: JSON, quoted, base64, or the path of a file with either."""
+"""Reads TAXIWAY_GOOGLE_KEY: JSON, in quotes or not, base64, or the path of a file with either."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from typing import Any
 from google.oauth2.service_account import Credentials
 
 NAME = "TAXIWAY_GOOGLE_KEY"
-WANTED = "set it to a service account's key: the JSON that Google gives, that in base64, or the path of its file"
+EXPECTED = "set it to a service account's key: the JSON that Google gives, that in base64, or the path of its file"
 
 
-class NoKey(ValueError):
-    """The setting is no key that runs can work with. One line, which names the setting and has nothing of its value."""
+class InvalidKey(ValueError):
+    """The setting is not a usable key. The message is one line with the setting's name and no part of its value."""
 
 
 def service_account_key(text: str) -> dict[str, Any]:
-    """The key as the setting means it. Raises NoKey."""
+    """The key in the setting's text. Raises InvalidKey."""
     key = _json(_content(_unquoted(text)))
     if not isinstance(key, dict):
-        raise NoKey(f"{NAME} is no key: {WANTED}")
+        raise InvalidKey(f"{NAME} is not a key: {EXPECTED}")
     kind = key.get("type")
     if kind != "service_account":
-        # Runs elsewhere have no browser, no gcloud and no file of this machine.
-        named = f"is of type {kind}" if kind in ("authorized_user", "external_account") else "is no service account's"
-        raise NoKey(f"{NAME} {named}, with which runs elsewhere cannot log in: {WANTED}")
+        # Runs on other machines have no browser, no gcloud and none of this machine's files.
+        known = kind in ("authorized_user", "external_account")
+        problem = f"is of type {kind}" if known else "is not a service account's"
+        raise InvalidKey(f"{NAME} {problem}, and runs on other machines cannot log in with it: {EXPECTED}")
     if isinstance(key.get("private_key"), str):
-        key["private_key"] = key["private_key"].replace("\\n", "\n")  # where it was escaped twice
+        key["private_key"] = key["private_key"].replace("\\n", "\n")  # escaped twice
     try:
-        Credentials.from_service_account_info(key)
+        Credentials.from_service_account_info(key)  # type: ignore[no-untyped-call]  # google-auth has no types
     except (ValueError, TypeError, AttributeError):
         needed = ("client_email", "token_uri", "private_key")
         missing = [name for name in needed if not isinstance(key.get(name), str)]
         what = f"lacks {', '.join(missing)}" if missing else "has a private_key that cannot be read"
-        raise NoKey(f"{NAME} {what}: {WANTED}") from None
+        raise InvalidKey(f"{NAME} {what}: {EXPECTED}") from None
     return key
 
 
@@ -48,7 +49,7 @@ def _unquoted(text: str) -> str:
 
 
 def _content(text: str) -> str:
-    """The JSON that the text is, or that the file or the base64 is of."""
+    """The JSON: the text itself, decoded from base64, or read from the file."""
     if text.startswith(("{", "[")):
         return text
     try:
@@ -57,13 +58,13 @@ def _content(text: str) -> str:
         pass
     try:
         return Path(text).expanduser().read_text()
-    except (OSError, ValueError, RuntimeError) as wrong:
-        why = wrong.strerror if isinstance(wrong, OSError) else "no path"
-        raise NoKey(f"{NAME} is neither JSON nor base64, and no file that can be read ({why}): {WANTED}") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not a path"
+        raise InvalidKey(f"{NAME} is neither JSON nor base64 nor a readable file ({why}): {EXPECTED}") from None
 
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text, strict=False)  # a key pasted with real newlines in it can be meant in one way only
+        return json.loads(text, strict=False)  # not strict: a pasted key may contain real newlines
     except ValueError:
-        raise NoKey(f"{NAME} is no JSON: {WANTED}") from None
+        raise InvalidKey(f"{NAME} is not valid JSON: {EXPECTED}") from None

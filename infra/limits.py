@@ -1,4 +1,4 @@
-"""Concurrency limits as code: how many of something at once, over every run on every worker."""
+"""Global concurrency limits as code: they count over all runs on all workers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ from infra.settings import Settings, settings
 
 @dataclass(frozen=True)
 class Limit:
-    """A global concurrency limit: `limit` slots under `name`, which begins with our tag."""
+    """A global concurrency limit: `limit` slots under `name`, which begins with the project's tag."""
 
     name: str
     limit: int
 
 
-def downloads_limit(config: Settings | None = None) -> Limit:
-    """How many months are downloaded at once: the source is one public server, however many workers there are."""
-    config = config or settings()
-    return Limit(name=config.downloads_limit, limit=config.downloads_at_once)
-
-
 def declared_limits(config: Settings | None = None) -> list[Limit]:
-    """Every limit that is code."""
-    return [downloads_limit(config)]
+    """All declared limits: downloads at once, as the source is one public server for all workers."""
+    config = config or settings()
+    return [Limit(name=config.downloads_limit, limit=config.downloads_at_once)]

@@ -1,4 +1,4 @@
-"""The address of a PostgreSQL database, in the forms that people have it in, as one URL that libpq takes."""
+"""Converts common forms of a PostgreSQL address to one URL for libpq."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def libpq_url(text: str) -> str:
             (`host=... dbname=...`).
 
     Raises:
-        ValueError: it is none of these. The message has no part of it: there may be a password in it.
+        ValueError: it is none of these. The message has no part of it, as it may contain a password.
     """
     return postgres_url(**parts_of(text))
 
 
 def parts_of(text: str) -> dict[str, Any]:
     """The address as libpq's options: host, port, user, password, dbname and others. Raises as `libpq_url` does."""
-    import psycopg  # the settings are read by who never connects as well
+    import psycopg  # many processes read the settings and never connect
     from psycopg.conninfo import conninfo_to_dict
 
     text = text.strip()
@@ -42,7 +42,7 @@ def parts_of(text: str) -> dict[str, Any]:
         parts = conninfo_to_dict(text)
     except psycopg.ProgrammingError:
         raise ValueError(EXPECTED) from None
-    # What libpq takes for a port, a host or a database may be the rest of a password with a / or an @ in it.
+    # With an unescaped / or @ in a password libpq reads a part of it as the port, the host or the database.
     misread = scheme and "@" in f"{parts.get('host', '')}{parts.get('dbname', '')}"
     if not parts or misread or not re.fullmatch(r"[\d,]*", str(parts.get("port", ""))):
         raise ValueError(EXPECTED)
@@ -50,12 +50,12 @@ def parts_of(text: str) -> dict[str, Any]:
 
 
 def postgres_url(**parts: Any) -> str:
-    """A postgresql:// URL of libpq's options, each written so that libpq and SQLAlchemy read what was given."""
+    """A postgresql:// URL of libpq's options, escaped for libpq and SQLAlchemy."""
     rest = {name: str(value) for name, value in parts.items() if value is not None}
     account = address = ""
     if "user" in rest:
         account = ":".join(quote(rest.pop(name), safe="") for name in ("user", "password") if name in rest) + "@"
-    # A socket's folder or several hosts have no place before the path.
+    # A socket's folder or several hosts cannot be written before the path.
     if re.fullmatch(r"[\w.:-]+", rest.get("host", "")) and re.fullmatch(r"\d*", rest.get("port", "")):
         host, port = rest.pop("host"), rest.pop("port", "")
         address = (f"[{host}]" if ":" in host else host) + (port and f":{port}")
@@ -64,7 +64,7 @@ def postgres_url(**parts: Any) -> str:
 
 
 def connect_options(given: Mapping[str, Any]) -> dict[str, str]:
-    """The options as libpq takes them. Raises ValueError, naming it, for one that libpq does not know."""
+    """The options as text for libpq. Raises ValueError with the name of an option that libpq does not know."""
     import psycopg
     from psycopg.conninfo import make_conninfo
 
@@ -73,5 +73,5 @@ def connect_options(given: Mapping[str, Any]) -> dict[str, str]:
         try:
             make_conninfo(**{name: ""})
         except psycopg.ProgrammingError:
-            raise ValueError(f"{name} is no option that libpq knows") from None
+            raise ValueError(f"{name} is not an option of libpq") from None
     return options

@@ -1,6 +1,6 @@
-"""What of the environment would break an HTTP client or a folder later: checked once, before anything else is imported.
+"""Checks environment variables that would break HTTP clients or temporary files, before anything else is imported.
 
-Pure functions of the environment. Nothing here imports a library that reads it.
+Pure functions of the environment. This module imports no library that reads those variables.
 """
 
 from __future__ import annotations
@@ -15,32 +15,30 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-# How this machine calls itself; what is asked there never goes through a proxy.
+# The names of this machine, which are never reached through a proxy.
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-# Where the services are that a process is told of. In a container these are names of its network.
+# The addresses of the services. In a container their hosts are names on its network.
 SERVICES = ("PREFECT_API_URL", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
 
 class EnvironmentUnusable(RuntimeError):
-    """A variable of the environment has a value that nothing can work with; the message names it."""
+    """An environment variable has an unusable value; the message names it."""
 
 
 def require_environment(environment: Mapping[str, str]) -> None:
-    """Return if the environment can be used. Raises EnvironmentUnusable, naming each variable that cannot."""
-    if wrong := problems(environment):
-        raise EnvironmentUnusable("; ".join(wrong))
+    """Return if the environment is usable. Raises EnvironmentUnusable with each unusable variable."""
+    if found := problems(environment):
+        raise EnvironmentUnusable("; ".join(found))
 
 
 def problems(environment: Mapping[str, str]) -> list[str]:
-    """What is wrong with each variable that this process could not work with. A proxy's value may hold a password and
-    is never shown.
-    """
+    """A line for each unusable variable. The value of a proxy may contain a password and is never shown."""
     found = []
     for name, check in CHECKS.items():
         value = environment.get(name)
         if value and (why := reason(check, value)):
-            # Some put the certificate itself, of many lines, where its path belongs.
+            # A value of several lines is a certificate where its path is expected.
             shown = name if check is proxy or "\n" in value else f"{name}={value}"
             found.append(f"{shown}: {why}; correct it or unset it")
     name = "PREFECT_HOME" if environment.get("PREFECT_HOME") else "HOME"
@@ -51,15 +49,15 @@ def problems(environment: Mapping[str, str]) -> list[str]:
 
 
 def reason(check: Callable[[str], str], value: str) -> str:
-    """What the check says of the value, or why the system does not let it look there."""
+    """The result of the check, or the system's error if the path cannot be read."""
     try:
         return check(value)
-    except OSError as wrong:
-        return wrong.strerror or type(wrong).__name__
+    except OSError as error:
+        return error.strerror or type(error).__name__
 
 
 def certificates(value: str) -> str:
-    """Why the value is no file of certificates, nor a folder of them; empty if it is one."""
+    """Why the value is not a file or folder of certificates; empty if it is."""
     path = Path(value)
     if path.is_dir():
         return "" if any(path.iterdir()) else "an empty folder"
@@ -71,17 +69,17 @@ def certificates(value: str) -> str:
 
 
 def certificate_file(value: str) -> str:
-    """Why the value is no file of certificates; empty if it is one."""
-    return "a folder, where a file is asked for" if Path(value).is_dir() else certificates(value)
+    """Why the value is not a file of certificates; empty if it is."""
+    return "a folder, but a file is required" if Path(value).is_dir() else certificates(value)
 
 
 def certificate_folders(value: str) -> str:
-    """Why none of the folders in the value is there; empty if one is."""
+    """Why no folder in the value can be used; empty if one exists."""
     return "" if any(Path(folder).is_dir() for folder in value.split(os.pathsep)) else "no such folder"
 
 
 def proxy(value: str) -> str:
-    """Why the value is no address of an HTTP proxy; empty if it is one."""
+    """Why the value is not the address of an HTTP proxy; empty if it is."""
     try:
         url = urlsplit(value if "://" in value else f"http://{value}")
         _ = url.port
@@ -93,14 +91,14 @@ def proxy(value: str) -> str:
 
 
 def folder(value: str) -> str:
-    """Why the value is no folder that files can be made in; empty if it is one."""
+    """Why the value is not a writable folder; empty if it is."""
     if not Path(value).is_dir():
         return "no such folder"
     return "" if os.access(value, os.W_OK | os.X_OK) else "this user cannot write there"
 
 
 def time_zone(value: str) -> str:
-    """Why the value is no time zone; empty if it is one, by name or as a rule such as CET-1CEST."""
+    """Why the value is not a time zone; empty if it is, by name or as a rule such as CET-1CEST."""
     if value.startswith((":", "/")) or re.search(r"\d", value):
         return ""
     try:
@@ -111,7 +109,7 @@ def time_zone(value: str) -> str:
 
 
 def prefect_home(value: str) -> str:
-    """Raise OSError where Prefect would, as it looks for its settings. It does without a folder that is not there."""
+    """Raise OSError as Prefect would when it looks for its settings. A missing folder is no error."""
     (Path(value) / "profiles.toml").exists()
     return ""
 
@@ -128,28 +126,27 @@ CHECKS: dict[str, Callable[[str], str]] = {
 
 
 def reach_loopback_directly(environment: MutableMapping[str, str]) -> None:
-    """Add this machine's own names to NO_PROXY and no_proxy where a proxy is set, for this process and its children.
+    """If a proxy is set, add this machine's names to NO_PROXY and no_proxy, for this process and its children.
 
-    So are services whose names have no dot: a proxy elsewhere does not know them, and Docker gives the proxies of
-    its own configuration to every container.
+    Also adds services whose names have no dot: an outside proxy cannot resolve them, and Docker passes the proxies of
+    its configuration to every container.
 
-    Entries are put as httpx reads them: it stops at `[::1]`, at `host:port` and at networks of IPv6, which it could
-    not match in any case.
+    Entries are written for httpx, which fails on `[::1]`, `host:port` and IPv6 networks.
     """
     if not any(environment.get(name) for name in PROXIES):
         return
-    given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-    hosts = [host for host in map(_host, given.split(",")) if host]
-    # `*` stands for every host only where it stands alone.
-    direct = "*" if "*" in hosts else ",".join(dict.fromkeys([*hosts, *LOOPBACK, *neighbours(environment)]))
+    current = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    hosts = [host for host in map(_host, current.split(",")) if host]
+    # `*` matches every host only as the single entry.
+    direct = "*" if "*" in hosts else ",".join(dict.fromkeys([*hosts, *LOOPBACK, *local_services(environment)]))
     environment["no_proxy"] = environment["NO_PROXY"] = direct
 
 
-def neighbours(environment: Mapping[str, str]) -> list[str]:
-    """The hosts of SERVICES that are names of this network alone."""
+def local_services(environment: Mapping[str, str]) -> list[str]:
+    """The hosts of SERVICES that are names of the local network."""
     found = []
     for name in SERVICES:
-        with suppress(ValueError):  # no URL: who uses it says so
+        with suppress(ValueError):  # not a URL: its user reports it
             host = urlsplit(environment.get(name, "")).hostname
             if host and re.fullmatch(r"[\w-]+", host):
                 found.append(host)
@@ -157,7 +154,7 @@ def neighbours(environment: Mapping[str, str]) -> list[str]:
 
 
 def _host(entry: str) -> str:
-    """An entry of NO_PROXY without brackets and port; empty for a network of IPv6."""
+    """An entry of NO_PROXY without brackets and port; empty for an IPv6 network."""
     entry = entry.strip()
     if "://" in entry:
         return entry

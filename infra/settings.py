@@ -1,4 +1,4 @@
-"""Every name and default of the project, in one place; any of them can be set as TAXIWAY_<NAME> or in `.env`."""
+"""The project's names and defaults. Each can be set as TAXIWAY_<NAME> in the environment or in `.env`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Settings(BaseSettings):
-    """Where things are and what they are called. Secrets come from the environment or `.env`, never from here."""
+    """Names and addresses. Secrets have no defaults: they come from the environment or `.env`."""
 
     model_config = SettingsConfigDict(
         env_prefix="TAXIWAY_", env_file=ROOT / ".env", extra="ignore", hide_input_in_errors=True
@@ -46,20 +46,18 @@ class Settings(BaseSettings):
     # Deployments
     work_pool: str = "taxi"
     work_pool_type: Literal["process", "docker"] = "docker"
-    tag: str = Field(
-        "taxiway", description="what every deployment carries; each tag has a record of what its deploys made"
-    )
-    work_pool_limit: int | None = Field(None, ge=0, description="how many runs at once on the pool, over all workers")
+    tag: str = Field("taxiway", description="the tag of all deployments; each tag has its own release record")
+    work_pool_limit: int | None = Field(None, ge=0, description="how many runs of the pool at once, over all workers")
     process_command: str | None = Field(
-        None, description="what starts a run on a pool of processes; None: Prefect's own command, which takes longer"
+        None, description="the command of a run on a process pool; None: Prefect's own, which takes longer"
     )
-    downloads_at_once: int = Field(4, ge=1, description="how many months are downloaded at once, over all runs")
+    downloads_at_once: int = Field(4, ge=1, description="how many partitions are downloaded at once, over all runs")
     image: str | None = Field(None, description="the flow image to deploy, as repository:tag or repository@sha256:...")
-    revision: str | None = Field(None, description="what is deployed as the version; None: the git revision")
+    revision: str | None = Field(None, description="the version of the deployments; None: the git revision")
 
     # This machine
-    spool_dir: Path | None = Field(None, description="where runs keep their files while they work; None: the system's")
-    state_dir: Path = Field(ROOT / ".taxiway", description="what the embedded stack and the demo keep")
+    spool_dir: Path | None = Field(None, description="the folder for runs' temporary files; None: the system's")
+    state_dir: Path = Field(ROOT / ".taxiway", description="the folder for the embedded stack's data")
 
     @field_validator("postgres_url")
     @classmethod
@@ -79,17 +77,17 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read once. Ends the process, with one line, if any of them is wrong."""
+    """The settings of this process, read once. Exits with one line if any of them is invalid."""
     try:
         return Settings()
-    except ValidationError as wrong:
-        # At import, where no caller could catch it.
-        sys.exit(f"taxiway: {one_line(wrong)}")
+    except ValidationError as error:
+        # Modules read settings when they are imported, where no caller could catch the error.
+        sys.exit(f"taxiway: {one_line(error)}")
 
 
-def one_line(wrong: ValidationError) -> str:
-    """Each wrong setting by its name in the environment, and what is wrong with it; never its value."""
+def one_line(invalid: ValidationError) -> str:
+    """Each invalid setting by its name in the environment, with the reason and without its value."""
     return "; ".join(
         f"TAXIWAY_{'.'.join(map(str, error['loc'])).upper()}: {error['msg'].removeprefix('Value error, ')}"
-        for error in wrong.errors(include_input=False, include_url=False)
+        for error in invalid.errors(include_input=False, include_url=False)
     )

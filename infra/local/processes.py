@@ -1,4 +1,4 @@
-"""Long-lived processes of this machine: started with a log, waited for, stopped in order, none left behind."""
+"""Start long-lived processes with a log, wait until they are healthy, and stop them with their children."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ import psutil
 
 
 class NotHealthy(RuntimeError):
-    """A process ended, or did not answer in time; the message has the end of its log."""
+    """A process ended or did not answer in time; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A started process, told from a later one of the same pid by its start time."""
+    """A started process. Its start time distinguishes it from a later process with the same pid."""
 
     name: str
     pid: int
@@ -30,17 +31,17 @@ class Process:
     stop_signal: int = signal.SIGTERM
 
     def alive(self) -> psutil.Process | None:
-        """The process, if it is still the one that was started and has not ended."""
+        """The process, if it has not ended; None otherwise."""
         try:
-            found = psutil.Process(self.pid)
-            same = abs(found.create_time() - self.created) < 1.0 and found.status() != psutil.STATUS_ZOMBIE
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return None
-        return found if same else None
+        return process if same else None
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on now."""
+    """A TCP port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -53,16 +54,16 @@ def spawn(
     *,
     env: Mapping[str, str],
     cwd: Path,
-    die_with_us: bool = True,
+    stop_with_parent: bool = True,
     stop_signal: int = signal.SIGTERM,
     **options: Any,
 ) -> Process:
-    """Start a command in a session of its own, so that a Ctrl-C reaches us alone and we stop it in order.
+    """Start a command in its own session, so that Ctrl-C does not reach it and the caller stops it in order.
 
-    `die_with_us` asks the kernel (Linux) to stop it as well when this process is killed outright.
+    With `stop_with_parent` the kernel (Linux) stops it when this process is killed.
     """
-    if die_with_us and shutil.which("setpriv"):
-        command = [*_die_with_us(stop_signal), *command]
+    if stop_with_parent and shutil.which("setpriv"):
+        command = [*_stop_with_parent(stop_signal), *command]
     with log.open("ab") as out:
         child = subprocess.Popen(
             [str(part) for part in command],
@@ -77,46 +78,44 @@ def spawn(
     return Process(name, child.pid, psutil.Process(child.pid).create_time(), stop_signal)
 
 
-def _die_with_us(stop_signal: int) -> list[str]:
-    """What a command is prefixed with to be stopped by the kernel when this process ends.
+def _stop_with_parent(stop_signal: int) -> list[str]:
+    """The prefix of a command that the kernel stops when this process ends.
 
-    The kernel sends nothing for a parent that ended before the request, so the parent is looked at once after it.
+    The kernel sends no signal if the parent ended before the request, so the shell then checks its parent once.
     """
-    still_ours = '[ "$PPID" = "$0" ] && exec "$@"'
-    return ["setpriv", "--pdeathsig", signal.Signals(stop_signal).name, "sh", "-c", still_ours, str(os.getpid())]
+    check_parent = '[ "$PPID" = "$0" ] && exec "$@"'
+    return ["setpriv", "--pdeathsig", signal.Signals(stop_signal).name, "sh", "-c", check_parent, str(os.getpid())]
 
 
 def wait_healthy(process: Process, log: Path, healthy: Callable[[], bool], *, seconds: float) -> None:
-    """Return once `healthy()`. Raises NotHealthy when the process ends before, or the time is up."""
+    """Return when `healthy()` is true. Raises NotHealthy if the process ends before, or after `seconds`."""
     deadline = time.monotonic() + seconds
     while not healthy():
         if process.alive() is None:
-            raise NotHealthy(f"{process.name} ended at its start. {last_words(log)}")
+            raise NotHealthy(f"{process.name} ended while starting. {log_tail(log)}")
         if time.monotonic() > deadline:
-            raise NotHealthy(f"{process.name} did not answer within {seconds:.0f} s. {last_words(log)}")
+            raise NotHealthy(f"{process.name} did not answer within {seconds:.0f} s. {log_tail(log)}")
         time.sleep(0.1)
 
 
-def last_words(log: Path) -> str:
-    """Where the log is, and its last line that says something."""
+def log_tail(log: Path) -> str:
+    """The log's path and its last line that is not empty."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return f"Its log, {log}, ends: {lines[-1][:300]}" if lines else f"Its log, {log}, is empty"
+    return f"Last line of its log {log}: {lines[-1][:300]}" if lines else f"Its log {log} is empty"
 
 
 def stop(process: Process, *, seconds: float = 15.0) -> None:
-    """Ask the process to stop, wait, and kill what is left of it and of its descendants."""
-    found = process.alive()
-    if found is None:
+    """Signal the process to stop, wait, and kill it and its descendants if they still run."""
+    root = process.alive()
+    if root is None:
         return
-    family = [found, *found.children(recursive=True)]
-    found.send_signal(process.stop_signal)
-    psutil.wait_procs([found], timeout=seconds)
-    # A child that was started while its parent was stopping is caught by looking again.
-    if found.is_running() and found.status() != psutil.STATUS_ZOMBIE:
-        family += found.children(recursive=True)
-    for member in family:
-        try:
+    tree = [root, *root.children(recursive=True)]
+    root.send_signal(process.stop_signal)
+    psutil.wait_procs([root], timeout=seconds)
+    # Children that it started while stopping.
+    with suppress(psutil.NoSuchProcess):
+        tree += root.children(recursive=True)
+    for member in tree:
+        with suppress(psutil.NoSuchProcess):
             member.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(family, timeout=5)
+    psutil.wait_procs(tree, timeout=5)

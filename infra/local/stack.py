@@ -1,6 +1,6 @@
-"""The embedded stack: PostgreSQL, the Prefect server and its UI, the Google emulators and a worker, on loopback alone.
+"""The embedded stack: PostgreSQL, the Prefect server and UI, the Google emulators and a worker, only on loopback.
 
-`python -m infra.local.stack down` stops what a kept one left running. Its state is under `.taxiway/`.
+`python -m infra.local.stack down` stops a stack that was kept running. Its data is under `.taxiway/`.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import os
 import shlex
 import signal
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+
+import httpx
 
 from infra.command_line import verb_of
 from infra.local import embedded_postgres as postgres
 from infra.local.processes import Process, free_port, spawn, stop, wait_healthy
 from infra.settings import ROOT, Settings, settings
 
-# Of the environment we were started with, nothing may steer the stack's Prefect or Google clients elsewhere, or give
-# them another Python's modules.
-FOREIGN = ("PREFECT_", "TAXIWAY_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST")
-FOREIGN += ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
+# Variables that would point the stack's Prefect and Google clients to other servers, or Python to other modules.
+REMOVED = ("PREFECT_", "TAXIWAY_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST")
+REMOVED_PYTHON = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP")
 
+PREFECT = (sys.executable, "-m", "prefect")
 SERVER_START_SECONDS = 180.0
-# As docker-compose.yml has them, which says why.
+# As in docker-compose.yml, which has the reasons.
 SERVER_SETTINGS = {
     "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -48,9 +48,9 @@ class Stack:
     """One embedded stack. `up()` starts it, `down()` stops it; as a context manager, both.
 
     Args:
-        state: the folder for data, logs and the list of what runs.
-        config: names and, for `postgres_url`, a server to use for the trips instead of our own.
-        keep: let it outlive this process.
+        state: the folder for data, logs and the list of processes.
+        config: names, and with `postgres_url` another server for the trips.
+        keep: leave the stack running when this process ends.
     """
 
     def __init__(self, state: Path, config: Settings, *, keep: bool = False) -> None:
@@ -61,43 +61,38 @@ class Stack:
         self._processes: list[Process] = []
         self._while_up = ExitStack()
 
-    # What it offers
-
     @property
     def ui_url(self) -> str:
-        """Where a browser finds Prefect's UI."""
+        """The address of Prefect's UI."""
         return self._address("prefect")
 
     @property
     def client_environment(self) -> dict[str, str]:
-        """What a process needs in order to be a client of the stack: the flows' and the worker's environment.
-
-        No password is in it; those are in the blocks.
-        """
+        """The environment of clients of the stack: the flows and the worker. Passwords are in the blocks, not here."""
         return {
             "PREFECT_API_URL": f"{self._address('prefect')}/api",
             "PREFECT_HOME": str(self.state / "prefect"),
             "PREFECT_WORKER_QUERY_SECONDS": "1",
-            # Without heartbeats nothing can tell a run whose worker died with it from one that is at work.
+            # Without heartbeats a run that was killed together with its worker would stay Running.
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "DO_NOT_TRACK": "1",
             "STORAGE_EMULATOR_HOST": self._address("storage"),
             "BIGQUERY_EMULATOR_HOST": self._address("bigquery"),
             "NO_GCE_CHECK": "true",
-            # google-auth asks iamcredentials.googleapis.com about the throwaway account in the background, and urllib3
-            # warns that it cannot be reached.
+            # google-auth looks up the generated account at iamcredentials.googleapis.com in the background, and urllib3
+            # warns that it cannot connect.
             "PREFECT_LOGGING_ROOT_LEVEL": "ERROR",
             "TAXIWAY_STATE_DIR": str(self.state),
             "TAXIWAY_WORK_POOL_TYPE": "process",
-            # Prefect's own command first prepares a workspace for the code, in one more process that has to start.
+            # Prefect's own command first prepares a workspace for the code in another process.
             "TAXIWAY_PROCESS_COMMAND": shlex.join([sys.executable, "-m", "prefect.engine"]),
             "PYTHONPATH": str(ROOT),
-            "TAXIWAY_ROOT": str(ROOT),  # where `prefect.yaml` finds the code
+            "TAXIWAY_ROOT": str(ROOT),  # for `prefect.yaml`
         }
 
     @property
     def operator_environment(self) -> dict[str, str]:
-        """The clients' environment and what only the one who saves the blocks may know: the secrets in them."""
+        """The clients' environment, with the secrets that are saved in the blocks."""
         from infra.emulators.credentials import service_account
 
         key = service_account(self.config.project, f"{self._address('storage')}/token")
@@ -107,25 +102,23 @@ class Stack:
         }
 
     def postgres_url(self, database: str) -> str:
-        """The URL of a database, password included. The trips are on the server that the settings name, if any."""
+        """The URL of a database, with its password. For the trips, the server in the settings if there is one."""
         if database == "trips" and self.config.postgres_url is not None:
             return self.config.postgres_url.get_secret_value()
         return postgres.url(self.state / "postgres", self.ports["postgres"], database)
 
-    # Start and stop
-
     def up(self) -> None:
-        """Start everything but the worker and wait until it answers; on any failure stop what was started.
+        """Start everything but the worker and wait until it is healthy; after an error stop everything.
 
         Raises AlreadyUp, NotHealthy or PostgresUnavailable, each with one clear line.
         """
         if any(process.alive() for process in read_running(self._running)):
-            raise AlreadyUp(f"a stack is running with its state in {self.state}: `make down` stops it")
+            raise AlreadyUp(f"a stack with its data in {self.state} is running already: `make down` stops it")
         for folder in ("logs", "prefect"):
             (self.state / folder).mkdir(parents=True, exist_ok=True)
         try:
             with ExitStack() as while_starting:
-                # For a database of the user's own they may be meant, so there the runs have them.
+                # The variables may be meant for the user's own database, so its runs keep them.
                 own = self._while_up if self.config.postgres_url is None else while_starting
                 own.enter_context(postgres.client_defaults_hidden())
                 self._start_all()
@@ -134,29 +127,19 @@ class Stack:
             raise
 
     def start_worker(self, *, limit: int = 4) -> None:
-        """Start a worker on the pool's default queue. The pool must be there: a worker would make one of its own."""
+        """Start a worker. The pool must exist: otherwise the worker would create a different one."""
         self._spawn(
             "worker",
             [
-                sys.executable,
-                "-m",
-                "prefect",
-                "worker",
-                "start",
-                "--pool",
-                self.config.work_pool,
-                "--type",
-                "process",
-                "--name",
-                "embedded",
-                "--limit",
-                str(limit),
+                *PREFECT,
+                *("worker", "start", "--type=process", "--name=embedded"),
+                *(f"--pool={self.config.work_pool}", f"--limit={limit}"),
             ],
             self._environment(self.client_environment),
         )
 
     def down(self) -> None:
-        """Stop what runs, the last started first."""
+        """Stop all processes, the last started first."""
         stop_all(self._processes)
         self._processes = []
         self._while_up.close()
@@ -171,13 +154,11 @@ class Stack:
         self.down()
 
     def _write_environment(self) -> None:
-        """For the Makefile: against a kept stack its targets work as they are. Secrets are in it: mode 600."""
+        """Write the variables with which the Makefile's targets use this stack. It has secrets: mode 600."""
         self._environment_file.unlink(missing_ok=True)
         self._environment_file.touch(mode=0o600)
         lines = [f"export {name} = {value}\n" for name, value in self.operator_environment.items()]
         self._environment_file.write_text("".join(lines))
-
-    # The parts
 
     def _start_all(self) -> None:
         self._start_postgres()
@@ -219,32 +200,22 @@ class Stack:
         environment = self._environment(
             {
                 "PREFECT_HOME": str(self.state / "prefect"),
-                # PostgreSQL, not SQLite: healthy sooner (6.0 s against 9.3 s on two cores, from nothing) and never
-                # "database is locked" with a worker and several runs writing.
+                # Not SQLite: on PostgreSQL the server starts faster (6.0 s instead of 9.3 s on two cores), and parallel
+                # runs never fail with "database is locked".
                 "PREFECT_SERVER_DATABASE_CONNECTION_URL": database.replace("postgresql://", "postgresql+asyncpg://", 1),
-                # A `.env` of the Compose stack in this folder names another one.
+                # A `.env` of the Compose stack in this folder has another one.
                 "PREFECT_API_URL": f"{address}/api",
                 "PREFECT_SERVER_UI_API_URL": f"{address}/api",
                 "DO_NOT_TRACK": "1",
                 **SERVER_SETTINGS,
             }
         )
-        command = [
-            sys.executable,
-            "-m",
-            "prefect",
-            "server",
-            "start",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(self.ports["prefect"]),
-        ]
+        command = [*PREFECT, "server", "start", "--host=127.0.0.1", f"--port={self.ports['prefect']}"]
         process = self._spawn("prefect", command, environment)
         self._wait(process, "/api/health", SERVER_START_SECONDS)
 
-    def _spawn(self, name: str, command: list[str | Path], env: dict[str, str], **options: int) -> Process:
-        process = spawn(name, command, self._log(name), env=env, cwd=ROOT, die_with_us=not self.keep, **options)
+    def _spawn(self, name: str, command: Sequence[str | Path], env: dict[str, str], **options: int) -> Process:
+        process = spawn(name, command, self._log(name), env=env, cwd=ROOT, stop_with_parent=not self.keep, **options)
         self._processes.append(process)
         self._running.write_text(json.dumps([asdict(member) for member in self._processes]))
         return process
@@ -253,11 +224,11 @@ class Stack:
         url = f"{self._address(process.name)}{path}"
         wait_healthy(process, self._log(process.name), lambda: answers(url), seconds=seconds)
 
-    def _environment(self, ours: dict[str, str]) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-        # The virtual environment's commands first: Prefect starts `python` by name for its runs.
+    def _environment(self, added: dict[str, str]) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(REMOVED + REMOVED_PYTHON)}
+        # The virtual environment first: Prefect starts runs with `python` by name.
         path = f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"
-        return inherited | {"PATH": path} | ours
+        return inherited | {"PATH": path} | added
 
     def _address(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
@@ -267,21 +238,20 @@ class Stack:
 
 
 def answers(url: str) -> bool:
-    """Whether a GET of the URL gives a success."""
+    """Whether a GET of the URL succeeds."""
     try:
-        with urllib.request.urlopen(url, timeout=2):
-            return True
-    except (urllib.error.URLError, OSError):
+        return httpx.get(url, timeout=2).is_success
+    except httpx.HTTPError:
         return False
 
 
 def read_running(path: Path) -> list[Process]:
-    """The processes of a `stack.json`; none where there is no such file."""
+    """The processes in a `stack.json`; none if the file does not exist."""
     return [Process(**member) for member in json.loads(path.read_text())] if path.exists() else []
 
 
 def stop_all(processes: list[Process]) -> int:
-    """Stop the processes, the last started first. Gives how many were alive."""
+    """Stop the processes, the last started first. Returns how many were running."""
     alive = [process for process in reversed(processes) if process.alive()]
     for process in alive:
         stop(process)

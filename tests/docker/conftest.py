@@ -1,4 +1,4 @@
-"""One clone, one image and one stack for all Docker tests. Without an engine they are skipped, with the reason.
+"""One clone, one image and one stack for all Docker tests, which are skipped without an engine.
 
 The registry is TEST_REGISTRY with the login TEST_REGISTRY_LOGIN (user:password); localhost:5000 and taxi:taxi, as the
 stand-in for Docker Hub has them, if they are not set.
@@ -22,7 +22,7 @@ MONTH = GREEN.partition(2021, 1)
 
 
 def missing() -> str:
-    """Why the Docker tests cannot run here; empty if they can."""
+    """Why the Docker tests cannot run; empty if they can."""
     for what, command in (("Docker engine", ["docker", "version"]), ("Compose", ["docker", "compose", "version"])):
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -41,12 +41,12 @@ def engine() -> None:
 
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
-    """The clone, with a `.env`, and its source folder; an image of it is not built yet."""
+    """The clone, with a `.env`, before its image is built."""
     with_registry = REGISTRY if answers(f"http://{REGISTRY}/v2/") else ""
     project = Project(tmp_path_factory.mktemp("project"), with_registry)
     project.commit()
     project.module("infra.environment")
-    # A person's own passwords: whatever is made of them must be made with care.
+    # Passwords with characters that need escaping.
     own = {name: f"{name} p@ss:w/o%r#d?\\x$y" for name in SECRETS}
     own["PREFECT_API_AUTH_STRING"] = f"taxiway:{own['PREFECT_API_AUTH_STRING']}"
     project.set(**{name: f"'{value}'" for name, value in own.items()})
@@ -58,14 +58,14 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def image(project) -> str:
-    """The flow image as `make image` builds it; its name."""
+    """The name of the flow image, built with `make image`."""
     project.module("infra.image", "build")
     return project.image
 
 
 @pytest.fixture(scope="session")
 def registry(project, image) -> str:
-    """A registry with a login; nobody is logged in."""
+    """A registry that requires a login, before a login."""
     if not project.registry:
         pytest.skip(f"no registry at {REGISTRY}: set TEST_REGISTRY")
     return project.registry
@@ -87,18 +87,18 @@ def log_in(project: Project) -> None:
 
 @pytest.fixture(scope="session")
 def stack(project, image):
-    """The stack, up from empty volumes, with the emulators."""
-    ours = f"--project-name={project.name}"
+    """The stack, started with empty volumes and the emulators."""
+    option = f"--project-name={project.name}"
     try:
         project.module("infra.compose", "up")
         yield project
     finally:
-        project.docker("compose", ours, "--profile=*", "down", "--volumes", "--remove-orphans")
+        project.docker("compose", option, "--profile=*", "down", "--volumes", "--remove-orphans")
 
 
 @pytest.fixture(scope="session")
 def source(stack, tmp_path_factory) -> str:
-    """A server with one generated month on the stack's network: the URL template of its files."""
+    """The URL template of a server with one generated month, on the stack's network."""
     folder = tmp_path_factory.mktemp("source")
     folder.chmod(0o755)
     generate(MONTH, folder / f"{MONTH.stem}.parquet", rows=MONTH.published_rows or 0)
@@ -111,7 +111,7 @@ def source(stack, tmp_path_factory) -> str:
 
 @pytest.fixture(scope="session")
 def deployed(stack, registry):
-    """The image pushed, and everything deployed as `make deploy` does it."""
+    """The stack, with the image pushed and everything deployed by `make deploy`."""
     log_in(stack)
     stack.module("infra.image", "push")
     stack.module("infra.deploy", "apply")

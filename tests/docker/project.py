@@ -1,6 +1,6 @@
-"""A clone of the project in a folder of its own, with its own ports, names and passwords, for the Docker tests.
+"""A clone of the project for the Docker tests, with its own folder, ports, names and passwords.
 
-Nothing of it can meet a stack that a person has running from this checkout.
+It does not affect a stack that runs from this checkout.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from dotenv import dotenv_values
 from infra.local.processes import free_port
 from infra.settings import ROOT
 
-# Of this process alone, so that two test runs on one engine do not meet.
+# Unique for this process, so that two test runs can share an engine.
 NAME = f"taxiway-tests-{os.getpid()}"
 SOURCE = f"{NAME}-source"
 PORTS = ("POSTGRES_PORT", "PGADMIN_PORT", "PREFECT_PORT", "STORAGE_PORT", "BIGQUERY_PORT")
-# Of the environment of the tests, nothing may steer the clone.
+# Variables of the test process that would configure the clone.
 FOREIGN = ("PREFECT", "TAXIWAY_", "GOOGLE_", "STORAGE_EMULATOR_HOST", "BIGQUERY_EMULATOR_HOST", "IMAGE_REPOSITORY")
 FOREIGN += ("COMPOSE_", "GIT_")
 
 
 class Project:
-    """The clone, and what a person would do in it.
+    """The clone, and the commands of a user in it.
 
     Attributes:
-        root: its folder; committed there, so that an image of it is not dirty.
+        root: its folder; everything in it is committed, so that its image is not dirty.
         env: the environment of its commands.
-        registry: the registry's host, or empty where there is none.
+        registry: the registry's host, or empty if there is none.
     """
 
     def __init__(self, folder: Path, registry: str) -> None:
@@ -47,7 +47,7 @@ class Project:
         clone(self.root)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         self.env = inherited | {
-            # Logins of the tests stay the tests'.
+            # Docker's logins of the tests, apart from the user's.
             "DOCKER_CONFIG": str(folder / "docker"),
             "IMAGE_REPOSITORY": f"{registry or 'localhost:5000'}/{NAME}",
             "PREFECT_HOME": str(folder / "prefect"),
@@ -68,11 +68,11 @@ class Project:
     def module(
         self, *arguments: str, check: bool = True, answer: str = "", **env: str
     ) -> subprocess.CompletedProcess[str]:
-        """What a target of the Makefile runs: a module of the project."""
+        """Run a module of the project, as a target of the Makefile does."""
         return self.run(sys.executable, "-m", *arguments, check=check, answer=answer, **env)
 
     def refusal(self, *arguments: str, answer: str = "", **env: str) -> str:
-        """The one line on standard error with which a module refuses."""
+        """The single line on standard error of a module that fails."""
         done = self.module(*arguments, check=False, answer=answer, **env)
         assert done.returncode == 1, done.stdout + done.stderr
         [line] = done.stderr.strip().splitlines()
@@ -83,12 +83,12 @@ class Project:
         return self.run("docker", *arguments, check=check).stdout.strip()
 
     def set(self, **values: str) -> None:
-        """Put other values into its `.env`; of a name that is there twice the last one counts."""
+        """Append values to its `.env`; the last value of a name applies."""
         with (self.root / ".env").open("a") as file:
             file.writelines(f"{name}={value}\n" for name, value in values.items())
 
     def commit(self) -> None:
-        """Commit what is in the folder."""
+        """Commit all changes in the folder."""
         self.run("git", "add", "-A")
         self.run(
             "git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-q", "--allow-empty", "-m", "t"
@@ -96,13 +96,13 @@ class Project:
 
     @contextmanager
     def agent(self, log: Path, **env: str):
-        """An agent on this host for as long as the block lasts."""
+        """An agent on this host for the duration of the block."""
         with log.open("w") as out:
             agent = subprocess.Popen(
                 [sys.executable, "-m", "infra.agent"], cwd=self.root, env=self.env | env, stdout=out, stderr=out
             )
         try:
-            until(lambda: "has to run" in log.read_text() or agent.poll() is not None, 60)
+            until(lambda: "polls work pool" in log.read_text() or agent.poll() is not None, 60)
             assert agent.poll() is None, log.read_text()
             yield agent
         finally:
@@ -117,12 +117,12 @@ class Project:
 
     @property
     def values(self) -> dict[str, str]:
-        """What is in its `.env`."""
+        """The values in its `.env`."""
         return {name: value or "" for name, value in dotenv_values(self.root / ".env", interpolate=False).items()}
 
     @property
     def name(self) -> str:
-        """The name of its Compose project, which is its network's as well."""
+        """The name of its Compose project and network."""
         return self.values["COMPOSE_PROJECT_NAME"]
 
     @property
@@ -132,17 +132,17 @@ class Project:
 
     @property
     def image(self) -> str:
-        """The name of the image of what is committed."""
+        """The name of the image of the current commit."""
         described = self.run("git", "describe", "--always", "--tags", "--abbrev=12").stdout.strip()
         return f"{self.env['IMAGE_REPOSITORY']}:{described}"
 
     @property
     def authorization(self) -> str:
-        """The header with which Prefect's API lets in."""
+        """The header for the login at Prefect's API."""
         return "Basic " + b64encode(self.values["PREFECT_API_AUTH_STRING"].encode()).decode()
 
     def call(self, method: str, path: str, body: Any = None, *, login: bool = True) -> Any:
-        """Ask Prefect's API. Raises HTTPError where it says no."""
+        """Call Prefect's API. Raises HTTPError for an error response."""
         headers = {"Content-Type": "application/json"}
         if login:
             headers["Authorization"] = self.authorization
@@ -157,9 +157,9 @@ class Project:
 
 
 def clone(folder: Path) -> None:
-    """A clone of the checkout with what is not committed in it as well.
+    """Clone the checkout, with uncommitted changes.
 
-    Made in the least friendly way: readable for nobody else, by a git that would give text files Windows' line ends.
+    Under hard conditions: readable only by this user, and with a git configuration for Windows line ends.
     """
     git = ["git", "-C", str(ROOT)]
     how = ["clone", "-q", "--no-hardlinks", "--config=core.autocrlf=true"]
@@ -176,7 +176,7 @@ def clone(folder: Path) -> None:
 
 
 def until(true: Any, seconds: float, pause: float = 0.2) -> Any:
-    """The first true answer. Fails the test when none comes in time."""
+    """The first true result. Fails the test if there is none in time."""
     deadline = time.monotonic() + seconds
     while not (answer := true()):
         assert time.monotonic() < deadline, f"not within {seconds} s"
@@ -185,7 +185,7 @@ def until(true: Any, seconds: float, pause: float = 0.2) -> Any:
 
 
 def answers(url: str) -> bool:
-    """Whether a GET of the address is answered, with whatever."""
+    """Whether a GET of the address gets any response."""
     try:
         urllib.request.urlopen(url, timeout=5).close()
     except urllib.error.HTTPError:

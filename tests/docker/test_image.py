@@ -1,4 +1,4 @@
-"""What is in the flow image, what is not, and that it is the same whenever it is built."""
+"""The contents of the flow image, and that builds are reproducible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def inspected(project, image) -> dict:
 
 @pytest.fixture(scope="module")
 def saved(project, image, tmp_path_factory) -> list[Path]:
-    """The layers that are ours, oldest first, as tar files."""
+    """The layers above the base image, oldest first, as tar files."""
     folder = tmp_path_factory.mktemp("saved")
     project.docker("save", "--output", str(folder / "image.tar"), image)
     with tarfile.open(folder / "image.tar") as archive:
@@ -37,12 +37,12 @@ def names_in(layer: Path) -> list[str]:
 
 
 def in_container(project, image, script: str, *options: str) -> str:
-    """What a shell script prints in a container of the image, as strict as the runs' own."""
+    """The output of a shell script in a container of the image, restricted as those of runs."""
     strict = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--volume=/tmp")
     return project.docker("run", "--rm", *strict, *options, image, "sh", "-euc", script)
 
 
-def test_the_user_is_a_fixed_one_without_rights(project, image):
+def test_the_user_is_fixed_and_unprivileged(project, image):
     assert in_container(project, image, "id -u; id -g; id -un").split() == ["10001", "10001", "taxiway"]
     assert in_container(project, image, "touch /opt/taxiway/x 2>&1 || true; touch /tmp/x") != ""
 
@@ -56,15 +56,15 @@ def test_it_cannot_install_or_compile(project, image):
         assert "No module" in in_container(project, image, f"{python} -m pip 2>&1 || true")
 
 
-def test_flows_run_from_where_the_deployments_look_for_them(project, image):
+def test_flows_are_at_the_path_that_deployments_use(project, image):
     listed = in_container(
         project, image, "cd /opt/taxiway && ls; python -c 'import flows.backfill as f; print(f.__file__)'"
     )
     assert listed.splitlines() == ["flows", "infra", "/opt/taxiway/flows/backfill.py"]
 
 
-def test_what_stays_of_the_packages_works(project, image):
-    """Imports and uses that could miss what the build removes."""
+def test_the_reduced_packages_work(project, image):
+    """Imports and calls that could need what the build removes."""
     script = """
 import io, importlib, pkgutil
 import pyarrow as pa, pyarrow.parquet as pq, pyarrow.csv, pyarrow.dataset as ds, pyarrow.compute as pc, pyarrow.fs as fs
@@ -96,7 +96,7 @@ print("fine")
     )
 
 
-def test_labels_say_what_it_was_built_from(project, inspected):
+def test_labels_have_the_revision(project, inspected):
     labels = inspected["Config"]["Labels"]
     assert labels["org.opencontainers.image.revision"] == project.run("git", "rev-parse", "HEAD").stdout.strip()
     assert labels["org.opencontainers.image.version"] == project.image.rpartition(":")[2]
@@ -105,14 +105,14 @@ def test_labels_say_what_it_was_built_from(project, inspected):
     assert inspected["Config"]["Entrypoint"][0] == "tini"
 
 
-def test_it_is_small(project, inspected):
+def test_the_image_is_small(project, inspected):
     base = int(project.docker("image", "inspect", "--format={{.Size}}", "python:3.13-slim-trixie"))
-    ours = inspected["Size"] - base
-    print(f"{ours / MEGABYTE:.0f} MB on top of the base image")
-    assert ours <= 480 * MEGABYTE
+    added = inspected["Size"] - base
+    print(f"{added / MEGABYTE:.0f} MB on top of the base image")
+    assert added <= 480 * MEGABYTE
 
 
-def test_nothing_is_in_it_that_flows_do_not_need(saved):
+def test_the_image_has_only_what_flows_need(saved):
     names = [name for layer in saved for name in names_in(layer)]
     unwanted = re.compile(
         r"site-packages/(_?duckdb|sqlglot|gcp_storage_emulator|pytest|hypothesis|playwright|ruff|uv)\b|bin/(uv|ruff|pytest)$"
@@ -123,7 +123,7 @@ def test_nothing_is_in_it_that_flows_do_not_need(saved):
     assert any(name.endswith("flows/__pycache__/web_to_postgres.cpython-313.pyc") for name in names)
 
 
-def test_no_value_of_the_environment_file_is_in_any_layer(project, saved):
+def test_no_layer_has_a_value_of_the_environment_file(project, saved):
     harmless = {"COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "DOCKER_GID", "PGADMIN_EMAIL", "PREFECT_API_URL"}
     secrets = {name: value for name, value in project.values.items() if name not in harmless and value}
     assert len(secrets) >= 6
@@ -134,13 +134,13 @@ def test_no_value_of_the_environment_file_is_in_any_layer(project, saved):
         assert [name for name, needle in needles.items() if needle in content] == []
 
 
-def test_built_again_from_nothing_it_has_the_same_layers(project, image, inspected):
+def test_a_build_without_cache_has_the_same_layers(project, image, inspected):
     project.module("infra.image", "build", BUILD_FLAGS="--no-cache --quiet")
     again = json.loads(project.docker("image", "inspect", image))[0]
     assert again["RootFS"]["Layers"] == inspected["RootFS"]["Layers"]
 
 
-def test_a_change_of_flow_code_is_a_small_layer(project, image, inspected):
+def test_a_change_of_flow_code_changes_only_a_small_layer(project, image, inspected):
     changed = project.root / "flows" / "backfill.py"
     before = changed.read_text()
     changed.write_text(before + "\n# changed\n")

@@ -1,4 +1,4 @@
-"""Whatever else is on the engine, other projects and other checkouts, stays as it is."""
+"""Other projects and checkouts on the same engine are unchanged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHARED = f"{NAME}-shared"
 
 
 class Neighbour:
-    """Another Compose project: a container that runs, and a volume with something in it."""
+    """Another Compose project: a running container, and a volume with data."""
 
     def __init__(self, project: Project, folder, name: str) -> None:
         self.project, self.folder, self.name = project, folder, name
@@ -27,7 +27,7 @@ class Neighbour:
         self._compose("up", "--detach")
 
     def whole(self) -> bool:
-        """Whether its container runs and its volume has what was put into it."""
+        """Whether its container runs and its volume has its data."""
         return bool(self.containers()) and self.data() == "precious"
 
     def containers(self) -> str:
@@ -47,7 +47,7 @@ class Neighbour:
 
 @pytest.fixture
 def stranger(project, tmp_path):
-    """A project that has nothing to do with ours."""
+    """An unrelated project."""
     neighbour = Neighbour(project, tmp_path / "stranger", STRANGER)
     yield neighbour
     neighbour.down("--volumes")
@@ -55,7 +55,7 @@ def stranger(project, tmp_path):
 
 @pytest.fixture
 def first_checkout(project, tmp_path):
-    """A stack of the same project name that was made in another folder."""
+    """A stack with the same project name, created from another folder."""
     neighbour = Neighbour(project, tmp_path / "first", SHARED)
     yield neighbour
     neighbour.down("--volumes")
@@ -63,14 +63,14 @@ def first_checkout(project, tmp_path):
 
 @pytest.fixture
 def second_checkout(project, tmp_path):
-    """A checkout of its own that takes the first one's project name for its own, as old ones do."""
+    """A second checkout with the first one's project name, as older versions gave it."""
     checkout = Project(tmp_path / "second", "")
     checkout.module("infra.environment")
     checkout.set(COMPOSE_PROJECT_NAME=SHARED)
     return checkout
 
 
-def test_another_projects_variables_lead_nowhere(project, stranger):
+def test_compose_variables_of_another_project_are_ignored(project, stranger):
     exported = {
         "COMPOSE_FILE": str(stranger.file),
         "COMPOSE_PROJECT_NAME": STRANGER,
@@ -80,26 +80,26 @@ def test_another_projects_variables_lead_nowhere(project, stranger):
     everything = [{name: value} for name, value in exported.items()] + [exported]
     for env in everything:
         for verb in ("down", "destroy"):
-            said = project.module("infra.compose", verb, answer=YES, **env).stdout
-            assert project.name in said and STRANGER not in said
+            output = project.module("infra.compose", verb, answer=YES, **env).stdout
+            assert project.name in output and STRANGER not in output
             assert stranger.whole(), (verb, env)
 
 
-def test_a_second_checkout_of_the_same_name_changes_nothing_of_the_first(first_checkout, second_checkout):
+def test_a_second_checkout_with_the_same_name_does_not_change_the_first(first_checkout, second_checkout):
     for verb in ("up", "down", "destroy"):
         line = second_checkout.refusal("infra.compose", verb, answer=YES)
         assert str(first_checkout.folder) in line and "nothing was changed" in line
         assert first_checkout.whole(), verb
 
 
-def test_the_volumes_of_a_stack_that_is_down_are_kept_from_a_second_checkout(first_checkout, second_checkout):
+def test_a_second_checkout_cannot_remove_the_volumes_of_a_stopped_stack(first_checkout, second_checkout):
     first_checkout.down()
     line = second_checkout.refusal("infra.compose", "destroy", answer=YES)
     assert f"{SHARED}_postgres" in line and "nothing was removed" in line
     assert first_checkout.data() == "precious"
 
 
-def test_a_volume_that_compose_did_not_make_is_kept(project):
+def test_a_volume_that_compose_did_not_create_is_kept(project):
     volume = f"{project.name}_storage"
     project.docker("volume", "create", volume)
     try:
@@ -110,7 +110,7 @@ def test_a_volume_that_compose_did_not_make_is_kept(project):
         project.docker("volume", "rm", volume)
 
 
-def test_every_checkout_has_a_name_of_its_own(project, tmp_path):
+def test_every_checkout_has_its_own_project_name(project, tmp_path):
     other = Project(tmp_path / "other", "")
     other.module("infra.environment")
     assert other.name != project.name

@@ -1,4 +1,4 @@
-"""Deployed as `make deploy` does it, run by the agent: every run in a container of the pushed image."""
+"""Runs of the agent: each in a container of the pushed image, deployed with `make deploy`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def log(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def agent(deployed, log):
-    """The agent, with settings in its environment that no container may see."""
+    """The agent, with settings in its environment that containers must not get."""
     server_only = {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://secret-of-the-server",
         "PREFECT_SERVER_API_AUTH_STRING": "admin:secret-of-the-server",
@@ -45,7 +45,7 @@ def deployment(project, name: str) -> dict:
 
 
 def start(project, name: str, **parameters: object) -> str:
-    """Create a run of a deployment over the API. Gives its id."""
+    """Create a run of a deployment over the API. Returns its id."""
     found = deployment(project, name)
     return project.call("POST", f"/deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
 
@@ -55,7 +55,7 @@ def state(project, run: str) -> str:
 
 
 def ended(project, run: str, log: Path) -> dict:
-    """The run, once it has ended; its state and what it logged if it does not in time."""
+    """The run, when it has ended. Fails with its state and the agent's log if it does not end in time."""
     deadline = time.monotonic() + RUN_SECONDS
     while True:
         found = project.call("GET", f"/flow_runs/{run}")
@@ -94,7 +94,7 @@ def slow(deployed) -> str:
     return "slow/docker"
 
 
-def test_deployments_take_their_container_from_the_block(deployed):
+def test_deployments_refer_to_the_block(deployed):
     found = deployment(deployed, "etl_web_to_postgres/docker")
     assert found["work_pool_name"] == "taxi"
     assert found["job_variables"]["image"] == BLOCK % "image"
@@ -137,7 +137,7 @@ def test_the_parent_flow_runs_as_one_container(deployed, agent, source, log):
     completed(deployed, run, log)
 
 
-def test_an_edit_of_the_block_counts_from_the_next_run(deployed, agent, slow, log):
+def test_an_edit_of_the_block_applies_from_the_next_run(deployed, agent, slow, log):
     document = deployed.call("GET", f"{THE_BLOCK}?include_secrets=true")
     env = document["data"]["env"] | {"EDITED_IN_THE_UI": "yes"}
     deployed.call("PATCH", f"/block_documents/{document['id']}", {"data": {"env": env}, "merge_existing_data": True})
@@ -163,14 +163,14 @@ def test_a_container_knows_no_secret_of_the_server_or_the_stack(deployed, agent,
 
 
 def test_a_killed_container_is_a_crashed_run(deployed, agent, slow, log):
-    """Although it is removed at once, with its exit code."""
+    """Although it is removed at once, together with its exit code."""
     run = start(deployed, slow, seconds=120)
     until(lambda: state(deployed, run) == "Running", 120)
     deployed.docker("kill", container_of(deployed, run))
     assert ended(deployed, run, log)["state"]["name"] == "Crashed"
 
 
-def test_a_stop_reaches_the_flow_and_its_run_comes_back(deployed, agent, slow, log):
+def test_a_stopped_container_reschedules_its_run(deployed, agent, slow, log):
     run = start(deployed, slow, seconds=120)
     until(lambda: state(deployed, run) == "Running", 120)
     time.sleep(1)
@@ -193,15 +193,15 @@ def test_a_second_agent_on_this_machine_refuses(deployed, agent):
     assert "runs already on this machine, on pool taxi" in deployed.refusal("infra.agent")
 
 
-def test_the_agent_takes_no_more_than_its_limit_says_and_only_numbers(deployed):
+def test_an_invalid_limit_is_refused(deployed):
     assert (
         deployed.refusal("infra.agent", RUNS_AT_ONCE="many")
         == "taxiway: RUNS_AT_ONCE=many is not a number of runs, 1 or more"
     )
 
 
-def test_the_agent_says_in_a_line_why_it_cannot_start(deployed, agent, tmp_path):
-    # In a temporary folder of its own the lock is free.
+def test_the_agent_reports_in_one_line_why_it_cannot_start(deployed, agent, tmp_path):
+    # In another temporary folder the lock is free.
     free = {"TMPDIR": str(tmp_path)}
     assert "no Docker engine" in deployed.refusal("infra.agent", DOCKER_HOST="unix:///nowhere/docker.sock", **free)
     nobody = "http://127.0.0.1:9/api"
@@ -211,8 +211,8 @@ def test_the_agent_says_in_a_line_why_it_cannot_start(deployed, agent, tmp_path)
     assert "of type process" in deployed.refusal("infra.agent", TAXIWAY_WORK_POOL="host", **free)
 
 
-def test_ctrl_c_waits_for_the_run_and_a_second_one_puts_it_back(deployed, agent, slow, log):
-    """Afterwards there is no agent but those that tests start."""
+def test_ctrl_c_waits_for_the_run_and_a_second_one_reschedules_it(deployed, agent, slow, log):
+    """Ends the module's agent."""
     run = start(deployed, slow, seconds=120)
     until(lambda: state(deployed, run) == "Running", 120)
     agent.send_signal(signal.SIGINT)
@@ -227,8 +227,8 @@ def test_ctrl_c_waits_for_the_run_and_a_second_one_puts_it_back(deployed, agent,
     deployed.call("DELETE", f"/flow_runs/{run}")
 
 
-def test_the_next_agent_watches_what_a_killed_one_left(deployed, slow, tmp_path):
-    """A container that is killed then is seen at once, and a run whose container was never started as well."""
+def test_the_next_agent_watches_runs_of_a_killed_one(deployed, slow, tmp_path):
+    """It reports a killed container, and a run whose container was never started."""
     with deployed.agent(tmp_path / "killed") as killed:
         run = start(deployed, slow, seconds=120)
         until(lambda: state(deployed, run) == "Running", 120)
@@ -239,11 +239,11 @@ def test_the_next_agent_watches_what_a_killed_one_left(deployed, slow, tmp_path)
     deployed.call("POST", f"/flow_runs/{pending}/set_state", {"state": {"type": "PENDING", "name": "Pending"}})
     deployed.call("PATCH", f"/flow_runs/{pending}/labels", labels)
     [made] = json.loads(deployed.docker("inspect", container_of(deployed, run)))
-    ours = made["Config"]["Labels"] | {"io.prefect.flow-run-id": pending}
-    deployed.docker("create", *(f"--label={name}={value}" for name, value in ours.items()), made["Image"], "true")
+    labels = made["Config"]["Labels"] | {"io.prefect.flow-run-id": pending}
+    deployed.docker("create", *(f"--label={name}={value}" for name, value in labels.items()), made["Image"], "true")
     log = tmp_path / "next"
     with deployed.agent(log):
-        assert "1 runs that a killed agent left" in log.read_text()
+        assert "watching 1 runs of an agent that was killed" in log.read_text()
         assert "killed before the run began" in ended(deployed, pending, log)["state"]["message"]
         assert container_of(deployed, pending) == ""
         assert state(deployed, run) == "Running"
@@ -251,8 +251,8 @@ def test_the_next_agent_watches_what_a_killed_one_left(deployed, slow, tmp_path)
         assert ended(deployed, run, log)["state"]["message"] == "The run's container ended with status 137."
 
 
-def test_an_agents_stop_leaves_the_containers_of_another_servers_agent(deployed, tmp_path):
-    """Of the same name, as it is on the same host."""
+def test_stopping_an_agent_does_not_stop_containers_of_another_servers_agent(deployed, tmp_path):
+    """An agent with the same name, as it is on the same host."""
     labels = {"io.prefect.worker-name": f"agent-{socket.gethostname()}", "io.prefect.work-pool-id": "another"}
     options = [f"--label={name}={value}" for name, value in labels.items()]
     other = deployed.docker("run", "--detach", "--rm", *options, deployed.image, "sleep", "600")

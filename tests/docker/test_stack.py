@@ -27,17 +27,17 @@ def connect(stack, role: str, password: str, database: str) -> psycopg.Connectio
     return psycopg.connect(host="127.0.0.1", port=port, connect_timeout=10, **account)
 
 
-def test_all_of_it_is_healthy(services):
+def test_every_service_is_healthy(services):
     assert set(services) == {"postgres", "pgadmin", "prefect", "storage", "bigquery"}
     assert {name: service["Health"] for name, service in services.items() if service["Health"] != "healthy"} == {}
 
 
-def test_nothing_listens_beyond_this_machine(services):
+def test_ports_are_published_on_loopback_only(services):
     published = [port for service in services.values() for port in service["Publishers"] if port["PublishedPort"]]
     assert {port["URL"] for port in published} == {"127.0.0.1"}
 
 
-def test_each_role_has_its_own_database_alone(stack):
+def test_each_role_can_connect_only_to_its_database(stack):
     values = stack.values
     roles = {"trips": values["TRIPS_PASSWORD"], "prefect": values["PREFECT_DATABASE_PASSWORD"]}
     for role, password in roles.items():
@@ -54,7 +54,7 @@ def test_the_server_keeps_its_state_in_postgres(stack):
         assert connection.execute("SELECT count(*) FROM block_type").fetchone()[0] > 0
 
 
-def test_the_api_wants_a_login_and_a_csrf_token(stack):
+def test_the_api_requires_a_login_and_a_csrf_token(stack):
     assert stack.call("GET", "/health", login=False) is True
     with pytest.raises(urllib.error.HTTPError, match="401"):
         stack.call("GET", "/admin/settings", login=False)
@@ -66,7 +66,7 @@ def test_the_api_wants_a_login_and_a_csrf_token(stack):
         urllib.request.urlopen(request)
 
 
-def test_the_ui_is_there_and_calls_this_server(stack):
+def test_the_ui_calls_this_server(stack):
     ui = stack.api.removesuffix("/api")
     assert b"<html" in urllib.request.urlopen(ui + "/", timeout=10).read().lower()
     settings = json.loads(urllib.request.urlopen(ui + "/ui-settings", timeout=10).read())
@@ -87,7 +87,7 @@ def test_pgadmin_knows_the_server_and_its_password(stack):
         assert connected["data"]["connected"] is True
 
 
-def test_our_containers_have_no_rights_and_nothing_to_write_on(stack):
+def test_containers_are_unprivileged_and_read_only(stack):
     for service in ("prefect", "storage", "bigquery"):
         [container] = json.loads(stack.docker("inspect", stack.docker("compose", "ps", "--quiet", service)))
         assert container["HostConfig"]["ReadonlyRootfs"]
@@ -95,7 +95,7 @@ def test_our_containers_have_no_rights_and_nothing_to_write_on(stack):
         assert container["Config"]["User"] == "10001:10001"
 
 
-def test_a_password_that_is_read_in_two_ways_is_named(stack):
+def test_a_password_that_compose_reads_differently_is_reported(stack):
     before = (stack.root / ".env").read_text()
     try:
         stack.set(TRIPS_PASSWORD="hu$sh1", PREFECT_API_AUTH_STRING="'taxiway:${HOME}'")
@@ -104,14 +104,14 @@ def test_a_password_that_is_read_in_two_ways_is_named(stack):
         unreadable = stack.module("infra.compose", "up", check=False).stderr
     finally:
         (stack.root / ".env").write_text(before)
-    assert line.startswith("taxiway: PREFECT_API_AUTH_STRING, TRIPS_PASSWORD in .env is read otherwise by Docker")
+    assert line.startswith("taxiway: PREFECT_API_AUTH_STRING, TRIPS_PASSWORD in .env is read differently by Docker")
     number = len(before.splitlines()) + 3
     assert f"taxiway: line {number} of .env cannot be read by Docker Compose" in unreadable.splitlines()
     assert "hu" not in line and "sh" not in line + unreadable
 
 
-def test_a_parallel_hash_join_has_the_memory_that_it_shares(stack):
-    """The workers' common hash table is larger than what Docker gives a container by default."""
+def test_a_parallel_hash_join_has_enough_shared_memory(stack):
+    """The workers' shared hash table is larger than Docker's default."""
     settings = "work_mem = '256MB'; min_parallel_table_scan_size = 0; parallel_setup_cost = 0; parallel_tuple_cost = 0"
     with connect(stack, "trips", stack.values["TRIPS_PASSWORD"], "trips") as connection:
         connection.execute(
@@ -127,7 +127,7 @@ def test_a_parallel_hash_join_has_the_memory_that_it_shares(stack):
         connection.rollback()
 
 
-def test_without_the_environment_file_nothing_starts(stack, tmp_path):
+def test_without_the_environment_file_the_stack_does_not_start(stack, tmp_path):
     hidden = tmp_path / "env"
     (stack.root / ".env").rename(hidden)
     try:
@@ -138,10 +138,10 @@ def test_without_the_environment_file_nothing_starts(stack, tmp_path):
         hidden.rename(stack.root / ".env")
 
 
-def test_the_environment_file_is_written_once_and_private(stack):
+def test_the_environment_file_is_written_once_and_is_private(stack):
     file = stack.root / ".env"
     before = file.read_bytes()
-    assert "stays as it is" in stack.module("infra.environment").stdout
+    assert "is unchanged" in stack.module("infra.environment").stdout
     assert file.read_bytes() == before
     assert file.stat().st_mode & 0o777 == 0o600
 
@@ -165,7 +165,7 @@ def test_down_keeps_the_data(stack):
         connection.execute("DROP TABLE kept")
 
 
-def test_a_second_checkout_has_a_stack_of_its_own_and_names_the_port_that_is_taken(stack, tmp_path):
+def test_a_second_checkout_has_its_own_stack_and_reports_a_taken_port(stack, tmp_path):
     other = Project(tmp_path / "other", "")
     other.module("infra.environment")
     other.set(COMPOSE_PROFILES="")  # no emulators to build
@@ -175,18 +175,18 @@ def test_a_second_checkout_has_a_stack_of_its_own_and_names_the_port_that_is_tak
         taken = stack.env["POSTGRES_PORT"]
         assert line == f"taxiway: port {taken} of this machine is taken; set POSTGRES_PORT in .env to another"
     finally:
-        said = other.module("infra.compose", "destroy", answer="y\n").stdout
-    assert f"stack {other.name} and its data are gone" in said
+        output = other.module("infra.compose", "destroy", answer="y\n").stdout
+    assert f"removed stack {other.name} and its data" in output
     assert stack.call("GET", "/health", login=False) is True
     with connect(stack, "trips", stack.values["TRIPS_PASSWORD"], "trips") as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_the_worker_can_be_a_container_as_well(stack):
+def test_the_agent_can_run_as_a_container(stack):
     stack.docker("compose", "--profile=agent", "up", "--detach", "agent")
     try:
         agent = stack.docker("compose", "--profile=agent", "ps", "--quiet", "agent")
-        until(lambda: "agent-agent runs what pool" in logs(agent), 60)
+        until(lambda: "agent-agent polls work pool" in logs(agent), 60)
         assert stack.call("GET", "/work_pools/taxi")["type"] == "docker"
     finally:
         stack.docker("compose", "--profile=agent", "stop", "agent")

@@ -1,4 +1,4 @@
-"""What a pool of containers makes of a deployment: ours, and one that says nothing of its container."""
+"""The containers of deployments on a Docker pool, also of a deployment without job variables."""
 
 # ruff: noqa: F401, F811 - the imports are fixtures, which tests name as their arguments
 
@@ -18,8 +18,8 @@ IMAGE = "registry.example.com/taxiway@sha256:" + "0" * 64
 def test_a_deployment_of_prefects_own_command_runs_in_our_image(on_server):
     from prefect.client.schemas.actions import WorkPoolCreate
 
-    from infra.agent import ContainerConfiguration
     from infra.docker_container import declared_container, job_variables
+    from infra.docker_worker import ContainerConfiguration
     from infra.work_pool import declared_template
 
     own = f"c{uuid.uuid4().hex[:8]}"

@@ -1,4 +1,4 @@
-"""What is said of a stack that does not come up, and of one that does."""
+"""Messages about a stack that started, and about one that did not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.http_server import status
 
 @pytest.fixture
 def stack(monkeypatch):
-    """Services by name: health, state, and what they logged."""
+    """Services by name: health, state and log."""
     services: dict[str, tuple[str, str, str]] = {}
 
     def answer(command: str, *arguments: str) -> str:
@@ -33,34 +33,34 @@ def stack(monkeypatch):
     return services
 
 
-def test_the_service_that_failed_is_named_before_those_that_wait_for_it(stack):
+def test_a_failed_service_is_reported_before_those_that_wait_for_it(stack):
     stack["pgadmin"] = ("", "created", "")
     stack["prefect"] = ("starting", "running", "")
     stack["postgres"] = ("unhealthy", "running", "one\nno space left\n\n")
-    assert compose.first_unhealthy() == "postgres is unhealthy; the last line of its log: no space left"
+    assert compose.first_unhealthy() == "postgres is unhealthy; last log line: no space left"
 
 
 @pytest.mark.parametrize(
-    ("logged", "said"),
+    ("log", "expected"),
     [
-        ('FATAL: password authentication failed for user "trips"\nDETAIL: Connection matched', "put the old one back"),
+        ('FATAL: password authentication failed for user "trips"\nDETAIL: Connection matched', "restore the old one"),
         (
             'FATAL: password authentication failed for user "trips"\nDETAIL: Role "trips" does not exist.',
-            "no role trips: its first start did not run to its end. make destroy removes it, with all that it holds",
+            "no role trips: its first start was interrupted. make destroy removes it with all its data",
         ),
         (
             "ls: cannot open directory '/docker-entrypoint-initdb.d/': Permission denied",
-            "the last line of its log: ls: cannot",
+            "last log line: ls: cannot",
         ),
     ],
 )
-def test_why_postgres_refuses_is_said_where_its_log_says_it(stack, logged, said):
-    stack["postgres"] = ("unhealthy", "running", logged)
-    assert said in compose.first_unhealthy()
+def test_a_refused_postgres_login_is_explained_from_the_log(stack, log, expected):
+    stack["postgres"] = ("unhealthy", "running", log)
+    assert expected in compose.first_unhealthy()
 
 
 @pytest.mark.parametrize(
-    ("said", "named"),
+    ("output", "expected"),
     [
         (
             "Error response from daemon: driver failed programming external connectivity on endpoint x (ab): "
@@ -75,20 +75,20 @@ def test_why_postgres_refuses_is_said_where_its_log_says_it(stack, logged, said)
         ("container x is unhealthy", ""),
     ],
 )
-def test_a_taken_port_is_named_by_its_setting(said, named):
-    assert compose.taken_port(said, {"PREFECT_PORT": "4300"}) == named
+def test_a_taken_port_is_reported_with_its_setting(output, expected):
+    assert compose.taken_port(output, {"PREFECT_PORT": "4300"}) == expected
 
 
 def test_the_embedded_server_and_the_one_in_compose_have_the_same_settings():
-    """So that what the tests and the demo pass, they pass as they would in Compose."""
+    """So that the tests and the demo also hold for Compose."""
     file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     in_compose = file["services"]["prefect"]["environment"]
     assert {name: in_compose[name] for name in SERVER_SETTINGS} == SERVER_SETTINGS
 
 
 @pytest.mark.parametrize("service", ["pgadmin", "prefect", "storage", "bigquery"])
-def test_a_health_check_does_not_ask_through_a_proxy(service, server):
-    """Docker's own configuration may give one to every container, without 127.0.0.1 among the exceptions."""
+def test_a_health_check_does_not_use_a_proxy(service, server):
+    """Docker's configuration may set one in every container, without an exception for 127.0.0.1."""
     file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     *_, code = file["services"][service]["healthcheck"]["test"]
     [(address, path)] = re.findall(r"(http://127\.0\.0\.1(?::\d+)?)(/[\w/]+)", code)
@@ -98,17 +98,17 @@ def test_a_health_check_does_not_ask_through_a_proxy(service, server):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_service_without_a_log_is_named_as_well(stack):
+def test_a_failed_service_without_a_log_is_reported(stack):
     stack["storage"] = ("", "exited", "")
-    assert compose.first_unhealthy() == "storage is exited; the last line of its log: none"
+    assert compose.first_unhealthy() == "storage is exited; last log line: none"
 
 
-def test_a_healthy_stack_has_none(stack):
+def test_a_healthy_stack_has_no_unhealthy_service(stack):
     stack["postgres"] = ("healthy", "running", "")
     assert compose.first_unhealthy() == ""
 
 
-def test_addresses_have_users_and_no_passwords():
+def test_addresses_show_users_but_no_passwords():
     values = {"PREFECT_API_AUTH_STRING": "me:hidden", "PREFECT_PORT": "4300", "PGADMIN_PASSWORD": "hidden"}
     shown = compose.addresses(values)
     assert "http://127.0.0.1:4300" in shown and "me, PREFECT_API_AUTH_STRING" in shown

@@ -1,4 +1,4 @@
-"""The DockerContainer block: its fields, its references, and what the code wants in it."""
+"""The DockerContainer block: its fields, the references to it, and its declared values."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_a_deployment_refers_to_every_field():
     assert variables["env"] == "{{ prefect.blocks.docker-container.taxi-docker.env }}"
 
 
-def test_what_the_block_holds_makes_a_container():
-    """The worker's own configuration takes the block's values, once they stand in place of the references."""
+def test_the_blocks_values_configure_a_container():
+    """The worker's configuration accepts the block's values in place of the references."""
     block = declared_container(IMAGE, Settings(_env_file=None))
     values = block.model_dump(exclude={"block_type_slug"}) | {"env": block.env.get_secret_value()}
     made = DockerWorkerJobConfiguration(**values)
@@ -50,7 +50,7 @@ def test_containers_reach_the_stack_by_name():
     assert env["BIGQUERY_EMULATOR_HOST"] == "http://bigquery:9050"
 
 
-def test_without_emulators_nothing_points_at_them(monkeypatch):
+def test_without_emulators_their_addresses_are_not_set(monkeypatch):
     monkeypatch.setattr(docker_container, "read_environment", dict)
     env = declared_container(IMAGE, Settings(_env_file=None)).env.get_secret_value()
     assert not [name for name in env if "EMULATOR" in name]
@@ -68,11 +68,11 @@ def test_an_address_of_this_machine_is_the_server_on_the_network(host):
 
 
 @pytest.mark.parametrize("host", ["prefect.example.com", "192.0.2.7", "[2001:db8::7]", "host.docker.internal"])
-def test_a_server_elsewhere_is_left_where_it_is(host):
+def test_the_address_of_another_server_is_unchanged(host):
     assert api_seen_from_containers(f"https://{host}:4200/api") == f"https://{host}:4200/api"
 
 
-def test_names_that_differ_are_handed_on_and_secrets_are_not():
+def test_changed_names_are_passed_and_secrets_are_not():
     config = Settings(_env_file=None, bucket="elsewhere", postgres_url="postgresql://u:secret@h/d", google_key="{}")
     env = declared_container(IMAGE, config).env.get_secret_value()
     assert env["TAXIWAY_BUCKET"] == "elsewhere"
@@ -80,13 +80,13 @@ def test_names_that_differ_are_handed_on_and_secrets_are_not():
     assert "secret" not in str(env) and "TAXIWAY_GOOGLE_KEY" not in env
 
 
-def test_environment_values_are_hidden_where_the_block_is_shown():
+def test_environment_values_are_hidden_in_the_ui():
     block = DockerContainer(image=IMAGE, env={"PASSWORD": "hunter2"})
     assert "hunter2" not in repr(block) + str(block.model_dump())
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "expected"),
     [
         ({"networks": ["a"], "network_mode": "host"}, "exclude each other"),
         ({"memswap_limit": "1g"}, "needs mem_limit"),
@@ -94,18 +94,13 @@ def test_environment_values_are_hidden_where_the_block_is_shown():
         ({"volumes": ["$(pwd):/x"]}, "volume"),
     ],
 )
-def test_what_cannot_be_is_refused(fields, said):
-    with pytest.raises(ValidationError, match=said):
+def test_invalid_combinations_are_refused(fields, expected):
+    with pytest.raises(ValidationError, match=expected):
         DockerContainer(image=IMAGE, **fields)
 
 
-def test_an_unsaved_block_cannot_be_referred_to():
-    with pytest.raises(ValueError, match="save it first"):
-        _ = DockerContainer(image=IMAGE).job_variables
-
-
-def test_a_source_with_a_password_is_handed_on_as_a_secret():
-    """And the link in a run's log is one that a person's browser can open."""
+def test_a_source_with_a_password_is_passed_as_a_secret():
+    """And the link in a run's log works in a browser on this machine."""
     address = "https://me:hunter2@host/{year}-{month:02}.parquet"
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:4300/api"}):
         block = declared_container(IMAGE, Settings(_env_file=None, source_url=address))

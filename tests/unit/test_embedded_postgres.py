@@ -8,8 +8,8 @@ from infra.local.embedded_postgres import PostgresUnavailable, make_cluster
 
 
 @pytest.mark.parametrize("file", ["17/main/base", "PG_VERSION"])
-def test_a_folder_that_holds_someone_elses_files_is_refused_and_stays_as_it_is(tmp_path, file):
-    """TAXIWAY_STATE_DIR may name a folder in which there is another `postgres` already."""
+def test_a_folder_with_other_files_is_refused_and_unchanged(tmp_path, file):
+    """TAXIWAY_STATE_DIR may be a folder that has another `postgres` already."""
     precious = tmp_path / "postgres" / file
     precious.parent.mkdir(parents=True)
     precious.write_text("precious")

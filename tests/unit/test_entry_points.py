@@ -1,4 +1,4 @@
-"""Every command ends in one line where there is no Prefect server to work with, and none starts one of its own."""
+"""Every command exits with one line if no Prefect server is usable, and none starts a server."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def answering(status: int, body: str):
 
 HTML = "<!doctype html><title>Some other page</title>"
 SERVERS = {
-    "none": (nothing, "no Prefect server is named: `make up`"),
+    "none": (nothing, "PREFECT_API_URL is not set: start a Prefect server with `make up`"),
     "refused": (refused, "no answer from http://127.0.0.1:"),
     "a page": (partial(answering, 200, HTML), "is not the API of a Prefect server"),
     "a page not found": (partial(answering, 404, HTML), "is not the API of a Prefect server, it answered 404"),
     "another login": (partial(answering, 401, '{"exception_message": "Unauthorized"}'), "refuses the login"),
-    "broken": (partial(answering, 500, HTML), "the Prefect server answered 500; its log says why"),
+    "broken": (partial(answering, 500, HTML), "the Prefect server answered 500; see its log"),
     "forbidden": (partial(answering, 403, '{"detail": "Missing CSRF token"}'), "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"),
 }
 
@@ -121,7 +121,7 @@ def away(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_what_is_wrong_with_a_server_is_one_line(server, tmp_path):
+def test_an_unusable_server_is_reported_in_one_line(server, tmp_path):
     opened, line = SERVERS[server]
     with opened() as url, settings_of(url, tmp_path), pytest.raises(NoServer) as raised:
         require_server()
@@ -141,37 +141,37 @@ def test_a_user_and_a_password_in_the_servers_address_are_not_shown(tmp_path):
                 require_server()
             with pytest.raises(SystemExit) as ended, ends_in_one_line():
                 raise httpx.ConnectError("refused")
-        for said in (str(raised.value), ended.value.code):
-            assert "secret" not in said and url in said
+        for output in (str(raised.value), ended.value.code):
+            assert "secret" not in output and url in output
 
 
 @pytest.mark.parametrize("server", ["none", "refused", "a page"])
 @pytest.mark.parametrize("name", [name for name in commands() if name not in NOT_TRIED])
-def test_a_command_without_a_prefect_server_ends_in_one_line(name, server, away, monkeypatch, capsys, tmp_path):
+def test_a_command_without_a_prefect_server_exits_with_one_line(name, server, away, monkeypatch, capsys, tmp_path):
     opened, line = SERVERS[server]
     monkeypatch.setattr("sys.argv", [name, *GIVEN.get(name, [])])
     with opened() as url, settings_of(with_login(url), tmp_path), pytest.raises(SystemExit) as ended:
         runpy.run_module(name, run_name="__main__")
-    said = capsys.readouterr().err
-    said += ended.value.code if isinstance(ended.value.code, str) else ""
-    assert "Traceback" not in said and "secret" not in said
-    assert not list(tmp_path.rglob("*.db")), "it started a server of its own"
+    output = capsys.readouterr().err
+    output += ended.value.code if isinstance(ended.value.code, str) else ""
+    assert "Traceback" not in output and "secret" not in output
+    assert not list(tmp_path.rglob("*.db")), "it started its own server"
     if name not in WITHOUT:
         assert ended.value.code
-        assert said.strip().startswith("taxiway: ")
-        assert len(said.strip().splitlines()) == 1
-        assert line in said
+        assert output.strip().startswith("taxiway: ")
+        assert len(output.strip().splitlines()) == 1
+        assert line in output
 
 
 @pytest.mark.parametrize("name", ["infra.compose", "infra.image", "infra.local.stack"])
 @pytest.mark.parametrize("given", [[], ["stop"], ["down", "push"]])
-def test_a_command_that_is_given_no_verb_of_its_own_does_nothing(name, given, away, monkeypatch):
+def test_a_command_with_an_unknown_verb_does_nothing(name, given, away, monkeypatch):
     monkeypatch.setattr("sys.argv", [name, *given])
     with pytest.raises(SystemExit, match=f"usage: python -m {name} "):
         runpy.run_module(name, run_name="__main__")
 
 
-def test_an_interrupt_is_one_line(capsys):
+def test_an_interrupt_is_reported_in_one_line(capsys):
     with pytest.raises(SystemExit) as ended, one_line_for():
         raise KeyboardInterrupt
     assert (ended.value.code, capsys.readouterr().err) == (130, "taxiway: interrupted\n")

@@ -1,4 +1,4 @@
-"""The Google key in every form that can be meant, and one line without its value for every other."""
+"""The Google key in every accepted form, and one line without its value for anything else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TEXT = json.dumps(KEY)
         "a path",
     ],
 )
-def test_forms_that_can_be_meant(tmp_path, monkeypatch, form):
+def test_accepted_forms(tmp_path, monkeypatch, form):
     (tmp_path / "key.json").write_text(json.dumps(KEY, indent=2))
     monkeypatch.chdir(tmp_path)
     config = Settings(_env_file=None, google_key=form)
@@ -55,19 +55,19 @@ USER = {"type": "authorized_user", "client_id": "x", "client_secret": "s3cr3t", 
     [
         (json.dumps(USER), "is of type authorized_user"),
         (json.dumps({"type": "external_account", "audience": "s3cr3t"}), "is of type external_account"),
-        (json.dumps({"type": "s3cr3t"}), "is no service account's"),
-        ('["s3cr3t"]', "is no key"),
-        ('"s3cr3t"', "is neither JSON nor base64, and no file"),
-        ("/nowhere/s3cr3t.json", "no file that can be read .No such file or directory"),
-        ("s3cr3t\0", "no file that can be read"),
-        ("x" * 5000 + "s3cr3t-", "no file that can be read .File name too long"),
-        ('{"type": "service_account", "private_key": "s3cr3t"', "is no JSON"),
+        (json.dumps({"type": "s3cr3t"}), "is not a service account's"),
+        ('["s3cr3t"]', "is not a key"),
+        ('"s3cr3t"', "is neither JSON nor base64 nor a readable file"),
+        ("/nowhere/s3cr3t.json", "nor a readable file .No such file or directory"),
+        ("s3cr3t\0", "nor a readable file"),
+        ("x" * 5000 + "s3cr3t-", "nor a readable file .File name too long"),
+        ('{"type": "service_account", "private_key": "s3cr3t"', "is not valid JSON"),
         ('{"type": "service_account"}', "lacks client_email, token_uri, private_key"),
         (json.dumps(KEY | {"private_key": "s3cr3t"}), "has a private_key that cannot be read"),
         (json.dumps(KEY | {"private_key": ["s3cr3t"]}), "lacks private_key"),
     ],
 )
-def test_everything_else_is_one_line_without_the_value(value, reason):
+def test_an_invalid_key_is_one_line_without_its_value(value, reason):
     with pytest.raises(BlocksUnavailable, match=f"TAXIWAY_GOOGLE_KEY .*{reason}") as refused:
         credentials_block(Settings(_env_file=None, google_key=value))
     assert "s3cr3t" not in str(refused.value) and "\n" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Names of images, registries and remotes, and what a docker command's failure means."""
+"""Names of images, registries and remotes, and explanations of failed docker commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from infra import image
-from infra.docker_cli import meaning
+from infra.docker_cli import explain_failure
 from infra.image import ImageUnavailable, Revision, image_tag, registry_of, repository, revision, web_address
 
 
@@ -41,7 +41,7 @@ def test_the_registry_to_log_in_to(name, registry):
     assert registry_of(name) == registry
 
 
-def test_the_repository_is_the_one_named_else_docker_hubs(monkeypatch):
+def test_the_repository_is_the_setting_or_on_docker_hub(monkeypatch):
     values = {"DOCKERHUB_USER": "someone"}
     monkeypatch.setattr(image, "read_environment", lambda: values)
     assert repository() == "docker.io/someone/taxiway"
@@ -66,7 +66,7 @@ def test_the_repository_is_the_one_named_else_docker_hubs(monkeypatch):
         ({"IMAGE_REPOSITORY": "ghcr.io/me/"}, None),
     ],
 )
-def test_a_repository_is_made_legal_or_refused_by_the_name_of_its_setting(monkeypatch, values, name):
+def test_a_repository_is_normalized_or_refused_with_the_setting(monkeypatch, values, name):
     monkeypatch.setattr(image, "read_environment", lambda: values)
     if name is None:
         with pytest.raises(ImageUnavailable, match="".join(values)):
@@ -90,14 +90,14 @@ COMMIT = "0123456789abcdef" + "0" * 24
         ("x" * 200, True, "x" * 108 + "-g0123456789ab-dirty"),
     ],
 )
-def test_a_git_tag_becomes_a_tag_that_an_image_may_have(described, dirty, tag):
+def test_a_git_tag_becomes_a_valid_image_tag(described, dirty, tag):
     assert image_tag(described, COMMIT, dirty=dirty) == tag
     assert len(tag) <= 128
 
 
 @pytest.fixture
 def repo(tmp_path):
-    """A git repository with one commit and a remote. Gives its folder and the commit."""
+    """A git repository with one commit and a remote. Returns its folder and the commit."""
 
     def git(*arguments):
         done = subprocess.run(["git", "-C", tmp_path, *arguments], check=True, capture_output=True, text=True)
@@ -110,7 +110,7 @@ def repo(tmp_path):
     return tmp_path, git("rev-parse", "HEAD")
 
 
-def test_a_checkout_is_described_whatever_git_is_told_of_other_ones(repo, tmp_path, monkeypatch):
+def test_git_variables_for_another_repository_are_ignored(repo, tmp_path, monkeypatch):
     folder, commit = repo
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "another"))
     monkeypatch.setenv("GIT_WORK_TREE", "/")
@@ -127,7 +127,7 @@ def test_sources_inside_another_repository_have_no_revision(repo, monkeypatch, e
     assert revision(inner) == Revision("unversioned", "", "")
 
 
-def test_a_checkout_of_another_user_is_refused_with_gits_advice(repo, monkeypatch):
+def test_a_checkout_of_another_user_is_refused_with_the_advice_of_git(repo, monkeypatch):
     folder, _ = repo
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -138,14 +138,14 @@ def test_a_checkout_of_another_user_is_refused_with_gits_advice(repo, monkeypatc
         image.reference()
 
 
-def test_what_is_in_no_commit_is_dirty():
+def test_uncommitted_sources_are_dirty():
     assert Revision("1.0-dirty", "abc", "").dirty
     assert Revision("unversioned", "", "").dirty
     assert not Revision("1.0", "abc", "").dirty
 
 
 @pytest.mark.parametrize(
-    ("said", "means"),
+    ("output", "explanation"),
     [
         ("Cannot connect to the Docker daemon at unix:///x. Is it running?", "no Docker engine answers"),
         ("push\nno basic auth credentials\n", "run: docker login localhost:5000"),
@@ -160,6 +160,6 @@ def test_what_is_in_no_commit_is_dirty():
         ("", "docker run x failed"),
     ],
 )
-def test_a_failure_is_one_line(said, means):
-    line = meaning(["run", "x"], said, "localhost:5000")
-    assert means in line and "\n" not in line
+def test_a_failure_is_explained_in_one_line(output, explanation):
+    line = explain_failure(["run", "x"], output, "localhost:5000")
+    assert explanation in line and "\n" not in line

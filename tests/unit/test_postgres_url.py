@@ -1,4 +1,4 @@
-"""The address of a database in every form that people have it in, and never a part of it in what is said about it."""
+"""The address of a database in every accepted form, and errors that do not show any part of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from flows.errors import StoreFailed
 from flows.pipeline.open_stores import libpq_uri
 from infra.blocks import postgres_block
-from infra.environment import seen_from_containers
+from infra.environment import settings_for_containers
 from infra.postgres_url import libpq_url, postgres_url
 from infra.settings import ROOT, Settings, one_line
 
@@ -43,7 +43,7 @@ PASSWORDS = ["p@ss", "pa/ss", "pa:ss", "50%41", "a#b?c", "back\\slash", "with sp
         ("postgresql://u:p#s:s?s@h:5433/d", PARTS | {"password": "p#s:s?s"}),
     ],
 )  # fmt: skip
-def test_what_can_be_meant_is_taken(text, parts):
+def test_accepted_forms(text, parts):
     found = {name: value for name, value in conninfo_to_dict(libpq_url(text)).items() if value.strip(",")}
     assert found == parts
     config = Settings(_env_file=None, postgres_url=text)
@@ -67,7 +67,7 @@ def test_what_can_be_meant_is_taken(text, parts):
         " ",
     ],
 )
-def test_anything_else_is_one_line_that_names_the_setting_and_not_the_value(text):
+def test_another_form_is_one_line_with_the_setting_and_without_the_value(text):
     with pytest.raises(ValidationError) as refused:
         Settings(_env_file=None, postgres_url=text)
     line = one_line(refused.value)
@@ -75,7 +75,7 @@ def test_anything_else_is_one_line_that_names_the_setting_and_not_the_value(text
     assert "\n" not in line and "ush" not in line + str(refused.value)
 
 
-def test_an_entry_point_says_it_in_one_line():
+def test_an_entry_point_reports_it_in_one_line():
     done = subprocess.run(
         [sys.executable, "-m", "flows.web_to_postgres", "--help"],
         env={"TAXIWAY_POSTGRES_URL": "mysql://u:hush@h/d", "TAXIWAY_WORK_POOL_TYPE": "other"},
@@ -90,8 +90,8 @@ def test_an_entry_point_says_it_in_one_line():
 
 
 @pytest.mark.parametrize("password", PASSWORDS)
-def test_a_password_is_the_same_in_every_url_made_of_it(password):
-    config = seen_from_containers(Settings(_env_file=None), {"TRIPS_PASSWORD": password})
+def test_a_password_is_the_same_in_every_url(password):
+    config = settings_for_containers(Settings(_env_file=None), {"TRIPS_PASSWORD": password})
     url = config.postgres_url.get_secret_value()
     expected = {"user": "trips", "password": password, "host": "postgres", "port": "5432", "dbname": "trips"}
     assert conninfo_to_dict(url) == expected == conninfo_to_dict(libpq_uri(postgres_block(config)))
@@ -99,7 +99,7 @@ def test_a_password_is_the_same_in_every_url_made_of_it(password):
     assert (parsed.password, parsed.host, parsed.port, parsed.database) == (password, "postgres", 5432, "trips")
 
 
-def test_what_is_set_on_the_block_is_used():
+def test_options_of_the_block_are_used():
     block = postgres_block(
         Settings(_env_file=None, postgres_url="postgresql://u:p@h/d?sslmode=require&application_name=a")
     )
@@ -110,10 +110,10 @@ def test_what_is_set_on_the_block_is_used():
     }  # fmt: skip
 
 
-def test_what_libpq_does_not_know_is_refused_by_name():
+def test_an_unknown_option_is_reported_by_name():
     block = postgres_block(Settings(_env_file=None, postgres_url="postgresql://u:p@h/d"))
     block.connect_args = {"autocommit": True}
-    with pytest.raises(StoreFailed, match="autocommit is no option that libpq knows"):
+    with pytest.raises(StoreFailed, match="autocommit is not an option of libpq"):
         libpq_uri(block)
     other = block.model_copy(update={"connection_info": block.connection_info.model_copy()})
     other.connection_info.driver = "mysql+pymysql"
@@ -121,7 +121,7 @@ def test_what_libpq_does_not_know_is_refused_by_name():
         libpq_uri(other)
 
 
-def test_a_block_made_of_a_url():
+def test_a_block_from_a_url():
     block = postgres_block(Settings(_env_file=None, postgres_url="postgresql://u:p@h/d"))
     whole = block.model_copy(update={"connection_info": "postgresql+psycopg2://u:p%40ss@h/d?options=-c%20x"})
     assert libpq_uri(whole) == postgres_url(user="u", password="p@ss", host="h", dbname="d", options="-c x")

@@ -1,4 +1,4 @@
-"""Values of the environment that nothing can work with, and what goes past a proxy."""
+"""Unusable environment variables, and hosts that are reached without a proxy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from infra.settings import ROOT
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "No such file"),
         ("SSL_CERT_FILE", "/dev/null", "no certificate"),
@@ -37,9 +37,9 @@ from infra.settings import ROOT
         ("TZ", "Mars/Olympus", "no such time zone"),
     ],
 )
-def test_a_value_that_cannot_work_is_named(name, value, said):
+def test_an_unusable_value_is_reported(name, value, expected):
     [line] = problems({name: value})
-    assert line.startswith(name) and said in line and "secret" not in line
+    assert line.startswith(name) and expected in line and "secret" not in line
     with pytest.raises(EnvironmentUnusable, match=name):
         require_environment({name: value})
 
@@ -62,7 +62,7 @@ def test_a_value_that_cannot_work_is_named(name, value, said):
         ("PREFECT_HOME", "/dev/null/home"),
     ],
 )
-def test_a_value_that_works_is_not(name, value):
+def test_a_usable_value_is_accepted(name, value):
     assert problems({name: value}) == []
 
 
@@ -79,7 +79,7 @@ def test_a_value_that_works_is_not(name, value):
     ],
 )
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_loopback_goes_past_a_proxy_and_httpx_reads_every_entry(monkeypatch, name, given, kept):
+def test_loopback_is_reached_without_a_proxy_and_httpx_reads_every_entry(monkeypatch, name, given, kept):
     environment = {"HTTP_PROXY": "http://127.0.0.1:9", name: given}
     reach_loopback_directly(environment)
     assert environment["NO_PROXY"] == environment["no_proxy"]
@@ -108,7 +108,7 @@ ENTRIES = (
 
 
 @pytest.mark.parametrize("module", ENTRIES)
-def test_every_entry_point_says_it_in_one_line(module):
+def test_every_entry_point_reports_it_in_one_line(module):
     env = os.environ | {"SSL_CERT_FILE": "/nowhere/ca.pem"}
     done = subprocess.run(
         [sys.executable, "-m", module], env=env, cwd=ROOT, capture_output=True, text=True, check=False
@@ -118,7 +118,7 @@ def test_every_entry_point_says_it_in_one_line(module):
     assert line.startswith("taxiway: SSL_CERT_FILE=/nowhere/ca.pem: ") and done.stdout == ""
 
 
-def test_a_proxy_for_no_host_at_all_stays_so():
+def test_no_proxy_for_all_hosts_is_kept():
     environment = {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "example.com,*"}
     reach_loopback_directly(environment)
     assert proxy_bypass_environment("bucket.example", {"no": environment["no_proxy"]})
@@ -133,7 +133,7 @@ LOCKED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "TMPDIR")
 
 
 @pytest.mark.parametrize("name", [*LOCKED, *(pytest.param(name, marks=raises) for name in ("HOME", "PREFECT_HOME"))])
-def test_a_path_in_a_folder_that_this_user_may_not_open_is_one_line(name, tmp_path):
+def test_an_unreadable_path_is_reported_in_one_line(name, tmp_path):
     locked = tmp_path / "locked"
     (locked / "inside").mkdir(parents=True)
     tmp_path.chmod(0o755)
@@ -151,7 +151,7 @@ def test_a_path_in_a_folder_that_this_user_may_not_open_is_one_line(name, tmp_pa
     assert done.stderr == "" and line.startswith(f"{name}={locked}")
 
 
-def test_services_of_the_containers_network_go_past_a_proxy_and_others_through_it():
+def test_services_on_the_containers_network_are_reached_without_a_proxy():
     environment = {
         "http_proxy": "http://proxy.example:3128",
         "no_proxy": "example.com",
@@ -165,7 +165,7 @@ def test_services_of_the_containers_network_go_past_a_proxy_and_others_through_i
     reach_loopback_directly(environment | {"PREFECT_API_URL": "http://[no-url"})
 
 
-def test_without_a_proxy_the_environment_stays_as_it_is():
+def test_without_a_proxy_the_environment_is_unchanged():
     environment = {"NO_PROXY": "example.com", "HTTP_PROXY": ""}
     reach_loopback_directly(environment)
     assert environment == {"NO_PROXY": "example.com", "HTTP_PROXY": ""}

@@ -1,4 +1,4 @@
-"""Processes are started, told apart, and stopped with all that they started."""
+"""Processes are started, identified, and stopped with their children."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def until(condition):
         time.sleep(0.02)
 
 
-def test_stop_takes_the_family(tmp_path):
+def test_stop_ends_a_process_and_its_children(tmp_path):
     process = start(tmp_path, SLEEPER)
     until(lambda: psutil.Process(process.pid).children())
     (child,) = psutil.Process(process.pid).children()
@@ -41,14 +41,14 @@ def test_stop_takes_the_family(tmp_path):
     until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_stop_kills_what_does_not_listen(tmp_path):
+def test_stop_kills_a_process_that_ignores_the_signal(tmp_path):
     process = start(tmp_path, STUBBORN)
     until(lambda: "on" in (tmp_path / "log").read_text())
     stop(process, seconds=0.2)
     assert process.alive() is None
 
 
-def test_a_later_process_of_the_same_pid_is_not_ours(tmp_path):
+def test_a_later_process_with_the_same_pid_is_not_stopped(tmp_path):
     process = start(tmp_path, "import time; time.sleep(60)")
     try:
         assert replace(process, created=process.created - 100).alive() is None
@@ -58,16 +58,16 @@ def test_a_later_process_of_the_same_pid_is_not_ours(tmp_path):
         stop(process)
 
 
-def test_a_process_that_ends_at_its_start_says_why(tmp_path):
+def test_a_process_that_ends_while_starting_is_reported_with_its_log(tmp_path):
     process = start(tmp_path, "raise SystemExit('no disk left')")
-    with pytest.raises(NotHealthy, match=r"it ended at its start.*no disk left"):
+    with pytest.raises(NotHealthy, match=r"it ended while starting.*no disk left"):
         wait_healthy(process, tmp_path / "log", lambda: False, seconds=10)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
 @pytest.mark.parametrize("delay", ["", "sleep 0.3;"], ids=["asked before", "asked too late"])
-def test_it_dies_with_us_even_if_we_are_killed(tmp_path, monkeypatch, delay):
-    """Also where we are killed before the child has asked the kernel for the signal."""
+def test_a_process_is_stopped_when_its_parent_is_killed(tmp_path, monkeypatch, delay):
+    """Also if the parent is killed before the child has requested the signal from the kernel."""
     slow = tmp_path / "setpriv"
     slow.write_text(f'#!/bin/sh\n{delay} exec {shutil.which("setpriv")} "$@"\n')
     slow.chmod(0o755)

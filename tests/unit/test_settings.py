@@ -1,4 +1,4 @@
-"""Names and defaults have one home, and a secret is never shown."""
+"""Settings from the environment, and errors that do not show secrets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from infra.blocks import BlocksUnavailable, postgres_block
 from infra.settings import Settings
 
 
-def test_environment_over_defaults(monkeypatch):
+def test_the_environment_overrides_defaults(monkeypatch):
     monkeypatch.setenv("TAXIWAY_BUCKET", "other-trips")
     monkeypatch.setenv("TAXIWAY_POSTGRES_URL", "postgresql://taxi:hunter2@db/trips")
     config = Settings(_env_file=None)
@@ -25,7 +25,7 @@ def test_an_unknown_pool_type_is_refused(monkeypatch):
         Settings(_env_file=None)
 
 
-def test_a_missing_database_is_one_line(monkeypatch):
+def test_a_missing_database_is_reported_in_one_line(monkeypatch):
     monkeypatch.delenv("TAXIWAY_POSTGRES_URL", raising=False)
     with pytest.raises(BlocksUnavailable, match="TAXIWAY_POSTGRES_URL is not set"):
         postgres_block(Settings(_env_file=None))
