@@ -153,7 +153,7 @@ inspect: setup ## Read a file or URL through the contract: FILE=... [SERVICE=...
 
 .PHONY: lint
 lint: setup ## Run ruff (check and format), mypy and import-linter
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy demo deployments flows infra && $(BIN)/lint-imports --no-logo
 
 .PHONY: new
 new: setup ## Write the three files of a new pipeline: PIPELINE=bikes

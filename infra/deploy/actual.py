@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
@@ -165,7 +165,9 @@ async def _deployments(client: PrefectClient) -> list[Found]:
     return found
 
 
-async def _rows(client: PrefectClient, path: str, *, limit: int, offset: int) -> list[dict[str, Any]]:
+async def _rows(
+    client: PrefectClient, path: Literal["/deployments/filter", "/flows/filter"], *, limit: int, offset: int
+) -> list[dict[str, Any]]:
     response = await client.request("POST", path, json={"limit": limit, "offset": offset})
     return response.json()
 

@@ -118,7 +118,7 @@ class _Server:
         self._client = client
         self._flow_ids: dict[str, UUID] = {}
         self._deployment_ids = {
-            action.name: action.found.id for action in actions if action.kind is Kind.DEPLOYMENT and action.found
+            action.name: action.on_server.id for action in actions if action.kind is Kind.DEPLOYMENT and action.found
         }
         self._prepare_blocks(actions)
 
@@ -148,7 +148,7 @@ class _Server:
         if action.verb is Verb.CREATE:
             return (await self._client.create_work_pool(WorkPoolCreate(name=action.name, **fields))).id
         # The API knows a pool by its name alone.
-        if str((await self._client.read_work_pool(action.name)).id) != action.found.id:
+        if str((await self._client.read_work_pool(action.name)).id) != action.on_server.id:
             raise NotOurs
         await self._client.update_work_pool(action.name, WorkPoolUpdate(**fields))
         return None
@@ -159,7 +159,7 @@ class _Server:
             raise NotOurs
         # It is updated by the id that `_prepare_blocks` gave it.
         try:
-            return await action.wanted.source.asave(name, overwrite=action.verb is Verb.UPDATE, client=self._client)
+            return await action.declared.source.asave(name, overwrite=action.verb is Verb.UPDATE, client=self._client)
         except ValueError as taken:
             if isinstance(taken.__cause__, ObjectAlreadyExists):
                 raise NotOurs from taken
@@ -179,27 +179,27 @@ class _Server:
             limit = GlobalConcurrencyLimitCreate(name=action.name, **action.fields)
             return await self._client.create_global_concurrency_limit(limit)
         if action.verb is Verb.UPDATE:
-            limit = GlobalConcurrencyLimitUpdate(**action.fields)
-            await self._client.update_global_concurrency_limit(action.found.id, limit)
+            update = GlobalConcurrencyLimitUpdate(**action.fields)
+            await self._client.update_global_concurrency_limit(action.on_server.id, update)
         else:
-            await self._client.delete_global_concurrency_limit_by_name(action.found.id)
+            await self._client.delete_global_concurrency_limit_by_name(action.on_server.id)
         return None
 
     async def _automation(self, action: Action) -> UUID | None:
         if action.verb is Verb.CREATE:
             return await self._client.create_automation(AutomationCore(name=action.name, **action.fields))
         if action.verb is Verb.DELETE:
-            await self._client.delete_automation(UUID(action.found.id))
+            await self._client.delete_automation(UUID(action.on_server.id))
             return None
         # An automation is replaced whole, so what a person switched has to be said again.
-        fields = {**action.wanted.fields, "enabled": action.found.fields["enabled"], **action.fields}
+        fields = {**action.declared.fields, "enabled": action.on_server.fields["enabled"], **action.fields}
         automation = AutomationCore(name=action.name, **fields)
-        await self._client.update_automation(UUID(action.found.id), automation)
+        await self._client.update_automation(UUID(action.on_server.id), automation)
         return None
 
     async def _deployment(self, action: Action) -> UUID | None:
         if action.verb is Verb.DELETE:
-            await self._delete_deployment(UUID(action.found.id))
+            await self._delete_deployment(UUID(action.on_server.id))
             return None
         fields = action.fields
         if "on_collision" in fields:
@@ -214,8 +214,8 @@ class _Server:
             return created
         if "job_variables" in fields:
             # The server checks them against the template of the pool that is named in the same call.
-            fields["work_pool_name"] = action.wanted.fields["work_pool_name"]
-        await self._client.update_deployment(UUID(action.found.id), DeploymentUpdate(**fields))
+            fields["work_pool_name"] = action.declared.fields["work_pool_name"]
+        await self._client.update_deployment(UUID(action.on_server.id), DeploymentUpdate(**fields))
         return None
 
     async def _deployment_exists(self, name: str) -> bool:
@@ -246,14 +246,14 @@ class _Server:
         return [run for run in runs if run.run_count == 0]
 
     async def _schedule(self, action: Action) -> str | None:
-        parent = action.wanted.parent if action.wanted else action.found.parent
-        deployment = self._deployment_ids[parent]
-        one = {"id": deployment, "schedule": action.found.id if action.found else ""}
+        parent = (action.wanted or action.on_server).parent
+        deployment = self._deployment_ids[str(parent)]
+        one = {"id": deployment, "schedule_id": action.on_server.id if action.found else ""}
         if action.verb is Verb.DELETE:
             for run in await self._waiting_runs(UUID(deployment)):
-                if run.created_by and str(run.created_by.id) == action.found.id:
+                if run.created_by and str(run.created_by.id) == action.on_server.id:
                     await self._client.delete_flow_run(run.id)
-            await self._client.request("DELETE", "/deployments/{id}/schedules/{schedule}", path_params=one)
+            await self._client.request("DELETE", "/deployments/{id}/schedules/{schedule_id}", path_params=one)
         elif action.verb is Verb.CREATE:
             slug = action.name.partition("#")[2]
             created = DeploymentScheduleCreate(slug=slug, **action.fields)
@@ -262,9 +262,9 @@ class _Server:
             return response.json()[0]["id"]
         else:
             # The server empties the parameters of a schedule whenever an update has none.
-            update = DeploymentScheduleUpdate(**{"parameters": action.wanted.fields["parameters"], **action.fields})
+            update = DeploymentScheduleUpdate(**{"parameters": action.declared.fields["parameters"], **action.fields})
             await self._client.request(
-                "PATCH", "/deployments/{id}/schedules/{schedule}", path_params=one, json=_json(update)
+                "PATCH", "/deployments/{id}/schedules/{schedule_id}", path_params=one, json=_json(update)
             )
         return None
 
@@ -272,8 +272,8 @@ class _Server:
         """Tell each block its id on this server, so that a block that holds it refers to it and does not copy it."""
         blocks = {action.name: action for action in actions if action.kind is Kind.BLOCK}
         for name, action in blocks.items():
-            block = action.wanted.source
-            block._block_document_id = UUID(action.found.id) if action.found else None
+            block = action.declared.source
+            block._block_document_id = UUID(action.on_server.id) if action.found else None
             block._block_document_name = name.partition("/")[2]
 
 

@@ -6,7 +6,7 @@ import inspect
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -152,7 +152,7 @@ def _template_problems(deployment: Wanted, template: Validator) -> Iterator[str]
 
 
 async def _block_problems(client: PrefectClient, wanted: Sequence[Wanted], deployments: Sequence[Wanted]) -> list[str]:
-    fields = {thing.name: thing.fields.keys() for thing in wanted if thing.kind is Kind.BLOCK}
+    fields: dict[str, Collection[str]] = {t.name: t.fields.keys() for t in wanted if t.kind is Kind.BLOCK}
     problems: list[str] = []
     for deployment in deployments:
         for reference in sorted(set(references_in(deployment.fields["job_variables"]))):
@@ -165,7 +165,7 @@ async def _block_problems(client: PrefectClient, wanted: Sequence[Wanted], deplo
     return list(dict.fromkeys(problems))
 
 
-async def _fields_on_server(client: PrefectClient, reference: BlockReference) -> Iterable[str]:
+async def _fields_on_server(client: PrefectClient, reference: BlockReference) -> Collection[str]:
     """The names of a block's fields; none where there is no such block."""
     try:
         document = await client.read_block_document_by_name(reference.name, reference.slug, include_secrets=False)

@@ -128,9 +128,9 @@ def run_one(
             except asyncio.CancelledError:
                 out.print("taxiway: the run goes on; its page in the UI can cancel it", markup=False)
                 raise
-        message = f": {ended.state.message}" if ended.state.message else ""
-        out.print(f"taxiway: {name}: {ended.state.name}{message}", markup=False)
-        return 0 if ended.state.is_completed() else 1
+        message = f": {ended.message}" if ended.message else ""
+        out.print(f"taxiway: {name}: {ended.name}{message}", markup=False)
+        return 0 if ended.is_completed() else 1
 
     _exit_with(work)
 

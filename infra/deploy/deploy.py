@@ -145,7 +145,7 @@ def conflict_lines(actions: Sequence[Action]) -> list[str]:
     """A line for each object of someone else that stands in the way: what it is, and what to do."""
     return [
         f"{action.kind} {action.name} was {action.note}: rename one of the two"
-        + ("" if action.found.owner else f", or take it over with --adopt '{key_of(action.kind, action.name)}'")
+        + ("" if action.on_server.owner else f", or take it over with --adopt '{key_of(action.kind, action.name)}'")
         for action in conflicts(actions)
     ]
 

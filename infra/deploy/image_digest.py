@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from docker.client import DockerClient
 from docker.errors import APIError, DockerException
 
-import docker
 from infra.deploy.scripts import Invalid
 from infra.docker_cli import DockerFailed
 from infra.image import ImageUnavailable, deployed_image
@@ -41,7 +41,7 @@ def only_here(reference: str) -> bool:
     Docker 29, an image has one from its build on, which is its id, and only the registry knows whether it was pushed.
     """
     try:
-        engine = docker.from_env()
+        engine = DockerClient.from_env()
         if engine.images.get(reference).id != reference.partition("@")[2]:
             return False
         if reference.startswith("localhost/"):
@@ -57,7 +57,7 @@ def only_here(reference: str) -> bool:
 def in_registry(reference: str) -> str:
     """`repository@sha256:...` of `repository:tag` or `repository@digest`, as the registry has it. Raises Invalid."""
     try:
-        digest = docker.from_env().images.get_registry_data(reference).id
+        digest = DockerClient.from_env().images.get_registry_data(reference).id
     except APIError as wrong:
         explanation = " ".join(str(wrong.explanation or wrong).split())
         raise Invalid([f"{WHERE}: the registry does not give {reference}: {explanation}"]) from None

@@ -148,5 +148,5 @@ def _is_lock(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"holder", "since", "beat"}
 
 
-def _described(value: dict[str, Any]) -> str:
+def _described(value: Any) -> str:
     return f"{value['holder']} since {value['since']}"

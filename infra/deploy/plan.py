@@ -132,6 +132,18 @@ class Action:
         return f"{self.verb} {self.kind} {self.name}"
 
     @property
+    def declared(self) -> Wanted:
+        """The object as it is declared, of an action that has one."""
+        assert self.wanted is not None, f"{self} is of an object that is not declared"
+        return self.wanted
+
+    @property
+    def on_server(self) -> Found:
+        """The object on the server, of an action that has one."""
+        assert self.found is not None, f"{self} is of an object that does not exist yet"
+        return self.found
+
+    @property
     def fields(self) -> dict[str, Any]:
         """The values to set: all of them for a create, the ones that differ for an update."""
         if self.wanted is None:
@@ -205,7 +217,7 @@ def _for_wanted(wanted: Wanted, found: Found | None, *, reset: bool) -> Iterator
 def _switched_by_hand(wanted: Wanted, found: Found) -> bool:
     """Whether a person has switched it since the last deploy; where nobody knows how that left it, as declared now."""
     switch = SWITCH.get(wanted.kind)
-    if switch not in wanted.fields:
+    if switch is None or switch not in wanted.fields:
         return False
     last = wanted.fields[switch] if found.last is None else found.last
     return found.fields.get(switch) not in (last, wanted.fields[switch])

@@ -125,7 +125,7 @@ class Record:
             self._before = self.entries.get(key)
             self.entries[key] = Entry(None)
         elif action.verb is Verb.DELETE and action.kind is Kind.DEPLOYMENT:
-            self.entries[key] = Entry(action.found.id, switch=True)  # it is paused before it is deleted
+            self.entries[key] = Entry(action.on_server.id, switch=True)  # it is paused before it is deleted
         else:
             return
         await self.write()
@@ -167,8 +167,8 @@ class Record:
 
 def _is_ours(action: Action) -> bool:
     # A pool that is as declared to the last word was made by our agent, which makes it if it starts before a deploy.
-    by_agent = action.kind is Kind.POOL and action.verb is Verb.UNCHANGED and not action.found.owner
-    return action.found.ours or by_agent
+    by_agent = action.kind is Kind.POOL and action.verb is Verb.UNCHANGED and not action.on_server.owner
+    return action.on_server.ours or by_agent
 
 
 async def read_record(client: PrefectClient, tag: str) -> Record:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFilterTimestamp
-from prefect.client.schemas.objects import FlowRun, Log
+from prefect.client.schemas.objects import FlowRun, Log, State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
@@ -57,22 +57,22 @@ async def find(client: PrefectClient, deployment: str) -> DeploymentResponse:
         raise NoDeployment(f"the server has no deployment {name}; a name is flow/deployment") from None
 
 
-async def follow(client: PrefectClient, run_id: UUID, on_log: Callable[[Log], None], *, poll: float = 1.0) -> FlowRun:
-    """Hand over every log record of the run once, until the run has ended. Gives the run as it ended."""
+async def follow(client: PrefectClient, run_id: UUID, on_log: Callable[[Log], None], *, poll: float = 1.0) -> State:
+    """Hand over every log record of the run once, until the run has ended. Returns its final state."""
     seen: set[UUID] = set()
     latest = LONG_AGO
     while True:
         run = await client.read_flow_run(run_id)
-        ended = run.state is not None and run.state.is_final()
-        if ended:
+        final = run.state if run.state and run.state.is_final() else None
+        if final:
             await asyncio.sleep(poll)  # its last records
         for record in await _records(client, run_id, latest - LATE):
             if record.id not in seen:
                 seen.add(record.id)
                 latest = max(latest, record.timestamp)
                 on_log(record)
-        if ended:
-            return run
+        if final:
+            return final
         await asyncio.sleep(poll)
 
 

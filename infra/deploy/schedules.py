@@ -10,9 +10,7 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from prefect._vendor.croniter import CroniterBadDateError
 from prefect.server.schemas import schedules as server
-from prefect.types._datetime import create_datetime_instance
 
 from infra.deploy.spec import Schedule
 
@@ -49,8 +47,8 @@ async def next_times(fields: Fields, count: int = 5, *, after: dt.datetime | Non
     """The next run times, in the schedule's timezone; fewer, or none, where the rule ends before."""
     start = after or dt.datetime.now(dt.UTC)
     try:
-        return await _rule(fields).get_dates(n=count, start=start)
-    except CroniterBadDateError:
+        return list(await _rule(fields).get_dates(n=count, start=start))
+    except ValueError:  # as the library of cron rules says that there is none
         return []
 
 
@@ -85,11 +83,7 @@ def _rule(fields: Fields) -> server.CronSchedule | server.RRuleSchedule | server
         return server.CronSchedule.model_construct(**{**fields, "timezone": timezone})
     if "rrule" in fields:
         return server.RRuleSchedule.model_construct(**{**fields, "timezone": timezone})
-    return server.IntervalSchedule.model_construct(
-        interval=dt.timedelta(seconds=fields["interval"]),
-        anchor_date=create_datetime_instance(_moment(fields["anchor_date"])),
-        timezone=timezone,
-    )
+    return server.IntervalSchedule.model_validate({**fields, "timezone": timezone})
 
 
 def _moment(text: str) -> dt.datetime:

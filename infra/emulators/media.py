@@ -31,7 +31,7 @@ class Digest:
     def __init__(self) -> None:
         self.size = 0
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._crc32c: Any = google_crc32c.Checksum()  # type: ignore[no-untyped-call]  # the library has no types
+        self._crc32c: Any = google_crc32c.Checksum()
 
     def update(self, chunk: bytes) -> None:
         """Add the next `chunk`."""

@@ -126,7 +126,7 @@ def test_run_shows_the_logs_and_exits_with_the_result(command, on_server, place)
             )
             await client.create_logs([log_of(run.id, "first"), log_of(run.id, "second")])
             await client.set_flow_run_state(run.id, end, force=True)
-            assert (await following).state.name == expected
+            assert (await following).name == expected
             assert shown == ["first", "second"]
 
     def log_of(run_id, message):
