@@ -115,7 +115,7 @@ def test_the_image_is_small(project, inspected):
 def test_the_image_has_only_what_flows_need(saved):
     names = [name for layer in saved for name in names_in(layer)]
     unwanted = re.compile(
-        r"site-packages/(_?duckdb|sqlglot|gcp_storage_emulator|pytest|hypothesis|playwright|ruff|uv)\b|bin/(uv|ruff|pytest)$"
+        r"site-packages/(_?duckdb|sqlglot|pytest|hypothesis|playwright|ruff|uv)\b|bin/(uv|ruff|pytest)$"
         r"|infra/emulators|(^|/)(tests|\.git)(/|$)|\.env$|(^|/)Makefile$|discovery_cache/documents"
     )
     # The sign of what was emptied is no content.

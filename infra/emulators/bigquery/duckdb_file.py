@@ -28,7 +28,7 @@ class Database:
 
     def __init__(self, state: Path) -> None:
         spill = str(state / "spill")
-        self._root = duckdb.connect(str(state / "bigquery.duckdb"), config=_LIMITS | {"temp_directory": spill})
+        self._root = duckdb.connect(str(state / "warehouse.duckdb"), config=_LIMITS | {"temp_directory": spill})
         self._root.execute("CREATE SCHEMA IF NOT EXISTS taxiway")
         self._root.execute("CREATE TABLE IF NOT EXISTS taxiway.resources (kind VARCHAR, key VARCHAR, body VARCHAR)")
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
