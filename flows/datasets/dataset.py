@@ -62,7 +62,7 @@ _SCHEMES = {
 
 # What stands for a field of a file name.
 _PATTERNS = {"service": "<service>", "year": r"(?P<year>\d{4})"} | {
-    name: rf"(?P<{name}>\d\d)" for name in ("month", "day", "hour")
+    name: rf"(?P<{name}>\d{{1,2}})" for name in ("month", "day", "hour")
 }
 
 

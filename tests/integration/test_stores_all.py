@@ -9,8 +9,12 @@ from dataclasses import fields, replace
 
 import pytest
 
+from flows.datasets.cleaning import Cleaning
+from flows.datasets.column import INT, TIME, Column
+from flows.datasets.dataset import Dataset, Partitioning
 from flows.datasets.tlc import GREEN
 from flows.stores.ledger import LedgerEntry
+from flows.stores.reconcile import verify
 from tests.integration.stores_fixtures import (
     JANUARY,
     Pass,
@@ -27,6 +31,9 @@ from tests.integration.stores_fixtures import (
     uri,
 )
 from tests.integration.stores_races import race, race_with_a_kill
+
+# How many numbers name a partition.
+DEPTH = {Partitioning.WHOLE: 0, Partitioning.MONTH: 2, Partitioning.DAY: 3, Partitioning.HOUR: 4}
 
 AT = dt.datetime(2021, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
 REFUSED = LedgerEntry(
@@ -97,6 +104,37 @@ def test_a_load_ends_what_was_refused_or_blocked(place, tmp_path):
     assert store.entries(GREEN) == [blocked, refused]
     loaded = replaced(store, Pass(JANUARY, tmp_path, rows=7), source())
     assert store.entries(GREEN) == [loaded] and store.count(JANUARY) == 7
+
+
+@pytest.mark.parametrize("partitioning", Partitioning)
+def test_every_partitioning(place, tmp_path, partitioning):
+    """Partitions are apart, a reload replaces its own one, and every row is accounted for."""
+    dataset = Dataset(
+        name=f"readings_{partitioning}",
+        table=f"readings_{partitioning}",
+        columns=(Column("at", TIME, required=True), Column("value", INT)),
+        partitioning=partitioning,
+        source="https://example.org/x.csv",
+        file_name="readings"
+        + "".join(f"-{{{name}}}" for name in ("year", "month", "day", "hour")[: DEPTH[partitioning]]),
+    )
+    start = (2021, 1, 31, 23)[: DEPTH[partitioning]]
+    first = dataset.partition(*start)
+    partitions = sorted({first, first.next})
+    store, file = place.open(), tmp_path / "readings.csv"
+
+    def load(partition, rows):
+        file.write_text("at,value\n" + "2021-01-31 23:00:00,1\n" * rows + "2021-01-31 23:00:00,many\n")
+        cleaning = Cleaning(file, partition, (), tmp_path / "rejected.parquet")
+        return store.replace(cleaning, source())
+
+    for partition in partitions:
+        assert load(partition, 3).reasons == {"unreadable:value": 1}
+    load(first, 5)
+    assert store.counts(dataset) == {partition: 5 if partition == first else 3 for partition in partitions}
+    assert [entry.partition for entry in store.entries(dataset)] == partitions
+    assert [store.count_rejected(partition) for partition in partitions] == [1] * len(partitions)
+    assert verify({"store": store}, [dataset]).differences == []
 
 
 def test_two_loads_at_once_leave_one_of_them_whole(place, tmp_path):
