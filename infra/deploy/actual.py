@@ -1,4 +1,4 @@
-"""What the server has of what can be declared, as `Found` objects: a handful of reads, all at once.
+"""What the server has of what can be declared, as `Actual` objects: a handful of reads, all at once.
 
 Ours is what our record on the server says, see `infra/deploy/record.py`. Earlier versions kept no record. Where there
 is none, and a deployment has the tag and the description that they gave theirs, what they have made is ours: that
@@ -20,7 +20,7 @@ from prefect.exceptions import ObjectNotFound
 
 from infra.deploy.desired import CODE, TYPE_FIELD, automation_fields
 from infra.deploy.pages import everything
-from infra.deploy.plan import Found, Kind, Wanted
+from infra.deploy.plan import Actual, Desired, Kind
 from infra.deploy.record import Record, key_of, read_record
 from infra.deploy.schedules import canonical, describe
 from infra.deploy.target import Target
@@ -38,25 +38,25 @@ SAME = (
 class Observed:
     """What the server has, our record there that says what of it is ours, and whether an earlier version deployed."""
 
-    found: list[Found]
+    actual: list[Actual]
     record: Record
     earlier: bool
 
 
 async def observe(
-    client: PrefectClient, target: Target, wanted: Sequence[Wanted], adopt: Collection[str] = ()
+    client: PrefectClient, target: Target, desired: Sequence[Desired], adopt: Collection[str] = ()
 ) -> Observed:
     """Read what is ours, what has a declared name, and the deployments on the pool.
 
     Args:
         client: the server's.
         target: names the tag and the pool.
-        wanted: what is declared.
+        desired: what is declared.
         adopt: what of no other tag is ours from now on, as `kind/name`.
 
     Raises what the client raises: an unreachable server is an error, never an empty one.
     """
-    declared = {(thing.kind, thing.name): thing for thing in wanted}
+    declared = {(thing.kind, thing.name): thing for thing in desired}
     names = declared.keys()
     record = await read_record(client, target.tag)
     # The first POST goes alone: of several at once, from a client without a CSRF token, each fetches one, which makes
@@ -84,24 +84,24 @@ async def observe(
     return Observed(_relevant(found, names, target), record, earlier)
 
 
-def _as_declared(thing: Found, wanted: Wanted | None) -> bool:
-    return wanted is not None and all(thing.fields.get(name) == value for name, value in wanted.fields.items())
+def _as_declared(thing: Actual, desired: Desired | None) -> bool:
+    return desired is not None and all(thing.fields.get(name) == value for name, value in desired.fields.items())
 
 
-def _of_earlier_version(thing: Found, target: Target) -> bool:
+def _of_earlier_version(thing: Actual, target: Target) -> bool:
     """Whether a version that kept no record has made this deployment, under our tag."""
     if thing.kind is not Kind.DEPLOYMENT:
         return False
     return target.tag in thing.fields["tags"] and CODE in (thing.fields["description"] or "")
 
 
-def _earlier_marks(found: Sequence[Found], names: Collection[tuple[Kind, str]], target: Target) -> set[str]:
+def _earlier_marks(found: Sequence[Actual], names: Collection[tuple[Kind, str]], target: Target) -> set[str]:
     """The ids of what a version that kept no record has made."""
     deployments = {thing.name for thing in found if _of_earlier_version(thing, target)}
     limits = {f"{target.prefix}{name}" for name in EARLIER_LIMITS}
     automations = {f"{target.prefix}{name}" for name in EARLIER_AUTOMATIONS}
 
-    def made(thing: Found) -> bool:
+    def made(thing: Actual) -> bool:
         match thing.kind:
             case Kind.DEPLOYMENT:
                 return thing.name in deployments
@@ -117,10 +117,10 @@ def _earlier_marks(found: Sequence[Found], names: Collection[tuple[Kind, str]], 
     return {thing.id for thing in found if made(thing)}
 
 
-def _relevant(found: Sequence[Found], names: Collection[tuple[Kind, str]], target: Target) -> list[Found]:
+def _relevant(found: Sequence[Actual], names: Collection[tuple[Kind, str]], target: Target) -> list[Actual]:
     """What a plan is about: ours, what has a declared name, and what others deployed on our pool."""
 
-    def alone(thing: Found) -> bool:
+    def alone(thing: Actual) -> bool:
         on_pool = thing.kind is Kind.DEPLOYMENT and thing.fields["work_pool_name"] == target.pool
         return thing.ours or (thing.kind, thing.name) in names or on_pool
 
@@ -128,39 +128,39 @@ def _relevant(found: Sequence[Found], names: Collection[tuple[Kind, str]], targe
     return [thing for thing in found if alone(thing) or thing.parent in deployments]
 
 
-async def _pool(client: PrefectClient, name: str) -> list[Found]:
+async def _pool(client: PrefectClient, name: str) -> list[Actual]:
     try:
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
         return []
     fields = pool.model_dump(mode="json", include={"type", "description", "base_job_template", "concurrency_limit"})
-    return [Found(Kind.POOL, name, fields, str(pool.id), ours=False)]
+    return [Actual(Kind.POOL, name, fields, str(pool.id), ours=False)]
 
 
-async def _limits(client: PrefectClient) -> list[Found]:
+async def _limits(client: PrefectClient) -> list[Actual]:
     return [
-        Found(Kind.LIMIT, limit.name, {"limit": limit.limit}, str(limit.id), ours=False)
+        Actual(Kind.LIMIT, limit.name, {"limit": limit.limit}, str(limit.id), ours=False)
         for limit in await everything(client.read_global_concurrency_limits)
     ]
 
 
-async def _automations(client: PrefectClient) -> list[Found]:
+async def _automations(client: PrefectClient) -> list[Actual]:
     return [
-        Found(Kind.AUTOMATION, automation.name, automation_fields(automation), str(automation.id), ours=False)
+        Actual(Kind.AUTOMATION, automation.name, automation_fields(automation), str(automation.id), ours=False)
         for automation in await everything(client.read_automations)
     ]
 
 
-async def _deployments(client: PrefectClient) -> list[Found]:
+async def _deployments(client: PrefectClient) -> list[Actual]:
     """Read as JSON: see `infra/deploy/schedules.py`."""
     deployments, flows = await asyncio.gather(
         everything(partial(_rows, client, "/deployments/filter")), everything(partial(_rows, client, "/flows/filter"))
     )
     flow_names = {flow["id"]: flow["name"] for flow in flows}
-    found: list[Found] = []
+    found: list[Actual] = []
     for deployment in deployments:
         name = f"{flow_names.get(deployment['flow_id'], deployment['flow_id'])}/{deployment['name']}"
-        found.append(Found(Kind.DEPLOYMENT, name, deployment_fields(deployment), deployment["id"], ours=False))
+        found.append(Actual(Kind.DEPLOYMENT, name, deployment_fields(deployment), deployment["id"], ours=False))
         found += _schedules(deployment, name)
     return found
 
@@ -173,7 +173,7 @@ async def _rows(
 
 
 def deployment_fields(deployment: Mapping[str, Any]) -> dict[str, Any]:
-    """The deployment's values under the names of `wanted_deployment`."""
+    """The deployment's values under the names of `desired_deployment`."""
     limit, options = deployment["global_concurrency_limit"], deployment["concurrency_options"]
     return {name: deployment[name] for name in SAME} | {
         "tags": sorted(deployment["tags"]),
@@ -182,10 +182,10 @@ def deployment_fields(deployment: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _schedules(deployment: Mapping[str, Any], name: str) -> Iterator[Found]:
+def _schedules(deployment: Mapping[str, Any], name: str) -> Iterator[Actual]:
     for schedule in deployment["schedules"]:
         slug = schedule["slug"]
-        yield Found(
+        yield Actual(
             Kind.SCHEDULE,
             f"{name}#{slug or schedule['id'][:8]}",
             {
@@ -200,13 +200,13 @@ def _schedules(deployment: Mapping[str, Any], name: str) -> Iterator[Found]:
         )
 
 
-async def _block(client: PrefectClient, name: str) -> list[Found]:
+async def _block(client: PrefectClient, name: str) -> list[Actual]:
     slug, _, block = name.partition("/")
     try:
         document = await client.read_block_document_by_name(block, slug, include_secrets=True)
     except ObjectNotFound:
         return []
-    return [Found(Kind.BLOCK, name, block_document_fields(document), str(document.id), ours=False)]
+    return [Actual(Kind.BLOCK, name, block_document_fields(document), str(document.id), ours=False)]
 
 
 def block_document_fields(document: BlockDocument) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class _Server:
         self._client = client
         self._flow_ids: dict[str, UUID] = {}
         self._deployment_ids = {
-            action.name: action.on_server.id for action in actions if action.kind is Kind.DEPLOYMENT and action.found
+            action.name: action.on_server.id for action in actions if action.kind is Kind.DEPLOYMENT and action.actual
         }
         self._prepare_blocks(actions)
 
@@ -139,7 +139,7 @@ class _Server:
             if not (action.verb is Verb.DELETE and gone):
                 raise
             created = None
-        return str(created or (action.found.id if action.found else ""))
+        return str(created or (action.actual.id if action.actual else ""))
 
     # Each gives the id of what it created, and None where there is nothing new.
 
@@ -246,9 +246,9 @@ class _Server:
         return [run for run in runs if run.run_count == 0]
 
     async def _schedule(self, action: Action) -> str | None:
-        parent = (action.wanted or action.on_server).parent
+        parent = (action.desired or action.on_server).parent
         deployment = self._deployment_ids[str(parent)]
-        one = {"id": deployment, "schedule_id": action.on_server.id if action.found else ""}
+        one = {"id": deployment, "schedule_id": action.on_server.id if action.actual else ""}
         if action.verb is Verb.DELETE:
             for run in await self._waiting_runs(UUID(deployment)):
                 if run.created_by and str(run.created_by.id) == action.on_server.id:
@@ -273,7 +273,7 @@ class _Server:
         blocks = {action.name: action for action in actions if action.kind is Kind.BLOCK}
         for name, action in blocks.items():
             block = action.declared.source
-            block._block_document_id = UUID(action.on_server.id) if action.found else None
+            block._block_document_id = UUID(action.on_server.id) if action.actual else None
             block._block_document_name = name.partition("/")[2]
 
 

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound, ParameterTypeError
 from prefect.utilities.schema_tools.validation import validate
 
 from infra.deploy.desired import NotAFlow, flow_at
-from infra.deploy.plan import Found, Kind, Wanted
+from infra.deploy.plan import Actual, Desired, Kind
 from infra.deploy.schedules import problems as schedule_problems
 from infra.deploy.spec import DeploymentSpec
 
@@ -54,24 +54,24 @@ async def problems_of(specs: Sequence[DeploymentSpec]) -> list[str]:
     return found
 
 
-def twice(wanted: Sequence[Wanted]) -> list[str]:
+def find_duplicates(desired: Sequence[Desired]) -> list[str]:
     """Objects that are declared more than once."""
-    counts = Counter((thing.kind, thing.name) for thing in wanted)
-    scripts = {(thing.kind, thing.name): thing.script for thing in wanted}
+    counts = Counter((thing.kind, thing.name) for thing in desired)
+    scripts = {(thing.kind, thing.name): thing.script for thing in desired}
     more = {key: count for key, count in counts.items() if count > 1}
     return [f"{scripts[key]}: {key[0]} {key[1]} is declared {count} times" for key, count in more.items()]
 
 
-async def problems_on(client: PrefectClient, wanted: Sequence[Wanted], found: Sequence[Found]) -> list[str]:
+async def problems_on(client: PrefectClient, desired: Sequence[Desired], found: Sequence[Actual]) -> list[str]:
     """What is wrong with the declarations on this server: the pool's type, its template, the blocks referred to."""
-    deployments = [thing for thing in wanted if thing.kind is Kind.DEPLOYMENT]
+    deployments = [thing for thing in desired if thing.kind is Kind.DEPLOYMENT]
     problems = []
-    for pool in (thing for thing in wanted if thing.kind is Kind.POOL):
+    for pool in (thing for thing in desired if thing.kind is Kind.POOL):
         problems += _pool_problems(pool, deployments, found)
-    return problems + await _block_problems(client, wanted, deployments)
+    return problems + await _block_problems(client, desired, deployments)
 
 
-def _pool_problems(pool: Wanted, deployments: Sequence[Wanted], found: Sequence[Found]) -> list[str]:
+def _pool_problems(pool: Desired, deployments: Sequence[Desired], found: Sequence[Actual]) -> list[str]:
     problems = [
         f"{pool.script}: work pool {there.name} is of type {there.fields['type']} on the server, not "
         f"{pool.fields['type']}, and a pool's type cannot be changed: delete it there, or set TAXIWAY_WORK_POOL"
@@ -145,14 +145,16 @@ def _template_validator(template: Mapping[str, Any]) -> Validator:
     return validator_for(variables)(variables)
 
 
-def _template_problems(deployment: Wanted, template: Validator) -> Iterator[str]:
+def _template_problems(deployment: Desired, template: Validator) -> Iterator[str]:
     for wrong in template.iter_errors(deployment.fields["job_variables"]):
         where = ".".join(map(str, wrong.absolute_path)) or "job variables"
         yield f"{deployment.script}: {where} does not fit the work pool's template: {wrong.message.splitlines()[0]}"
 
 
-async def _block_problems(client: PrefectClient, wanted: Sequence[Wanted], deployments: Sequence[Wanted]) -> list[str]:
-    fields: dict[str, Collection[str]] = {t.name: t.fields.keys() for t in wanted if t.kind is Kind.BLOCK}
+async def _block_problems(
+    client: PrefectClient, desired: Sequence[Desired], deployments: Sequence[Desired]
+) -> list[str]:
+    fields: dict[str, Collection[str]] = {t.name: t.fields.keys() for t in desired if t.kind is Kind.BLOCK}
     problems: list[str] = []
     for deployment in deployments:
         for reference in sorted(set(references_in(deployment.fields["job_variables"]))):

@@ -12,16 +12,16 @@ from infra.automations import declared_automations
 from infra.blocks import declared_blocks
 from infra.deploy.actual import Observed, observe
 from infra.deploy.apply import carry_out
-from infra.deploy.check import problems_of, problems_on, twice
+from infra.deploy.check import find_duplicates, problems_of, problems_on
 from infra.deploy.desired import (
-    wanted_automations,
-    wanted_blocks,
-    wanted_deployment,
-    wanted_limits,
-    wanted_pool,
+    desired_automations,
+    desired_blocks,
+    desired_deployment,
+    desired_limits,
+    desired_pool,
 )
 from infra.deploy.lock import Lock, Pace, deploy_lock
-from infra.deploy.plan import Action, Found, Kind, Verb, Wanted, conflicts, plan
+from infra.deploy.plan import Action, Actual, Desired, Kind, Verb, conflicts, plan
 from infra.deploy.record import key_of
 from infra.deploy.scripts import Invalid, declared, reasons, with_cron
 from infra.deploy.spec import DeploymentSpec
@@ -37,14 +37,14 @@ class Deploy:
 
     Attributes:
         target: where it goes and which code it is.
-        wanted: everything that is declared.
+        desired: everything that is declared.
         reset: overwrite what a person has switched.
         prune: delete our objects that are not declared.
         adopt: objects of someone else that become ours, as `kind/name`.
     """
 
     target: Target
-    wanted: Sequence[Wanted]
+    desired: Sequence[Desired]
     reset: bool = False
     prune: bool = True
     adopt: Collection[str] = ()
@@ -82,30 +82,30 @@ async def prepare(
     problems = await problems_of(specs)
     if problems:
         raise Invalid(problems)
-    wanted = [
-        wanted_pool(declared_pool(config)),
-        *wanted_blocks(code_blocks(config) if blocks is None else blocks),
-        *wanted_limits(declared_limits(config)),
-        *wanted_automations(declared_automations(config)),
-        *(thing for spec in specs for thing in wanted_deployment(spec, target)),
+    desired = [
+        desired_pool(declared_pool(config)),
+        *desired_blocks(code_blocks(config) if blocks is None else blocks),
+        *desired_limits(declared_limits(config)),
+        *desired_automations(declared_automations(config)),
+        *(thing for spec in specs for thing in desired_deployment(spec, target)),
     ]
-    if problems := twice(wanted) + unknown(adopt, wanted):
+    if problems := find_duplicates(desired) + unknown(adopt, desired):
         raise Invalid(problems)
-    return Deploy(target, wanted, reset, prune, adopt)
+    return Deploy(target, desired, reset, prune, adopt)
 
 
 def prepare_blocks(config: Settings | None = None, *, adopt: Collection[str] = ()) -> Deploy:
     """The blocks that are code, and nothing else. Raises Invalid as `prepare` does."""
     config = pinned(config or settings())
-    wanted = list(wanted_blocks(code_blocks(config)))
-    if problems := unknown(adopt, wanted):
+    desired = list(desired_blocks(code_blocks(config)))
+    if problems := unknown(adopt, desired):
         raise Invalid(problems)
-    return Deploy(target_of(config), wanted, prune=False, adopt=adopt)
+    return Deploy(target_of(config), desired, prune=False, adopt=adopt)
 
 
-def unknown(adopt: Collection[str], wanted: Sequence[Wanted]) -> list[str]:
+def unknown(adopt: Collection[str], desired: Sequence[Desired]) -> list[str]:
     """What is to be taken over and is not declared."""
-    keys = {key_of(thing.kind, thing.name) for thing in wanted}
+    keys = {key_of(thing.kind, thing.name) for thing in desired}
     return [f"command line: --adopt {key}: nothing of this name is declared" for key in adopt if key not in keys]
 
 
@@ -132,13 +132,13 @@ async def planned(deploy: Deploy, client: PrefectClient) -> list[Action]:
 
 
 async def _observed_and_planned(deploy: Deploy, client: PrefectClient) -> tuple[Observed, list[Action]]:
-    observed = await observe(client, deploy.target, deploy.wanted, deploy.adopt)
+    observed = await observe(client, deploy.target, deploy.desired, deploy.adopt)
     if observed.earlier and not deploy.prune:
         # Of a part alone it would not be known what else that version has made.
         raise Invalid(["an earlier version, which kept no record, has deployed here: run `make deploy` once"])
-    if problems := await problems_on(client, deploy.wanted, observed.found):
+    if problems := await problems_on(client, deploy.desired, observed.actual):
         raise Invalid(problems)
-    return observed, plan(deploy.wanted, observed.found, reset=deploy.reset, prune=deploy.prune)
+    return observed, plan(deploy.desired, observed.actual, reset=deploy.reset, prune=deploy.prune)
 
 
 def conflict_lines(actions: Sequence[Action]) -> list[str]:
@@ -178,19 +178,19 @@ async def apply(
             await on_plan(actions)
         if lines := conflict_lines(actions):
             raise Invalid(lines)
-        return await _carried_out(client, observed, deploy.wanted, actions, lock, on_done)
+        return await _carried_out(client, observed, deploy.desired, actions, lock, on_done)
 
 
 async def _carried_out(
     client: PrefectClient,
     observed: Observed,
-    wanted: Sequence[Wanted],
+    desired: Sequence[Desired],
     actions: Sequence[Action],
     lock: Lock,
     on_done: Callable[[Action], None],
 ) -> list[Action]:
     record = observed.record
-    record.keep(observed.found, {key_of(thing.kind, thing.name) for thing in wanted})
+    record.keep(observed.actual, {key_of(thing.kind, thing.name) for thing in desired})
     record.take_in(actions)
     done = await carry_out(client, actions, record, before_each=lock.check, on_done=on_done)
     lock.check()
@@ -221,10 +221,10 @@ async def destroy(
     """
     async with deploy_lock(client, target.tag, pace) as lock:
         observed = await observe(client, target, [])
-        return await _carried_out(client, observed, [], ours_gone(observed.found), lock, on_done)
+        return await _carried_out(client, observed, [], plan_destroy(observed.actual), lock, on_done)
 
 
-def ours_gone(found: Sequence[Found]) -> list[Action]:
+def plan_destroy(found: Sequence[Actual]) -> list[Action]:
     """The deletion of all that is ours, but the pool and the blocks. Schedules go with their deployments."""
     stays = (Kind.SCHEDULE, Kind.POOL, Kind.BLOCK)
     return [action for action in plan([], found) if action.verb is Verb.DELETE and action.kind not in stays]

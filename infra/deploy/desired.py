@@ -1,4 +1,4 @@
-"""The declarations as `Wanted` objects: field by field what the server is to have."""
+"""The declarations as `Desired` objects: field by field what the server is to have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prefect.blocks.core import Block
 from prefect.events.schemas.automations import AutomationCore
 from pydantic_core import to_jsonable_python
 
-from infra.deploy.plan import Kind, Wanted
+from infra.deploy.plan import Desired, Kind
 from infra.deploy.schedules import as_fields
 from infra.deploy.spec import POOL_TYPE, DeploymentSpec, ScheduleSpec
 from infra.deploy.target import Target
@@ -54,10 +54,10 @@ def full_name(spec: DeploymentSpec, target: Target) -> str:
     return f"{flow_at(spec.flow).name}/{spec.name.replace(POOL_TYPE, target.pool_type)}"
 
 
-def wanted_deployment(spec: DeploymentSpec, target: Target) -> Iterator[Wanted]:
+def desired_deployment(spec: DeploymentSpec, target: Target) -> Iterator[Desired]:
     """The deployment and its schedules. Raises NotAFlow."""
     flow, name = flow_at(spec.flow), full_name(spec, target)
-    yield Wanted(
+    yield Desired(
         Kind.DEPLOYMENT,
         name,
         {
@@ -81,10 +81,10 @@ def wanted_deployment(spec: DeploymentSpec, target: Target) -> Iterator[Wanted]:
         script=spec.script,
     )
     for schedule in spec.schedules:
-        yield wanted_schedule(schedule, name, target, spec.script)
+        yield desired_schedule(schedule, name, target, spec.script)
 
 
-def wanted_schedule(spec: ScheduleSpec, deployment: str, target: Target, script: str) -> Wanted:
+def desired_schedule(spec: ScheduleSpec, deployment: str, target: Target, script: str) -> Desired:
     """A schedule of a deployment; our tag stands before its slug."""
     slug = f"{target.prefix}{spec.slug}"
     fields = {
@@ -92,7 +92,7 @@ def wanted_schedule(spec: ScheduleSpec, deployment: str, target: Target, script:
         "parameters": to_jsonable_python(spec.parameters),
         "active": spec.active,
     }
-    return Wanted(Kind.SCHEDULE, f"{deployment}#{slug}", fields, parent=deployment, script=script)
+    return Desired(Kind.SCHEDULE, f"{deployment}#{slug}", fields, parent=deployment, script=script)
 
 
 def described(spec: DeploymentSpec, target: Target) -> str:
@@ -111,7 +111,7 @@ def job_variables(spec: DeploymentSpec, target: Target) -> dict[str, Any]:
     return {**by_reference, **to_jsonable_python(spec.job_variables)}
 
 
-def wanted_pool(pool: Pool) -> Wanted:
+def desired_pool(pool: Pool) -> Desired:
     """The work pool."""
     fields = {
         "type": pool.type,
@@ -119,19 +119,19 @@ def wanted_pool(pool: Pool) -> Wanted:
         "base_job_template": dict(pool.base_job_template),
         "concurrency_limit": pool.concurrency_limit,
     }
-    return Wanted(Kind.POOL, pool.name, fields, script="infra/work_pool.py")
+    return Desired(Kind.POOL, pool.name, fields, script="infra/work_pool.py")
 
 
-def wanted_limits(limits: Iterable[Limit]) -> Iterator[Wanted]:
+def desired_limits(limits: Iterable[Limit]) -> Iterator[Desired]:
     """The global concurrency limits."""
     for limit in limits:
-        yield Wanted(Kind.LIMIT, limit.name, {"limit": limit.limit}, script="infra/limits.py")
+        yield Desired(Kind.LIMIT, limit.name, {"limit": limit.limit}, script="infra/limits.py")
 
 
-def wanted_automations(automations: Iterable[AutomationCore]) -> Iterator[Wanted]:
+def desired_automations(automations: Iterable[AutomationCore]) -> Iterator[Desired]:
     """The automations."""
     for automation in automations:
-        yield Wanted(Kind.AUTOMATION, automation.name, automation_fields(automation), script="infra/automations.py")
+        yield Desired(Kind.AUTOMATION, automation.name, automation_fields(automation), script="infra/automations.py")
 
 
 def automation_fields(automation: AutomationCore) -> dict[str, Any]:
@@ -142,12 +142,12 @@ def automation_fields(automation: AutomationCore) -> dict[str, Any]:
     return values
 
 
-def wanted_blocks(blocks: Mapping[str, Block]) -> Iterator[Wanted]:
+def desired_blocks(blocks: Mapping[str, Block]) -> Iterator[Desired]:
     """The blocks that are code, by `block-type/name`."""
     names = {id(block): block_name(name, block) for name, block in blocks.items()}
     for name, block in blocks.items():
         fields, secrets = block_fields(name, block, names)
-        yield Wanted(Kind.BLOCK, names[id(block)], fields, secrets, script="infra/blocks.py", source=block)
+        yield Desired(Kind.BLOCK, names[id(block)], fields, secrets, script="infra/blocks.py", source=block)
 
 
 def block_name(name: str, block: Block) -> str:

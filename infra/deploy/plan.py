@@ -1,6 +1,6 @@
 """What a deploy would do, as pure data: what is declared, against what the server has, gives a list of actions.
 
-Nothing here talks to a server. `infra/deploy/actual.py` makes `Found`, `infra/deploy/desired.py` makes `Wanted`,
+Nothing here talks to a server. `infra/deploy/actual.py` makes `Actual`, `infra/deploy/desired.py` makes `Desired`,
 `infra/deploy/apply.py` carries `Action`s out.
 """
 
@@ -61,7 +61,7 @@ ABSENT = Absent()
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Desired:
     """An object as the code declares it.
 
     Attributes:
@@ -84,8 +84,8 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Found:
-    """An object as the server has it; `fields` has at least the fields of a `Wanted` of its kind.
+class Actual:
+    """An object as the server has it; `fields` has at least the fields of a `Desired` of its kind.
 
     Attributes:
         id: the server's id of it.
@@ -125,59 +125,61 @@ class Action:
     name: str
     changes: tuple[Change, ...] = ()
     note: str = ""
-    wanted: Wanted | None = None
-    found: Found | None = None
+    desired: Desired | None = None
+    actual: Actual | None = None
 
     def __str__(self) -> str:
         return f"{self.verb} {self.kind} {self.name}"
 
     @property
-    def declared(self) -> Wanted:
+    def declared(self) -> Desired:
         """The object as it is declared, of an action that has one."""
-        assert self.wanted is not None, f"{self} is of an object that is not declared"
-        return self.wanted
+        assert self.desired is not None, f"{self} is of an object that is not declared"
+        return self.desired
 
     @property
-    def on_server(self) -> Found:
+    def on_server(self) -> Actual:
         """The object on the server, of an action that has one."""
-        assert self.found is not None, f"{self} is of an object that does not exist yet"
-        return self.found
+        assert self.actual is not None, f"{self} is of an object that does not exist yet"
+        return self.actual
 
     @property
     def fields(self) -> dict[str, Any]:
         """The values to set: all of them for a create, the ones that differ for an update."""
-        if self.wanted is None:
+        if self.desired is None:
             return {}
         if self.verb is Verb.CREATE:
-            return dict(self.wanted.fields)
-        return {change.path[0]: self.wanted.fields[change.path[0]] for change in self.changes}
+            return dict(self.desired.fields)
+        return {change.path[0]: self.desired.fields[change.path[0]] for change in self.changes}
 
 
-def plan(wanted: Sequence[Wanted], found: Sequence[Found], *, reset: bool = False, prune: bool = True) -> list[Action]:
-    """What to do so that the server has what is wanted.
+def plan(
+    desired: Sequence[Desired], actual: Sequence[Actual], *, reset: bool = False, prune: bool = True
+) -> list[Action]:
+    """What to do so that the server has what is desired.
 
     An object of a declared name that is not ours is a conflict, unless it is already as declared: then it is used as it
     is. A plan with a conflict is not to be carried out.
 
     Args:
-        wanted: what the code declares; names are unique in their kind.
-        found: what the server has.
+        desired: what the code declares; names are unique in their kind.
+        actual: what the server has.
         reset: overwrite what a person has paused, or switched off or on.
-        prune: delete our objects that are not wanted. Without it only schedules of wanted deployments are deleted.
+        prune: delete our objects that are not desired. Without it only schedules of desired deployments are deleted.
 
     Returns:
         The actions, in the order in which they can be carried out: creates and updates first, what is depended on
         before what depends, deletions last and the other way round.
     """
     # Of several automations of one name, which the server allows, ours is the one that is meant.
-    there = {(thing.kind, thing.name): thing for thing in sorted(found, key=lambda thing: thing.ours)}
+    there = {(thing.kind, thing.name): thing for thing in sorted(actual, key=lambda thing: thing.ours)}
     actions: list[Action] = []
-    for thing in sorted(wanted, key=lambda thing: list(Kind).index(thing.kind)):
+    for thing in sorted(desired, key=lambda thing: list(Kind).index(thing.kind)):
         parent = there.get((Kind.DEPLOYMENT, thing.parent or ""))
         if parent is None or parent.ours:  # nothing is added to a deployment of someone else
-            actions += _for_wanted(thing, there.get((thing.kind, thing.name)), reset=reset)
-    declared = {(thing.kind, thing.name) for thing in wanted}
-    others = [thing for thing in found if (thing.kind, thing.name) not in declared]
+            actions += _for_desired(thing, there.get((thing.kind, thing.name)), reset=reset)
+    declared = {(thing.kind, thing.name) for thing in desired}
+    others = [thing for thing in actual if (thing.kind, thing.name) not in declared]
     actions += _for_others(others, declared, prune=prune)
     return actions
 
@@ -192,38 +194,40 @@ def conflicts(actions: Sequence[Action]) -> list[Action]:
     return [action for action in actions if action.verb is Verb.CONFLICT]
 
 
-def _for_wanted(wanted: Wanted, found: Found | None, *, reset: bool) -> Iterator[Action]:
-    if found is None:
-        yield Action(Verb.CREATE, wanted.kind, wanted.name, wanted=wanted)
+def _for_desired(desired: Desired, actual: Actual | None, *, reset: bool) -> Iterator[Action]:
+    if actual is None:
+        yield Action(Verb.CREATE, desired.kind, desired.name, desired=desired)
         return
-    left_alone = {SWITCH[wanted.kind]} if found.ours and not reset and _switched_by_hand(wanted, found) else set()
+    kept_switches = (
+        {SWITCH[desired.kind]} if actual.ours and not reset and _switched_by_hand(desired, actual) else set()
+    )
     changes = tuple(
         change
-        for name, new in wanted.fields.items()
-        if name not in left_alone
-        for change in _differences(found.fields.get(name, ABSENT), new, (name,), secret=name in wanted.secrets)
+        for name, new in desired.fields.items()
+        if name not in kept_switches
+        for change in _differences(actual.fields.get(name, ABSENT), new, (name,), secret=name in desired.secrets)
     )
-    if not found.ours and (changes or wanted.kind is Kind.DEPLOYMENT):
-        note = MADE_UNDER.format(tag=found.owner) if found.owner else "not made by our deploys"
-        yield Action(Verb.CONFLICT, wanted.kind, wanted.name, note=note, wanted=wanted, found=found)
+    if not actual.ours and (changes or desired.kind is Kind.DEPLOYMENT):
+        note = MADE_UNDER.format(tag=actual.owner) if actual.owner else "not made by our deploys"
+        yield Action(Verb.CONFLICT, desired.kind, desired.name, note=note, desired=desired, actual=actual)
         return
     verb = Verb.UPDATE if changes else Verb.UNCHANGED
-    yield Action(verb, wanted.kind, wanted.name, changes, wanted=wanted, found=found)
-    for switch in left_alone:
-        note = SWITCHED[wanted.kind, found.fields[switch]]
-        yield Action(Verb.KEPT, wanted.kind, wanted.name, note=note, wanted=wanted, found=found)
+    yield Action(verb, desired.kind, desired.name, changes, desired=desired, actual=actual)
+    for switch in kept_switches:
+        note = SWITCHED[desired.kind, actual.fields[switch]]
+        yield Action(Verb.KEPT, desired.kind, desired.name, note=note, desired=desired, actual=actual)
 
 
-def _switched_by_hand(wanted: Wanted, found: Found) -> bool:
+def _switched_by_hand(desired: Desired, actual: Actual) -> bool:
     """Whether a person has switched it since the last deploy; where nobody knows how that left it, as declared now."""
-    switch = SWITCH.get(wanted.kind)
-    if switch is None or switch not in wanted.fields:
+    switch = SWITCH.get(desired.kind)
+    if switch is None or switch not in desired.fields:
         return False
-    last = wanted.fields[switch] if found.last is None else found.last
-    return found.fields.get(switch) not in (last, wanted.fields[switch])
+    last = desired.fields[switch] if actual.last is None else actual.last
+    return actual.fields.get(switch) not in (last, desired.fields[switch])
 
 
-def _for_others(others: Sequence[Found], declared: set[tuple[Kind, str]], *, prune: bool) -> Iterator[Action]:
+def _for_others(others: Sequence[Actual], declared: set[tuple[Kind, str]], *, prune: bool) -> Iterator[Action]:
     """What the server has and the code does not declare: ours goes, a person's stays and is listed."""
     for thing in sorted(others, key=lambda thing: (-list(Kind).index(thing.kind), thing.name)):
         of_declared = (Kind.DEPLOYMENT, thing.parent) in declared
@@ -232,11 +236,11 @@ def _for_others(others: Sequence[Found], declared: set[tuple[Kind, str]], *, pru
         if not thing.ours:
             made = MADE_UNDER.format(tag=thing.owner) if thing.owner else ADDED_BY_HAND
             note = f"{made}: {thing.about}" if thing.about else made
-            yield Action(Verb.KEPT, thing.kind, thing.name, note=note, found=thing)
+            yield Action(Verb.KEPT, thing.kind, thing.name, note=note, actual=thing)
         elif prune or of_declared:
             by_hand = [other.about for other in others if other.parent == thing.name and not other.ours]
             note = f"with what was {ADDED_BY_HAND}: {'; '.join(by_hand)}" if by_hand else ""
-            yield Action(Verb.DELETE, thing.kind, thing.name, note=note, found=thing)
+            yield Action(Verb.DELETE, thing.kind, thing.name, note=note, actual=thing)
 
 
 def _differences(old: Any, new: Any, path: tuple[str, ...], *, secret: bool) -> Iterator[Change]:

@@ -24,7 +24,7 @@ from prefect.client.schemas.objects import BlockDocument
 from pydantic import Field
 
 from infra.deploy.pages import everything
-from infra.deploy.plan import SWITCH, Action, Found, Kind, Verb
+from infra.deploy.plan import SWITCH, Action, Actual, Kind, Verb
 
 
 class DeployedObjects(Block):
@@ -103,10 +103,10 @@ class Record:
     def take_in(self, actions: Sequence[Action]) -> None:
         """Enter what a plan found to be ours and has nothing to do with: what stays as it is."""
         for action in actions:
-            if action.verb in (Verb.UNCHANGED, Verb.KEPT) and action.found and _is_ours(action):
-                self._enter(action, action.found.id)
+            if action.verb in (Verb.UNCHANGED, Verb.KEPT) and action.actual and _is_ours(action):
+                self._enter(action, action.actual.id)
 
-    def keep(self, found: Sequence[Found], declared: Collection[str]) -> None:
+    def keep(self, found: Sequence[Actual], declared: Collection[str]) -> None:
         """Enter the ids of what is ours: made by an earlier version, adopted, or never answered.
 
         What was to be created and is not there was not: its name is anyone's again. Only of what is `declared`, as
@@ -161,7 +161,7 @@ class Record:
 
     def _enter(self, action: Action, id: str) -> None:
         switch = SWITCH.get(action.kind)
-        declared = action.wanted.fields.get(switch) if switch and action.wanted else None
+        declared = action.desired.fields.get(switch) if switch and action.desired else None
         self.entries[key_of(action.kind, action.name)] = Entry(id, declared)
 
 

@@ -76,7 +76,7 @@ def _change_row(change: Change) -> dict[str, Any]:
 
 async def _next(action: Action) -> list[str]:
     """The next five run times of a schedule that is switched on."""
-    thing = action.found if action.verb in (Verb.UNCHANGED, Verb.KEPT) else action.wanted
+    thing = action.actual if action.verb in (Verb.UNCHANGED, Verb.KEPT) else action.desired
     if action.kind is not Kind.SCHEDULE or thing is None or not thing.fields["active"]:
         return []
     return [f"{time:%Y-%m-%d %H:%M %Z}" for time in await next_times(thing.fields["schedule"])]

@@ -40,9 +40,9 @@ class Declared:
         """What the server has of it, the same for the same state: with neither ids nor the place's own name. And what
         is left to do."""
         prepared = await self.prepared()
-        found = (await observe(client, prepared.target, prepared.wanted)).found
+        found = (await observe(client, prepared.target, prepared.desired)).actual
         rows = sorted(json.dumps([thing.kind, thing.name, thing.fields], sort_keys=True) for thing in found)
-        return "\n".join(rows).replace(self.config.tag, "TAG"), changing(plan(prepared.wanted, found))
+        return "\n".join(rows).replace(self.config.tag, "TAG"), changing(plan(prepared.desired, found))
 
     async def removed(self, client: PrefectClient) -> None:
         """Leave nothing for the next place to read past."""

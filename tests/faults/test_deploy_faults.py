@@ -191,13 +191,13 @@ def test_a_run_of_our_deployment_sends_its_tag_with_its_heartbeats(on_server):
             run = await client.create_flow_run_from_deployment(deployment.id)
             assert declared.config.tag in run.tags
             await run_flow(stub_month, flow_run=run)
-            wanted = {
+            desired = {
                 "event": {"name": ["prefect.flow-run.heartbeat"]},
                 "resource": {"id": [f"prefect.flow-run.{run.id}"]},
                 "related": {"id": [f"prefect.tag.{declared.config.tag}"]},
             }
             async with asyncio.timeout(30):  # events arrive a little later
-                while not (await client.request("POST", "/events/filter", json={"filter": wanted})).json()["events"]:
+                while not (await client.request("POST", "/events/filter", json={"filter": desired})).json()["events"]:
                     await asyncio.sleep(0.2)
             await declared.removed(client)
 

@@ -27,7 +27,7 @@ def snapshots() -> dict[str, str]:
     DEFAULTS in its environment from its start.
     """
     from infra.automations import declared_automations
-    from infra.deploy.desired import wanted_automations, wanted_deployment, wanted_limits, wanted_pool
+    from infra.deploy.desired import desired_automations, desired_deployment, desired_limits, desired_pool
     from infra.deploy.scripts import read_script, scripts
     from infra.deploy.target import IMAGE_ROOT, Target
     from infra.limits import declared_limits
@@ -37,11 +37,11 @@ def snapshots() -> dict[str, str]:
     for pool_type, image in (("docker", DIGEST), ("process", None)):
         target = Target("taxi", pool_type, "taxiway", IMAGE_ROOT, "REVISION", image)
         for script in scripts():
-            things = [thing for spec in read_script(script) for thing in wanted_deployment(spec, target)]
+            things = [thing for spec in read_script(script) for thing in desired_deployment(spec, target)]
             texts[f"{Path(script).stem}.{pool_type}.json"] = _text(things)
         config = Settings(work_pool_type=pool_type)
-        shared = [wanted_pool(declared_pool(config)), *wanted_limits(declared_limits(config))]
-        texts[f"shared.{pool_type}.json"] = _text([*shared, *wanted_automations(declared_automations(config))])
+        shared = [desired_pool(declared_pool(config)), *desired_limits(declared_limits(config))]
+        texts[f"shared.{pool_type}.json"] = _text([*shared, *desired_automations(declared_automations(config))])
     return texts
 
 

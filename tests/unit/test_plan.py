@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.deploy.plan import ADDED_BY_HAND, SWITCH, Action, Change, Found, Kind, Verb, Wanted, changing, plan
+from infra.deploy.plan import ADDED_BY_HAND, SWITCH, Action, Actual, Change, Desired, Kind, Verb, changing, plan
 
 SECRET = "a secret value"
 
@@ -18,46 +18,46 @@ def verbs(actions: list[Action]) -> list[tuple[str, str]]:
     return [(str(action.verb), action.name) for action in actions]
 
 
-def deployment(name: str = "flow/one", **fields) -> Wanted:
-    return Wanted(Kind.DEPLOYMENT, name, {"version": "abc", "paused": False, **fields})
+def deployment(name: str = "flow/one", **fields) -> Desired:
+    return Desired(Kind.DEPLOYMENT, name, {"version": "abc", "paused": False, **fields})
 
 
-def schedule(slug: str = "t-monthly", parent: str = "flow/one", **fields) -> Wanted:
-    return Wanted(
+def schedule(slug: str = "t-monthly", parent: str = "flow/one", **fields) -> Desired:
+    return Desired(
         Kind.SCHEDULE, f"{parent}#{slug}", {"schedule": {"cron": "0 5 1 * *"}, "active": True, **fields}, parent=parent
     )
 
 
-def on_server(thing: Wanted, *, ours: bool = True, **fields) -> Found:
-    return Found(thing.kind, thing.name, {**thing.fields, **fields}, f"id of {thing.name}", ours, parent=thing.parent)
+def on_server(thing: Desired, *, ours: bool = True, **fields) -> Actual:
+    return Actual(thing.kind, thing.name, {**thing.fields, **fields}, f"id of {thing.name}", ours, parent=thing.parent)
 
 
 def test_creates_what_is_not_there_in_an_order_that_can_be_carried_out():
-    wanted = [
+    desired = [
         schedule(),
         deployment(),
-        Wanted(Kind.BLOCK, "secret/x", {"value": 1}),
-        Wanted(Kind.POOL, "taxi", {"type": "process"}),
+        Desired(Kind.BLOCK, "secret/x", {"value": 1}),
+        Desired(Kind.POOL, "taxi", {"type": "process"}),
     ]
-    assert [action.kind for action in plan(wanted, [])] == [Kind.POOL, Kind.BLOCK, Kind.DEPLOYMENT, Kind.SCHEDULE]
+    assert [action.kind for action in plan(desired, [])] == [Kind.POOL, Kind.BLOCK, Kind.DEPLOYMENT, Kind.SCHEDULE]
 
 
 def test_update_names_the_field_deep_in_the_value_with_old_and_new():
-    wanted = deployment(job_variables={"env": {"A": "1", "B": "2"}}, tags=["t"])
-    found = on_server(wanted, job_variables={"env": {"A": "1", "B": "3"}})
-    (action,) = plan([wanted], [found])
+    desired = deployment(job_variables={"env": {"A": "1", "B": "2"}}, tags=["t"])
+    found = on_server(desired, job_variables={"env": {"A": "1", "B": "3"}})
+    (action,) = plan([desired], [found])
     assert action.verb is Verb.UPDATE
     assert action.changes == (Change(("job_variables", "env", "B"), "3", "2"),)
     assert action.fields == {"job_variables": {"env": {"A": "1", "B": "2"}}}
 
 
 def test_a_secret_is_changed_or_not_and_its_value_is_nowhere_in_the_changes():
-    wanted = Wanted(Kind.BLOCK, "secret/x", {"value": {"inner": SECRET}, "user": "me"}, secrets=frozenset({"value"}))
-    found = on_server(wanted, value={"inner": "another secret value"})
-    (action,) = plan([wanted], [found])
+    desired = Desired(Kind.BLOCK, "secret/x", {"value": {"inner": SECRET}, "user": "me"}, secrets=frozenset({"value"}))
+    found = on_server(desired, value={"inner": "another secret value"})
+    (action,) = plan([desired], [found])
     assert action.changes == (Change(("value",), None, None, secret=True),)
     assert "secret value" not in repr(action.changes)
-    assert verbs(plan([wanted], [on_server(wanted)])) == [("unchanged", "secret/x")]
+    assert verbs(plan([desired], [on_server(desired)])) == [("unchanged", "secret/x")]
 
 
 def test_paused_by_hand_stays_paused_while_the_rest_is_updated():
@@ -114,15 +114,15 @@ def test_without_prune_other_deployments_stay_but_a_dropped_schedule_of_a_declar
 
 
 def test_what_someone_else_made_under_a_declared_name_is_a_conflict_and_nothing_is_added_to_it():
-    wanted = [deployment(), schedule()]
+    desired = [deployment(), schedule()]
     theirs = replace(on_server(deployment()), ours=False, owner="t-dev")
-    (action,) = plan(wanted, [theirs])
+    (action,) = plan(desired, [theirs])
     assert (action.verb, action.note) == (Verb.CONFLICT, "made by deploys under the tag t-dev")
     assert changing([action]) == []
 
 
 def test_what_is_there_as_declared_and_is_not_ours_is_used_as_it_is():
-    pool = Wanted(Kind.POOL, "taxi", {"type": "process"})
+    pool = Desired(Kind.POOL, "taxi", {"type": "process"})
     assert verbs(plan([pool], [on_server(pool, ours=False)])) == [("unchanged", "taxi")]
     assert verbs(plan([pool], [on_server(pool, ours=False, type="docker")])) == [("conflict", "taxi")]
 
@@ -169,10 +169,10 @@ def declarations(draw):
     for kind, name, parent in draw(st.lists(identities(), max_size=6)):
         if parent:  # no schedule without its deployment
             found.setdefault(
-                (Kind.DEPLOYMENT, parent), Wanted(Kind.DEPLOYMENT, parent, draw(fields_of(Kind.DEPLOYMENT)))
+                (Kind.DEPLOYMENT, parent), Desired(Kind.DEPLOYMENT, parent, draw(fields_of(Kind.DEPLOYMENT)))
             )
         secrets = draw(st.sets(st.sampled_from(["x", "y"])))
-        found[kind, name] = Wanted(kind, name, draw(fields_of(kind)), frozenset(secrets), parent)
+        found[kind, name] = Desired(kind, name, draw(fields_of(kind)), frozenset(secrets), parent)
     return list(found.values())
 
 
@@ -182,17 +182,17 @@ def servers(draw):
     found = {}
     for kind, name, parent in draw(st.lists(identities(), max_size=6)):
         if parent:
-            there = Found(Kind.DEPLOYMENT, parent, draw(fields_of(Kind.DEPLOYMENT)), "id", draw(st.booleans()))
+            there = Actual(Kind.DEPLOYMENT, parent, draw(fields_of(Kind.DEPLOYMENT)), "id", draw(st.booleans()))
             found.setdefault((Kind.DEPLOYMENT, parent), there)
         extra = {"z": draw(values)}
         last = draw(st.none() | st.booleans())
-        found[kind, name] = Found(
+        found[kind, name] = Actual(
             kind, name, draw(fields_of(kind)) | extra, "id", draw(st.booleans()), parent, last=last
         )
     return list(found.values())
 
 
-def carried_out(found: list[Found], actions: list[Action]) -> list[Found]:
+def carried_out(found: list[Actual], actions: list[Action]) -> list[Actual]:
     """What a server has afterwards, by what an action says of itself; a deployment's schedules go with it."""
     there = {(thing.kind, thing.name): thing for thing in found}
     for action in changing(actions):
@@ -203,60 +203,60 @@ def carried_out(found: list[Found], actions: list[Action]) -> list[Found]:
                 there = {other: thing for other, thing in there.items() if thing.parent != action.name}
         elif action.verb is Verb.CREATE:
             assert key not in there
-            there[key] = Found(*key, action.fields, "new id", ours=True, parent=action.wanted.parent)
+            there[key] = Actual(*key, action.fields, "new id", ours=True, parent=action.desired.parent)
         else:
             there[key] = replace(there[key], fields={**there[key].fields, **action.fields})
     for action in actions:  # as the record has it then
         key = (action.kind, action.name)
-        if key in there and action.wanted and there[key].ours and action.kind in SWITCH:
-            there[key] = replace(there[key], last=action.wanted.fields[SWITCH[action.kind]])
+        if key in there and action.desired and there[key].ours and action.kind in SWITCH:
+            there[key] = replace(there[key], last=action.desired.fields[SWITCH[action.kind]])
     return list(there.values())
 
 
 @given(declarations(), servers(), st.booleans(), st.booleans())
-def test_after_the_plan_is_carried_out_there_is_nothing_left_to_do(wanted, found, reset, prune):
-    actions = plan(wanted, found, reset=reset, prune=prune)
-    assert changing(plan(wanted, carried_out(found, actions), reset=reset, prune=prune)) == []
+def test_after_the_plan_is_carried_out_there_is_nothing_left_to_do(desired, found, reset, prune):
+    actions = plan(desired, found, reset=reset, prune=prune)
+    assert changing(plan(desired, carried_out(found, actions), reset=reset, prune=prune)) == []
 
 
 @given(declarations(), servers(), st.booleans(), st.booleans())
-def test_nothing_that_is_not_ours_is_ever_changed(wanted, found, reset, prune):
+def test_nothing_that_is_not_ours_is_ever_changed(desired, found, reset, prune):
     foreign = {(thing.kind, thing.name) for thing in found if not thing.ours}
-    for action in changing(plan(wanted, found, reset=reset, prune=prune)):
+    for action in changing(plan(desired, found, reset=reset, prune=prune)):
         assert (action.kind, action.name) not in foreign
-        parent = action.wanted and action.wanted.parent
+        parent = action.desired and action.desired.parent
         assert (Kind.DEPLOYMENT, parent) not in foreign
 
 
 @settings(max_examples=50)
 @given(declarations(), servers())
-def test_what_a_person_switched_is_never_among_the_changes(wanted, found):
+def test_what_a_person_switched_is_never_among_the_changes(desired, found):
     switched = {
         (there.kind, there.name)
         for there in found
-        for thing in wanted
+        for thing in desired
         if (thing.kind, thing.name) == (there.kind, there.name)
         and thing.kind in SWITCH
         and there.fields[SWITCH[thing.kind]] not in (thing.fields[SWITCH[thing.kind]], there.last)
     }
-    for action in plan(wanted, found):
+    for action in plan(desired, found):
         if (action.kind, action.name) in switched and action.verb is Verb.UPDATE:
             assert SWITCH[action.kind] not in action.fields
 
 
 @settings(max_examples=50)
 @given(declarations(), servers())
-def test_every_declared_object_is_in_the_plan_and_nothing_is_in_it_twice(wanted, found):
-    named = [(action.kind, action.name) for action in plan(wanted, found) if action.verb is not Verb.KEPT]
+def test_every_declared_object_is_in_the_plan_and_nothing_is_in_it_twice(desired, found):
+    named = [(action.kind, action.name) for action in plan(desired, found) if action.verb is not Verb.KEPT]
     assert len(set(named)) == len(named)
     foreign = {thing.name for thing in found if thing.kind is Kind.DEPLOYMENT and not thing.ours}
-    assert {(thing.kind, thing.name) for thing in wanted if thing.parent not in foreign} <= set(named)
+    assert {(thing.kind, thing.name) for thing in desired if thing.parent not in foreign} <= set(named)
 
 
 @settings(max_examples=50)
 @given(declarations(), servers())
-def test_the_value_of_a_secret_is_never_in_a_change(wanted, found):
-    for action in plan(wanted, found):
+def test_the_value_of_a_secret_is_never_in_a_change(desired, found):
+    for action in plan(desired, found):
         for change in action.changes:
-            if change.path[0] in action.wanted.secrets:
+            if change.path[0] in action.desired.secrets:
                 assert (change.old, change.new, change.secret) == (None, None, True)

@@ -9,9 +9,9 @@ import pytest
 from prefect.client.schemas.schedules import CronSchedule
 
 from infra.deploy import scripts
-from infra.deploy.check import BlockReference, problems_of, problems_on, references_in, twice
-from infra.deploy.desired import wanted_deployment, wanted_pool
-from infra.deploy.plan import Found, Kind, Wanted
+from infra.deploy.check import BlockReference, find_duplicates, problems_of, problems_on, references_in
+from infra.deploy.desired import desired_deployment, desired_pool
+from infra.deploy.plan import Actual, Desired, Kind
 from infra.deploy.scripts import Invalid, declared, with_cron
 from infra.deploy.spec import DeploymentSpec, ScheduleSpec
 from infra.deploy.target import Target
@@ -39,13 +39,13 @@ def refused(**changes) -> list[str]:
 
 
 def refused_on_server(found=(), pool_type="process", **changes) -> list[str]:
-    pool = wanted_pool(declared_pool(Settings(work_pool="taxi", work_pool_type=pool_type)))
-    wanted = [
+    pool = desired_pool(declared_pool(Settings(work_pool="taxi", work_pool_type=pool_type)))
+    desired = [
         pool,
-        Wanted(Kind.BLOCK, "secret/s", {"value": "x"}),
-        *wanted_deployment(replace(GOOD, **changes), TARGET),
+        Desired(Kind.BLOCK, "secret/s", {"value": "x"}),
+        *desired_deployment(replace(GOOD, **changes), TARGET),
     ]
-    return asyncio.run(problems_on(NoServer(), wanted, found))
+    return asyncio.run(problems_on(NoServer(), desired, found))
 
 
 def test_a_good_declaration_has_no_problem():
@@ -115,7 +115,7 @@ def test_a_block_that_is_among_those_to_be_created_is_fine():
 
 
 def test_a_pool_of_another_type_is_refused_because_a_type_cannot_be_changed():
-    (problem,) = refused_on_server(found=[Found(Kind.POOL, "taxi", {"type": "docker"}, "id", ours=False)])
+    (problem,) = refused_on_server(found=[Actual(Kind.POOL, "taxi", {"type": "docker"}, "id", ours=False)])
     assert "work pool taxi is of type docker on the server, not process" in problem
 
 
@@ -135,9 +135,9 @@ def test_references_are_found_wherever_they_are():
 
 
 def test_declared_twice_is_refused():
-    wanted = [*wanted_deployment(GOOD, TARGET), *wanted_deployment(GOOD, TARGET)]
-    assert f"{SCRIPT}: deployment stub_month/process is declared 2 times" in twice(wanted)
-    assert f"{SCRIPT}: schedule stub_month/process#t-monthly is declared 2 times" in twice(wanted)
+    desired = [*desired_deployment(GOOD, TARGET), *desired_deployment(GOOD, TARGET)]
+    assert f"{SCRIPT}: deployment stub_month/process is declared 2 times" in find_duplicates(desired)
+    assert f"{SCRIPT}: schedule stub_month/process#t-monthly is declared 2 times" in find_duplicates(desired)
 
 
 def test_a_script_that_fails_is_named_and_so_is_every_other_one(tmp_path, monkeypatch):

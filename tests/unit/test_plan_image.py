@@ -31,7 +31,7 @@ def answers(monkeypatch, answer, image_id: str = "") -> list[str]:
 
     here = SimpleNamespace(get_registry_data=get_registry_data, get=lambda reference: SimpleNamespace(id=image_id))
     engine = SimpleNamespace(images=here)
-    monkeypatch.setattr(image.docker, "from_env", lambda: engine)
+    monkeypatch.setattr(image.DockerClient, "from_env", lambda: engine)
     return asked
 
 

@@ -7,28 +7,28 @@ import json
 
 from prefect.client.schemas.schedules import CronSchedule
 
-from infra.deploy.plan import Found, Kind, Wanted, plan
+from infra.deploy.plan import Actual, Desired, Kind, plan
 from infra.deploy.render import as_json, as_text
 from infra.deploy.schedules import as_fields
 
 MONTHLY = as_fields(CronSchedule(cron="0 5 1 * *", timezone="UTC"))
 WANTED = [
-    Wanted(Kind.BLOCK, "secret/s", {"value": "hush", "user": "new"}, frozenset({"value"})),
-    Wanted(Kind.DEPLOYMENT, "f/d", {"version": "b", "paused": False, "tags": ["[red]"]}),
-    Wanted(Kind.SCHEDULE, "f/d#t-monthly", {"schedule": MONTHLY, "active": True}, parent="f/d"),
+    Desired(Kind.BLOCK, "secret/s", {"value": "hush", "user": "new"}, frozenset({"value"})),
+    Desired(Kind.DEPLOYMENT, "f/d", {"version": "b", "paused": False, "tags": ["[red]"]}),
+    Desired(Kind.SCHEDULE, "f/d#t-monthly", {"schedule": MONTHLY, "active": True}, parent="f/d"),
 ]
 FOUND = [
-    Found(Kind.BLOCK, "secret/s", {"value": "psst", "user": "old"}, "1", ours=True),
-    Found(Kind.DEPLOYMENT, "f/d", {"version": "a", "paused": True, "tags": ["[red]"]}, "2", ours=True),
-    Found(Kind.DEPLOYMENT, "f/gone", {}, "3", ours=True),
-    Found(
+    Actual(Kind.BLOCK, "secret/s", {"value": "psst", "user": "old"}, "1", ours=True),
+    Actual(Kind.DEPLOYMENT, "f/d", {"version": "a", "paused": True, "tags": ["[red]"]}, "2", ours=True),
+    Actual(Kind.DEPLOYMENT, "f/gone", {}, "3", ours=True),
+    Actual(
         Kind.SCHEDULE, "f/d#mine", {"schedule": MONTHLY, "active": False}, "4", ours=False, parent="f/d", about="cron"
     ),
 ]
 
 
-def text(wanted, found) -> str:
-    return asyncio.run(as_text(plan(wanted, found)))
+def text(desired, found) -> str:
+    return asyncio.run(as_text(plan(desired, found)))
 
 
 def test_text_has_a_line_for_each_with_what_changes_and_when_it_fires():
@@ -64,6 +64,6 @@ def test_json_is_for_machines():
 
 
 def test_no_change_says_so():
-    same = [Found(thing.kind, thing.name, thing.fields, "1", ours=True, parent=thing.parent) for thing in WANTED]
+    same = [Actual(thing.kind, thing.name, thing.fields, "1", ours=True, parent=thing.parent) for thing in WANTED]
     assert text(WANTED, same).endswith("No change: the server has what the code declares (3 unchanged).")
     assert json.loads(asyncio.run(as_json(plan(WANTED, same))))["changes"] is False
