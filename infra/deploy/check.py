@@ -17,8 +17,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound, ParameterTypeError
 from prefect.utilities.schema_tools.validation import validate
 
-from infra.deploy.desired import NotAFlow, flow_at
-from infra.deploy.plan import Actual, Desired, Kind
+from infra.deploy.entrypoint import NotAFlow, flow_at
+from infra.deploy.objects import Actual, Desired, Kind
 from infra.deploy.schedules import problems as schedule_problems
 from infra.deploy.spec import DeploymentSpec
 

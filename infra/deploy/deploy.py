@@ -13,15 +13,14 @@ from infra.blocks import declared_blocks
 from infra.deploy.actual import Observed, observe
 from infra.deploy.apply import carry_out
 from infra.deploy.check import find_duplicates, problems_of, problems_on
-from infra.deploy.desired import (
-    desired_automations,
-    desired_blocks,
-    desired_deployment,
-    desired_limits,
-    desired_pool,
-)
+from infra.deploy.kinds.automation import desired_automations
+from infra.deploy.kinds.block import desired_blocks
+from infra.deploy.kinds.deployment import desired_deployment
+from infra.deploy.kinds.limit import desired_limits
+from infra.deploy.kinds.pool import desired_pool
 from infra.deploy.lock import Lock, Pace, deploy_lock
-from infra.deploy.plan import Action, Actual, Desired, Kind, Verb, conflicts, plan
+from infra.deploy.objects import Action, Actual, Desired, Kind, Verb
+from infra.deploy.plan import conflicts, plan
 from infra.deploy.record import key_of
 from infra.deploy.scripts import Invalid, declared, reasons, with_cron
 from infra.deploy.spec import DeploymentSpec

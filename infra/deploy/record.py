@@ -23,8 +23,9 @@ from prefect.client.schemas.actions import BlockDocumentUpdate
 from prefect.client.schemas.objects import BlockDocument
 from pydantic import Field
 
+from infra.deploy.kinds import SWITCH
+from infra.deploy.objects import Action, Actual, Kind, Verb
 from infra.deploy.pages import everything
-from infra.deploy.plan import SWITCH, Action, Actual, Kind, Verb
 
 
 class DeployedObjects(Block):

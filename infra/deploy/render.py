@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.markup import escape
 
-from infra.deploy.plan import ABSENT, Action, Change, Kind, Verb, changing
+from infra.deploy.objects import ABSENT, Action, Change, Kind, Verb
+from infra.deploy.plan import changing
 from infra.deploy.schedules import next_times
 
 SIGN = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from prefect.client.schemas.schedules import CronSchedule
 from pydantic import ValidationError
 
-from infra.deploy.desired import full_name
+from infra.deploy.kinds.deployment import full_name
 from infra.deploy.spec import DeploymentSpec, ScheduleSpec
 from infra.deploy.target import Target
 from infra.settings import ROOT

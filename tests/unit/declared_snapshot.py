@@ -27,7 +27,10 @@ def snapshots() -> dict[str, str]:
     DEFAULTS in its environment from its start.
     """
     from infra.automations import declared_automations
-    from infra.deploy.desired import desired_automations, desired_deployment, desired_limits, desired_pool
+    from infra.deploy.kinds.automation import desired_automations
+    from infra.deploy.kinds.deployment import desired_deployment
+    from infra.deploy.kinds.limit import desired_limits
+    from infra.deploy.kinds.pool import desired_pool
     from infra.deploy.scripts import read_script, scripts
     from infra.deploy.target import IMAGE_ROOT, Target
     from infra.limits import declared_limits

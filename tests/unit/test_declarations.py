@@ -15,7 +15,9 @@ import pytest
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
 from infra.deploy.check import find_duplicates, problems_of, problems_on
-from infra.deploy.desired import desired_blocks, desired_deployment, desired_pool
+from infra.deploy.kinds.block import desired_blocks
+from infra.deploy.kinds.deployment import desired_deployment
+from infra.deploy.kinds.pool import desired_pool
 from infra.deploy.scripts import declared, scripts
 from infra.deploy.target import IMAGE_ROOT, Target
 from infra.docker_container import DockerContainer, declared_container

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.deploy.plan import ADDED_BY_HAND, SWITCH, Action, Actual, Change, Desired, Kind, Verb, changing, plan
+from infra.deploy.kinds import SWITCH
+from infra.deploy.objects import Action, Actual, Change, Desired, Kind, Verb
+from infra.deploy.plan import ADDED_BY_HAND, changing, plan
 
 SECRET = "a secret value"
 

@@ -10,8 +10,9 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from infra.deploy import scripts
 from infra.deploy.check import BlockReference, find_duplicates, problems_of, problems_on, references_in
-from infra.deploy.desired import desired_deployment, desired_pool
-from infra.deploy.plan import Actual, Desired, Kind
+from infra.deploy.kinds.deployment import desired_deployment
+from infra.deploy.kinds.pool import desired_pool
+from infra.deploy.objects import Actual, Desired, Kind
 from infra.deploy.scripts import Invalid, declared, with_cron
 from infra.deploy.spec import DeploymentSpec, ScheduleSpec
 from infra.deploy.target import Target
