@@ -1,8 +1,11 @@
-"""One deploy at a time: a Prefect variable is held for as long as a deploy changes things.
+"""One deploy at a time: a Prefect variable is the lock.
 
-Creating a variable fails where one of that name is, and deleting it by id fails where it is no longer that one; so two
-deploys never hold it together. The holder changes its value every few seconds. A deploy that was killed does not, and
-whoever waits takes its place; the waiting one's own clock measures this, so that clocks need not agree.
+Creating a variable fails if one of that name exists, and deleting it by id fails if it has been replaced; so two deploys
+never hold it together. The holder changes its value every few seconds. A deploy that was killed does not, and a waiting
+one takes the lock over; it measures the time with its own clock, so that clocks need not agree.
+
+Prefect's own concurrency limits do not do: they lease a slot for 60 seconds at least, which the next deploy after a
+killed one would have to wait for, and do not say who holds it.
 """
 
 from __future__ import annotations
