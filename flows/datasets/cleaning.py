@@ -19,20 +19,8 @@ from flows.datasets.rejected import RejectedRows, line_as_json, rows_as_json
 from flows.datasets.rule import Action, Rule
 from flows.datasets.version import version_of
 from flows.errors import Refused, StoreFailed
-from flows.reading.csv_file import CsvFile
-from flows.reading.file_kind import FileKind, detect_kind
-from flows.reading.parquet_file import ParquetFile
-from flows.reading.raw import Broken, RawBatch, RawFile
-
-
-def open_raw(path: Path, subject: str) -> RawFile:
-    """The file as its kind has it, by its first bytes.
-
-    Raises:
-        Refused: it is of no known kind, or is damaged where its header stands.
-    """
-    kind = detect_kind(path, subject)
-    return ParquetFile(path, subject) if kind is FileKind.PARQUET else CsvFile(path, kind, subject)
+from flows.reading.open_file import open_raw
+from flows.reading.raw import Broken, RawBatch
 
 
 class Cleaning:

@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.datasets.cleaning import Cleaning, open_raw
+from flows.datasets.cleaning import Cleaning
 from flows.datasets.dataset import Dataset, Partition
 from flows.datasets.layout import dataset_of
 from flows.datasets.registry import datasets, named
 from flows.errors import Refused, TaxiwayError
 from flows.reading.address import public
 from flows.reading.download import fetch
+from flows.reading.open_file import open_raw
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """One deploy at a time: a Prefect variable is the lock.
 
-Creating a variable fails if one of that name exists, and deleting it by id fails if it has been replaced; so two deploys
-never hold it together. The holder changes its value every few seconds. A deploy that was killed does not, and a waiting
-one takes the lock over; it measures the time with its own clock, so that clocks need not agree.
+Creating a variable fails if one of that name exists, and deleting it by id fails if it has been replaced; so two
+deploys never hold it together. The holder changes its value every few seconds. A deploy that was killed does not, and a
+waiting one takes the lock over; it measures the time with its own clock, so that clocks need not agree.
 
 Prefect's own concurrency limits do not do: they lease a slot for 60 seconds at least, which the next deploy after a
 killed one would have to wait for, and do not say who holds it.
