@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.states import Pending
 
 from flows.backfill import Pipeline
@@ -60,12 +62,16 @@ def look(run: UUID) -> tuple[int, State]:
 
 
 def report(months: Sequence[Partition]) -> list[dict[str, Any]]:
-    """Run the report pipeline here. Gives the rows of `summary.json`, one a store and month."""
+    """Run the report pipeline in this process. Returns the rows of `summary.json`, one a store and month."""
     start = [month.start for month in months]
-    numbers = [each.month for each in start]
+    parameters = {"months": [each.month for each in start], "year": start[0].year, "service": months[0].dataset.name}
 
     async def run() -> State:
-        return await report_loads(months=numbers, year=start[0].year, service=months[0].dataset.name)
+        return await report_loads(**parameters)
 
-    asyncio.run(run())
+    logging.disable(logging.INFO)
+    # The stack is stopped right after it: a log record that is sent late would be an error on the terminal.
+    with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}):
+        asyncio.run(run())
+    logging.disable(logging.NOTSET)
     return json.loads((Settings().state_dir / "report" / "summary.json").read_text())
