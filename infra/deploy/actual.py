@@ -17,7 +17,7 @@ from prefect.client.orchestration import PrefectClient
 from infra.deploy.kinds import KINDS
 from infra.deploy.kinds.deployment import CODE
 from infra.deploy.kinds.limit import LIMIT
-from infra.deploy.objects import Actual, Desired, Kind
+from infra.deploy.model import Actual, Desired, Kind
 from infra.deploy.record import Record, key_of, read_record
 from infra.deploy.target import Target
 

@@ -13,7 +13,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from infra.deploy.kinds import KINDS
 from infra.deploy.kinds.context import NotOurs, Server
 from infra.deploy.lock import LockLost
-from infra.deploy.objects import Action, Verb
+from infra.deploy.model import Action, Verb
 from infra.deploy.plan import changing
 from infra.deploy.record import Record
 from infra.server import reason

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound, ParameterTypeError
 from prefect.utilities.schema_tools.validation import validate
 
 from infra.deploy.entrypoint import NotAFlow, flow_at
-from infra.deploy.objects import Actual, Desired, Kind
+from infra.deploy.model import Actual, Desired, Kind
 from infra.deploy.schedules import problems as schedule_problems
 from infra.deploy.spec import DeploymentSpec
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from infra.deploy import deploy, run, schedules
 from infra.deploy.apply import Stopped
 from infra.deploy.lock import Locked, LockLost
-from infra.deploy.objects import Action
+from infra.deploy.model import Action
 from infra.deploy.plan import changing, conflicts
 from infra.deploy.render import as_json, as_text
 from infra.deploy.scripts import Invalid, declared, reasons

@@ -19,7 +19,7 @@ from infra.deploy.kinds.deployment import desired_deployment
 from infra.deploy.kinds.limit import desired_limits
 from infra.deploy.kinds.pool import desired_pool
 from infra.deploy.lock import Lock, Pace, deploy_lock
-from infra.deploy.objects import Action, Actual, Desired, Kind, Verb
+from infra.deploy.model import Action, Actual, Desired, Kind, Verb
 from infra.deploy.plan import conflicts, plan
 from infra.deploy.record import key_of
 from infra.deploy.scripts import Invalid, declared, reasons, with_cron

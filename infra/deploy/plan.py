@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infra.deploy.kinds import SWITCH, SWITCHED
-from infra.deploy.objects import ABSENT, CHANGING, Action, Actual, Change, Desired, Kind, Verb
+from infra.deploy.model import ABSENT, CHANGING, Action, Actual, Change, Desired, Kind, Verb
 
 ADDED_BY_HAND = "added by hand"
 MADE_UNDER = "made by deploys under the tag {tag}"

@@ -24,7 +24,7 @@ from prefect.client.schemas.objects import BlockDocument
 from pydantic import Field
 
 from infra.deploy.kinds import SWITCH
-from infra.deploy.objects import Action, Actual, Kind, Verb
+from infra.deploy.model import Action, Actual, Kind, Verb
 from infra.deploy.pages import everything
 
 

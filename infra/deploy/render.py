@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from infra.deploy.objects import ABSENT, Action, Change, Kind, Verb
+from infra.deploy.model import ABSENT, Action, Change, Kind, Verb
 from infra.deploy.plan import changing
 from infra.deploy.schedules import next_times
 

@@ -14,7 +14,7 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from infra.deploy import deploy
 from infra.deploy.actual import observe
 from infra.deploy.lock import Pace
-from infra.deploy.objects import Action
+from infra.deploy.model import Action
 from infra.deploy.plan import changing, plan
 from infra.deploy.spec import DeploymentSpec, ScheduleSpec
 from infra.settings import Settings

@@ -22,9 +22,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flows.datasets.layout import LAYOUTS
 from flows.datasets.tlc import GREEN, YELLOW
 from flows.datasets.tlc.generate import generate
+from flows.datasets.tlc.layouts import LAYOUTS
 from flows.errors import Refused
 from tests.reading import TLC, cleaned
 

@@ -1,5 +1,7 @@
 """What goes wrong in the middle of a load into the bucket or BigQuery; lost races, lost answers, crashes."""
 
+# ruff: noqa: F401, F811 - the imports are fixtures, which tests name as their arguments
+
 from __future__ import annotations
 
 import datetime as dt
@@ -42,8 +44,14 @@ from tests.integration.stores_fixtures import (
     JANUARY,
     STORES,
     Pass,
+    bigquery_client,
+    bucket,
+    bucket_address,
+    dataset,
+    dataset_address,
     replaced,
     source,
+    storage_client,
 )
 
 AT = dt.datetime(2021, 3, 1, 12, tzinfo=dt.UTC)
@@ -339,7 +347,7 @@ def kept(bigquery_client, dataset):
 
 
 @pytest.mark.parametrize("answered", [False, True])
-@pytest.mark.parametrize(("step", "commits"), [("_ledger", False), ("_rejected", False), ("", True)])
+@pytest.mark.parametrize(("step", "commits"), [("_ledger", False), ("_rejected_rows", False), ("", True)])
 @pytest.mark.parametrize("rows", [5, 0])
 def test_a_crash_at_any_step_leaves_one_load_whole(
     big_query, kept, tmp_path, monkeypatch, rows, step, commits, answered
@@ -368,21 +376,21 @@ def test_a_crash_at_any_step_leaves_one_load_whole(
     monkeypatch.setattr("flows.stores.bigquery.LEFT_OVER", dt.timedelta(0))
     last = replaced(big_query, Pass(JANUARY, tmp_path, rows=7, bad=2), source("sha256:next"))
     assert big_query.entries(GREEN) == [last] and verify({"bigquery": big_query}, [GREEN]).differences == []
-    assert kept() == {"": 7, "_rejected": 2, "_ledger": 1}, "what the crash has left is deleted"
+    assert kept() == {"": 7, "_rejected_rows": 2, "_ledger": 1}, "what the crash has left is deleted"
 
 
 def test_a_failed_clean_up_does_not_fail_the_load(big_query, kept, tmp_path, monkeypatch):
     """An account without billing may load but not delete."""
     big_query.replace(Pass(JANUARY, tmp_path, bad=3), source("sha256:1"))
 
-    def refused(self, name, text, **parameters):
+    def refused(self, name, text, partition, **parameters):
         raise Forbidden("Billing has not been enabled for this project. DML queries are not allowed in the free tier.")
 
     with monkeypatch.context() as patch:
         patch.setattr(LoadJobs, "query", refused)
         entry = replaced(big_query, Pass(JANUARY, tmp_path, rows=5, bad=4), source("sha256:2"))
     assert (big_query.entries(GREEN), big_query.count(JANUARY), big_query.count_rejected(JANUARY)) == ([entry], 5, 4)
-    assert kept()["_rejected"] == 7
+    assert kept()["_rejected_rows"] == 7
     assert verify({"bigquery": big_query}, [GREEN]).differences == []
 
 
@@ -482,7 +490,7 @@ def test_the_same_load_again_replaces_the_first(big_query, kept, tmp_path):
     first = replaced(big_query, Pass(JANUARY, tmp_path, bad=2), once)
     again = replaced(big_query, Pass(JANUARY, tmp_path, bad=2), once)
     assert first.load_id != again.load_id and big_query.entries(GREEN) == [again]
-    assert kept() == {"": 1000, "_rejected": 2, "_ledger": 1}
+    assert kept() == {"": 1000, "_rejected_rows": 2, "_ledger": 1}
 
 
 def test_a_load_that_is_refused_leaves_nothing(big_query, kept, load_jobs, bigquery_client, dataset, tmp_path):
@@ -495,7 +503,7 @@ def test_a_load_that_is_refused_leaves_nothing(big_query, kept, load_jobs, bigqu
     bigquery_client.create_table(other)
     with pytest.raises(StoreFailed, match="green_trips: BadRequest: 400 Provided Schema does not match"):
         big_query.replace(Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
-    assert kept() == {"": 0, "_rejected": 1, "_ledger": 1}
+    assert kept() == {"": 0, "_rejected_rows": 1, "_ledger": 1}
     bigquery_client.delete_table(table)
     entry = replaced(big_query, Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
     assert [worked for name, worked in load_jobs() if name == "green_trips"] == [True, False, True]

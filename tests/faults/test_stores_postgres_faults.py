@@ -215,7 +215,7 @@ def test_a_connection_that_is_not_made(uri, tmp_path):  # noqa: F811
         ({"sslmode": "require"}, StoreFailed),
     ):
         store = PostgresStore(psycopg.conninfo.make_conninfo(**address | change))
-        for call in (store.entries, lambda s=store: s.replace(Pass(JANUARY, tmp_path), source())):
+        for call in (lambda s=store: s.entries(GREEN), lambda s=store: s.replace(Pass(JANUARY, tmp_path), source())):
             with pytest.raises(kind) as failed:
                 call()
             assert address["password"] not in str(failed.value)

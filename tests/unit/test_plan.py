@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.deploy.kinds import SWITCH
-from infra.deploy.objects import Action, Actual, Change, Desired, Kind, Verb
+from infra.deploy.model import Action, Actual, Change, Desired, Kind, Verb
 from infra.deploy.plan import ADDED_BY_HAND, changing, plan
 
 SECRET = "a secret value"

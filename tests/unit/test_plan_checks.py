@@ -12,7 +12,7 @@ from infra.deploy import scripts
 from infra.deploy.check import BlockReference, find_duplicates, problems_of, problems_on, references_in
 from infra.deploy.kinds.deployment import desired_deployment
 from infra.deploy.kinds.pool import desired_pool
-from infra.deploy.objects import Actual, Desired, Kind
+from infra.deploy.model import Actual, Desired, Kind
 from infra.deploy.scripts import Invalid, declared, with_cron
 from infra.deploy.spec import DeploymentSpec, ScheduleSpec
 from infra.deploy.target import Target

@@ -7,7 +7,7 @@ import json
 
 from prefect.client.schemas.schedules import CronSchedule
 
-from infra.deploy.objects import Actual, Desired, Kind
+from infra.deploy.model import Actual, Desired, Kind
 from infra.deploy.plan import plan
 from infra.deploy.render import as_json, as_text
 from infra.deploy.schedules import as_fields

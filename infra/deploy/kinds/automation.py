@@ -10,7 +10,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.events.schemas.automations import AutomationCore
 
 from infra.deploy.kinds.context import ObjectKind, Server
-from infra.deploy.objects import Action, Actual, Desired, Kind, Verb
+from infra.deploy.model import Action, Actual, Desired, Kind, Verb
 from infra.deploy.pages import everything
 
 

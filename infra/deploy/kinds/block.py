@@ -17,7 +17,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from pydantic_core import to_jsonable_python
 
 from infra.deploy.kinds.context import NotOurs, ObjectKind, Server
-from infra.deploy.objects import Action, Actual, Desired, Kind, Verb
+from infra.deploy.model import Action, Actual, Desired, Kind, Verb
 
 # A block's document cannot be made without the ids that the server gives; the values in it do not depend on them.
 NO_ID = UUID(int=0)

@@ -16,7 +16,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from infra.deploy.objects import Action, Actual, Kind
+from infra.deploy.model import Action, Actual, Kind
 from infra.deploy.pages import everything
 
 

@@ -17,7 +17,7 @@ from pydantic_core import to_jsonable_python
 from infra.deploy.entrypoint import flow_at
 from infra.deploy.kinds.context import NotOurs, ObjectKind, Server
 from infra.deploy.kinds.schedule import desired_schedule, schedules_of
-from infra.deploy.objects import Action, Actual, Desired, Kind, Verb
+from infra.deploy.model import Action, Actual, Desired, Kind, Verb
 from infra.deploy.pages import everything
 from infra.deploy.spec import POOL_TYPE, DeploymentSpec
 from infra.deploy.target import Target

@@ -9,7 +9,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 
 from infra.deploy.kinds.context import ObjectKind, Server
-from infra.deploy.objects import Action, Actual, Desired, Kind, Verb
+from infra.deploy.model import Action, Actual, Desired, Kind, Verb
 from infra.deploy.pages import everything
 from infra.limits import Limit
 

@@ -10,7 +10,7 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
 from infra.deploy.kinds.context import NotOurs, ObjectKind, Server
-from infra.deploy.objects import Action, Actual, Desired, Kind, Verb
+from infra.deploy.model import Action, Actual, Desired, Kind, Verb
 from infra.work_pool import Pool
 
 

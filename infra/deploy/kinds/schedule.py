@@ -10,7 +10,7 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentS
 from pydantic_core import to_jsonable_python
 
 from infra.deploy.kinds.context import ObjectKind, Server, as_json, read_none
-from infra.deploy.objects import Action, Actual, Desired, Kind, Verb
+from infra.deploy.model import Action, Actual, Desired, Kind, Verb
 from infra.deploy.schedules import as_fields, canonical, describe
 from infra.deploy.spec import ScheduleSpec
 from infra.deploy.target import Target
