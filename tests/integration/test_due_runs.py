@@ -57,7 +57,6 @@ class Source:
 
 
 def months(service, year, *numbers):
-
     return [named(service).partition(year, number) for number in numbers]
 
 
