@@ -1,7 +1,7 @@
 """Blocks that are code.
 
 A block's document, the checksum of its type and its id on a server have private names in Prefect. This file uses them,
-and `tests/integration/test_deploy.py` fails when they change. It can stop once Prefect has public ones.
+and `tests/unit/test_block_kind.py` fails when they change. It can stop once Prefect has public ones.
 """
 
 from __future__ import annotations
