@@ -42,7 +42,7 @@ from flows.stores.batches import flat, flat_schema, rejected_batches, verified, 
 from flows.stores.bigquery_jobs import APPEND, LOAD_ID, REPLACE, LoadJobs
 from flows.stores.google_errors import LEFT_OVER, left_to_the_next_load, one_line
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, new_load_id, now
-from flows.stores.ledger_rows import ledger_row, ledger_schema, recorded_entry, with_partition_column
+from flows.stores.ledger_rows import ledger_row, recorded_entry, recorded_schema, with_partition_column
 from flows.stores.loads import Found, Recorded, counting, resolved
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class BigQueryStore:
 
     def _append_to_ledger(self, entry: LedgerEntry) -> None:
         partition = entry.partition
-        table, schema = ledger_table(partition.dataset), ledger_schema(partition.dataset)
+        table, schema = ledger_table(partition.dataset), recorded_schema(partition.dataset)
         with tempfile.TemporaryDirectory() as directory:
             file = Path(directory) / "ledger.parquet"
             pq.write_table(pa.Table.from_pylist([ledger_row(entry, now())], schema), file)

@@ -1,14 +1,11 @@
-"""Ledger entries as rows of a table: the columns follow from the fields of `LedgerEntry`, so none is forgotten.
-
-`recorded` says when a row was written: the entry of a load is written again when its source is seen again.
-"""
+"""Ledger entries as rows of a table: the columns follow from the fields of `LedgerEntry`, so none is forgotten."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
@@ -17,27 +14,44 @@ from flows.datasets.dataset import Dataset
 from flows.stores.ledger import LedgerEntry, partition_key
 from flows.stores.loads import Recorded
 
-_TYPES = {int: pa.int64(), dt.datetime: pa.timestamp("us", "UTC")}
+UTC_TIME = pa.timestamp("us", "UTC")
+
+_TYPES = {int: pa.int64(), dt.datetime: UTC_TIME}
 _HINTS = get_type_hints(LedgerEntry)
 
-# Dicts and lists are kept as JSON text.
-_JSON_TEXT = [name for name, hint in _HINTS.items() if get_origin(hint) in (dict, list)]
+# Dicts and lists are stored as JSON text.
+JSON_FIELDS = [name for name, hint in _HINTS.items() if get_origin(hint) in (dict, list)]
 
 
-def _column(name: str) -> pa.DataType:
-    """The column of a field; that of `T | None` is as that of T."""
+def _type(name: str) -> pa.DataType:
+    """The type of a field's column; that of `T | None` is that of T."""
     hint = _HINTS[name]
-    kinds = () if name in _JSON_TEXT else (hint, *get_args(hint))
+    kinds = () if name in JSON_FIELDS else (hint, *get_args(hint))
     return next((_TYPES[kind] for kind in kinds if kind in _TYPES), pa.string())
 
 
-def ledger_schema(dataset: Dataset) -> pa.Schema:
-    """The ledger's columns: those of `LedgerEntry.to_dict`, `recorded`, and the partition column, if there is one."""
-    columns = [(each.name, _column(each.name)) for each in fields(LedgerEntry) if each.name != "partition"]
-    names = [("dataset", pa.string()), ("partition_key", pa.string())]
+LEDGER_SCHEMA = pa.schema(
+    [
+        pa.field("dataset", pa.string(), nullable=False),
+        pa.field("partition_key", pa.string(), nullable=False),
+        *(
+            pa.field(each.name, _type(each.name), nullable=each.default is not MISSING)
+            for each in fields(LedgerEntry)
+            if each.name != "partition"
+        ),
+    ]
+)
+"""The columns of `LedgerEntry.to_dict`. A field with a default may be null: rows of older versions lack it."""
+
+
+def recorded_schema(dataset: Dataset) -> pa.Schema:
+    """LEDGER_SCHEMA, `recorded` and the partition column, if there is one.
+
+    `recorded` is when the row was written: the entry of a load is written again when its source is seen again.
+    """
     # Every column but the partition's is nullable: BigQuery adds no other ones to a table that exists.
-    schema = pa.schema([*names, *columns, ("recorded", pa.timestamp("us", "UTC"))])
-    return with_partition_column(schema, dataset)
+    columns = [column.with_nullable(True) for column in LEDGER_SCHEMA]
+    return with_partition_column(pa.schema([*columns, pa.field("recorded", UTC_TIME)]), dataset)
 
 
 def with_partition_column(schema: pa.Schema, dataset: Dataset) -> pa.Schema:
@@ -47,11 +61,11 @@ def with_partition_column(schema: pa.Schema, dataset: Dataset) -> pa.Schema:
 
 
 def ledger_row(entry: LedgerEntry, recorded: dt.datetime) -> dict[str, Any]:
-    """The entry as a row of `ledger_schema`."""
+    """The entry as a row of `recorded_schema`."""
     partition = entry.partition
     values = {each.name: getattr(entry, each.name) for each in fields(entry) if each.name != "partition"}
     names = {"dataset": partition.dataset.name, "partition_key": partition.key}
-    texts = {name: json.dumps(values[name]) for name in _JSON_TEXT}
+    texts = {name: json.dumps(values[name]) for name in JSON_FIELDS}
     column = partition.dataset.partition_column
     return {**names, **values, **texts, "recorded": recorded} | ({column: partition.column_value} if column else {})
 
@@ -59,6 +73,6 @@ def ledger_row(entry: LedgerEntry, recorded: dt.datetime) -> dict[str, Any]:
 def recorded_entry(dataset: Dataset, row: Mapping[str, Any]) -> Recorded:
     """The reverse of `ledger_row`. A field that the row lacks, or has as NULL, has its default."""
     given = {name: value for name, value in row.items() if name in _HINTS and value is not None}
-    texts = {name: json.loads(given[name]) for name in _JSON_TEXT}
+    texts = {name: json.loads(given[name]) for name in JSON_FIELDS}
     entry = LedgerEntry(**{**given, **texts, "partition": dataset.partition_of(partition_key(row))})
     return Recorded(entry, row.get("recorded") or entry.finished)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
 import re
 import time
-import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -16,7 +13,7 @@ import pyarrow as pa
 from flows.datasets.dataset import Partition
 from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.errors import StoreFailed, StoreUnavailable
-from flows.stores.ledger import LedgerEntry
+from flows.stores.ledger_rows import JSON_FIELDS, LEDGER_SCHEMA, UTC_TIME
 
 
 class Cursor(Protocol):
@@ -37,13 +34,11 @@ TYPES = {
     pa.string(): "text",
     pa.date32(): "date",
     pa.timestamp("us"): "timestamp without time zone",
+    UTC_TIME: "timestamp with time zone",
     pa.map_(pa.string(), pa.string()): "json",
 }
 
 LEDGER, REJECTED = "load_ledger", "rejected_rows"
-
-# What a field of LedgerEntry becomes.
-LEDGER_TYPES = {str: "text", int: "bigint", dt.datetime: "timestamp with time zone", dict: "json", list: "json"}
 
 LEDGER_CONSTRAINTS = (
     "PRIMARY KEY (dataset, partition_key, status)",
@@ -79,22 +74,8 @@ def rejected_columns() -> dict[str, str]:
 
 
 def ledger_columns() -> dict[str, str]:
-    """The columns of the ledger, see `LedgerEntry.to_dict`. One with a default may be null."""
-    kinds = typing.get_type_hints(LedgerEntry)
-    return {"dataset": "text NOT NULL", "partition_key": "text NOT NULL"} | {
-        field.name: _ledger_type(kinds[field.name]) + (" NOT NULL" if field.default is dataclasses.MISSING else "")
-        for field in dataclasses.fields(LedgerEntry)
-        if field.name != "partition"
-    }
-
-
-def _ledger_type(kind: typing.Any) -> str:
-    """The column type of a field: `str`, `str | None`, `Literal["a"]` and `dict[str, int]` by what they hold."""
-    if typing.get_origin(kind) is typing.Literal:
-        return LEDGER_TYPES[str]
-    optional = type(None) in typing.get_args(kind)
-    whole = typing.get_args(kind)[0] if optional else kind
-    return LEDGER_TYPES[typing.get_origin(whole) or whole]
+    """The columns of the ledger, in the form of `columns`; JSON text is json here."""
+    return columns(LEDGER_SCHEMA) | dict.fromkeys(JSON_FIELDS, "json NOT NULL")
 
 
 def columns_text(desired: Mapping[str, str], *constraints: str) -> str:

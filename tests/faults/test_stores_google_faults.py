@@ -36,7 +36,7 @@ from flows.stores.bigquery import BigQueryStore
 from flows.stores.bigquery_jobs import REPLACE, LoadJobs
 from flows.stores.bucket import BucketStore, data_name
 from flows.stores.ledger import LedgerEntry
-from flows.stores.ledger_rows import ledger_row, ledger_schema, with_partition_column
+from flows.stores.ledger_rows import ledger_row, recorded_schema, with_partition_column
 from flows.stores.reconcile import verify
 from infra.settings import ROOT
 from tests.integration.stores_fixtures import (
@@ -512,7 +512,7 @@ def test_a_load_that_is_refused_leaves_nothing(big_query, kept, load_jobs, bigqu
 
 def test_months_of_a_version_without_load_ids(big_query, bigquery_client, dataset, tmp_path):
     """Their rows and entries are matched with each other; the next load into a table adds what it lacks."""
-    old_fields = [field for field in ledger_schema(GREEN) if field.name not in NEW_LEDGER_COLUMNS]
+    old_fields = [field for field in recorded_schema(GREEN) if field.name not in NEW_LEDGER_COLUMNS]
     entries = {}
     for month, rows in ((JANUARY, 10), (FEBRUARY, 20)):
         known = LedgerEntry(
@@ -526,7 +526,7 @@ def test_months_of_a_version_without_load_ids(big_query, bigquery_client, datase
         schema = with_partition_column(REJECTED_SCHEMA, GREEN)
         rejected = pa.Table.from_batches(rejected_batches(cleaning)).append_column(schema[-1], [[month.first_day]])
         pq.write_table(rejected, files["_rejected_rows"])
-        row = pa.Table.from_pylist([ledger_row(known, AT)], ledger_schema(GREEN)).select([f.name for f in old_fields])
+        row = pa.Table.from_pylist([ledger_row(known, AT)], recorded_schema(GREEN)).select([f.name for f in old_fields])
         pq.write_table(row, files["_ledger"])
         jobs = LoadJobs(bigquery_client, dataset)
         for name, file in files.items():
