@@ -89,9 +89,12 @@ class Pass:
             pq.write_table(pa.table(columns, schema=REJECTED_SCHEMA), self.rejected)
 
     def _batch(self, rows: int, start: int) -> pa.RecordBatch:
+        moments = [dt.datetime(2021, 1, 31, 23, 59, 59, 123456)] * rows
         values = {
-            "source_month": [self.partition.column_value] * rows,
-            "pickup_datetime": [dt.datetime(2021, 1, 31, 23, 59, 59, 123456)] * rows,
+            self.partition.dataset.partition_column: [self.partition.column_value] * rows,
+            "location_id": list(range(start, start + rows)),
+            "at": moments,
+            "pickup_datetime": moments,
             "vendor_id": list(range(start, start + rows)),
             "trip_distance": [self.value] * rows,
             "store_and_fwd_flag": ["N", None] * (rows // 2) + ["Y"] * (rows % 2),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from google.cloud import bigquery
 
-from flows.datasets.tlc import DATASETS, GREEN, YELLOW
+from flows.datasets.tlc import GREEN, YELLOW
 from flows.errors import StoreFailed
 from flows.stores.bigquery import BigQueryStore
 from flows.stores.bigquery_jobs import fields
@@ -28,20 +28,8 @@ def query(bigquery_client, dataset):  # noqa: F811
     return lambda text: [tuple(row) for row in bigquery_client.query(text.format(dataset)).result()]
 
 
-def test_an_empty_dataset_has_nothing(store):
-    assert store.entries(GREEN) == [] and store.entry(JANUARY) is None and store.counts(GREEN) == {}
-    assert store.count(JANUARY) == store.count_rejected(JANUARY) == 0
-
-
-def test_a_month_with_its_rejected_rows_and_its_ledger(store, query, tmp_path):
-    extra = [("new_fee", "1.25")]
-    work = tmp_path / "work"
-    work.mkdir()
-    entry = replaced(store, Pass(JANUARY, tmp_path, bad=7, extra=extra, value=-0.1), source(), work_dir=work)
-    assert (entry.status, entry.rows_read, entry.rows_loaded, entry.rows_rejected) == ("loaded", 1007, 1000, 7)
-    assert store.entry(JANUARY) == entry and store.entries(GREEN) == [entry]
-    assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts(GREEN)) == (1000, 7, {JANUARY: 1000})
-    assert list(work.iterdir()) == []
+def test_every_value_arrives_as_it_is(store, query, tmp_path):
+    store.replace(Pass(JANUARY, tmp_path, extra=[("new_fee", "1.25")], value=-0.1), source())
     row = "pickup_datetime, trip_distance, store_and_fwd_flag, ehail_fee, extra_columns, source_month"
     assert query(f"SELECT {row} FROM {{}}.green_trips WHERE vendor_id = 1") == [
         (dt.datetime(2021, 1, 31, 23, 59, 59, 123456), -0.1, None, None, '{"new_fee":"1.25"}', dt.date(2021, 1, 1))
@@ -59,39 +47,13 @@ def test_the_tables_have_the_contracts_types(store, bigquery_client, dataset, tm
     assert (table.time_partitioning.type_, table.time_partitioning.field) == ("MONTH", "source_month")
 
 
-def test_twice_is_once_and_months_are_apart(store, tmp_path):
-    for month, rows, bad in ((JANUARY, 1000, 5), (FEBRUARY, 500, 2), (JANUARY, 900, 0), (JANUARY, 900, 0)):
-        store.replace(Pass(month, tmp_path, rows=rows, bad=bad), source())
-    assert store.counts(GREEN) == {JANUARY: 900, FEBRUARY: 500}
-    assert (store.count_rejected(JANUARY), store.count_rejected(FEBRUARY)) == (0, 2)
-    assert [entry.partition.key for entry in store.entries(GREEN)] == ["2021-01", "2021-02"]
-
-
-@pytest.mark.parametrize("service", DATASETS)
-def test_every_service(store, tmp_path, service):
-    month = service.partition(2024, 12)
-    assert store.replace(Pass(month, tmp_path), source()).rows_loaded == store.count(month) == 1000
-    assert store.counts(service) == {month: 1000}
-
-
-def test_a_month_without_rows(store, tmp_path):
-    store.replace(Pass(JANUARY, tmp_path), source())
-    assert store.replace(Pass(JANUARY, tmp_path, rows=0, bad=3), source("sha256:2")).rows_read == 3
-    assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (0, 3)
-
-
-def test_a_blocked_month_is_kept_aside_until_it_loads(store, query, tmp_path):
-    good = replaced(store, Pass(JANUARY, tmp_path, bad=2), source())
-    blocked = replaced(store, Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source("sha256:2"))
-    assert blocked.status == "blocked" and store.entries(GREEN) == [blocked, good]
-    assert store.entry(JANUARY) == good and store.entry(JANUARY, "blocked") == blocked
-    assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
+def test_the_tables_of_a_blocked_partition(store, query, tmp_path):
     rows, rejected = (f"(SELECT COUNT(*) FROM {{0}}.green_trips_blocked{part})" for part in ("", "_rejected_rows"))
-    kept = f"SELECT {rows}, {rejected}"
-    assert query(kept) == [(300, 4)]
-    store.replace(Pass(JANUARY, tmp_path, rows=800), source("sha256:3"))
-    assert [entry.status for entry in store.entries(GREEN)] == ["loaded"] and store.count(JANUARY) == 800
-    assert query(kept) == [(0, 0)]
+    stored = f"SELECT {rows}, {rejected}"
+    store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, blocks=True), source())
+    assert query(stored) == [(300, 4)]
+    store.replace(Pass(JANUARY, tmp_path, rows=800), source("sha256:2"))
+    assert query(stored) == [(0, 0)]
 
 
 def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):
@@ -102,7 +64,7 @@ def test_columns_that_the_contract_gained_are_added(store, query, tmp_path):
     assert query("SELECT COUNT(*), COUNT(robot_fee) FROM {}.green_trips") == [(2000, 0)]
 
 
-def test_another_type_is_refused_and_the_old_month_stays(store, tmp_path):
+def test_another_type_is_refused_and_existing_data_is_unchanged(store, tmp_path):
     entry = replaced(store, Pass(JANUARY, tmp_path, bad=2), source())
     schema = Pass(JANUARY, tmp_path).schema
     other = schema.set(schema.get_field_index("vendor_id"), pa.field("vendor_id", pa.string()))
@@ -123,17 +85,17 @@ def test_another_type_is_refused_and_the_old_month_stays(store, tmp_path):
     assert store.entries(GREEN) == [entry] and (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
 
 
-def test_a_dataset_that_is_not_there(bigquery_client, tmp_path):  # noqa: F811
-    with pytest.raises(StoreFailed, match="nobody_has_this"):
-        BigQueryStore(bigquery_client, "nobody_has_this").replace(Pass(JANUARY, tmp_path), source())
+def test_a_missing_dataset(bigquery_client, tmp_path):  # noqa: F811
+    with pytest.raises(StoreFailed, match="missing_dataset"):
+        BigQueryStore(bigquery_client, "missing_dataset").replace(Pass(JANUARY, tmp_path), source())
 
 
 DAYS_60 = 60 * 24 * 3600 * 1000
 
 
 @pytest.mark.parametrize("default", ["default_partition_expiration_ms", "default_table_expiration_ms"])
-def test_months_outlast_the_defaults_of_their_dataset(store, bigquery_client, dataset, tmp_path, default):  # noqa: F811
-    """A partition of 2021 would be gone as soon as it is there."""
+def test_the_expiration_defaults_of_the_dataset_are_not_applied(store, bigquery_client, dataset, tmp_path, default):  # noqa: F811
+    """Else BigQuery would delete a partition of 2021 as soon as it is loaded."""
     home = bigquery_client.get_dataset(dataset)
     setattr(home, default, DAYS_60)
     bigquery_client.update_dataset(home, [default])
@@ -145,7 +107,7 @@ def test_months_outlast_the_defaults_of_their_dataset(store, bigquery_client, da
 
 
 def test_a_table_whose_partitions_expire_is_refused(store, bigquery_client, dataset, tmp_path):  # noqa: F811
-    """It may be what someone wants of a table, so it is not changed."""
+    """The expiration may be intended, so it is not changed."""
     entry = replaced(store, Pass(JANUARY, tmp_path, bad=2), source())
     table = bigquery_client.get_table(f"{dataset}.green_trips")
     table.time_partitioning.expiration_ms = DAYS_60
@@ -171,7 +133,7 @@ MONTH_AND_LOAD = pa.schema({"source_month": pa.date32(), "load_id": pa.string()}
     ],
     ids=["no longer partitioned", "another table", "rows of no month", "rows of a day", "deleted"],
 )
-def test_a_table_that_someone_has_changed_hides_no_other(store, bigquery_client, dataset, tmp_path, schema, row):  # noqa: F811
+def test_a_changed_table_hides_no_other(store, bigquery_client, dataset, tmp_path, schema, row):  # noqa: F811
     yellow = YELLOW.partition(2021, 1)
     store.replace(Pass(JANUARY, tmp_path, bad=1), source())
     store.replace(Pass(yellow, tmp_path), source())

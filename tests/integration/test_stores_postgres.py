@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import threading
 import uuid
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import psycopg
 import pyarrow as pa
 import pytest
 from psycopg import sql
 
-from flows.datasets.dataset import Partition
-from flows.datasets.tlc import DATASETS, GREEN
+from flows.datasets.tlc import GREEN
 from flows.errors import StoreFailed
 from flows.pipeline.open_stores import libpq_uri
-from flows.stores.ledger import LedgerEntry
 from flows.stores.postgres import PostgresStore
 from infra.blocks import postgres_block
 from infra.postgres_url import postgres_url
 from infra.settings import Settings
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, replaced, server, source, uri  # noqa: F401
+from tests.ledger_entries import refused_entry
 
 
 @pytest.fixture
@@ -41,16 +39,8 @@ def query(uri: str):  # noqa: F811
         yield rows
 
 
-def test_an_empty_database_has_nothing(store):
-    assert store.entries(GREEN) == [] and store.entry(JANUARY) is None and store.count(JANUARY) == 0
-    assert store.counts(GREEN) == {} and store.count_rejected(JANUARY) == 0
-
-
-def test_a_month_with_its_rejected_rows_and_its_ledger(store, query, tmp_path):
-    entry = replaced(store, Pass(JANUARY, tmp_path, bad=7), source())
-    assert (entry.status, entry.rows_read, entry.rows_loaded, entry.rows_rejected) == ("loaded", 1007, 1000, 7)
-    assert store.entry(JANUARY) == entry and store.entries(GREEN) == [entry]
-    assert (store.count(JANUARY), store.count_rejected(JANUARY), store.counts(GREEN)) == (1000, 7, {JANUARY: 1000})
+def test_rejected_rows_are_stored_as_they_are(store, query, tmp_path):
+    store.replace(Pass(JANUARY, tmp_path, bad=7), source())
     assert query("SELECT DISTINCT dataset, partition_key, reason, row FROM rejected_rows") == [
         ("green", "2021-01", "zero_passengers", '{"n":"\\u0000"}')
     ]
@@ -68,60 +58,15 @@ def test_every_value_arrives_as_it_is(store, query, tmp_path):
     )
 
 
-def test_twice_is_once_and_months_are_apart(store, tmp_path):
-    for month, rows, bad in ((JANUARY, 1000, 5), (FEBRUARY, 500, 2), (JANUARY, 900, 0), (JANUARY, 900, 0)):
-        store.replace(Pass(month, tmp_path, rows=rows, bad=bad), source())
-    assert store.counts(GREEN) == {JANUARY: 900, FEBRUARY: 500}
-    assert (store.count_rejected(JANUARY), store.count_rejected(FEBRUARY)) == (0, 2)
-    assert [entry.partition.key for entry in store.entries(GREEN)] == ["2021-01", "2021-02"]
-
-
-@pytest.mark.parametrize("service", DATASETS)
-def test_every_service(store, tmp_path, service):
-    month = service.partition(2024, 12)
-    assert store.replace(Pass(month, tmp_path), source()).rows_loaded == store.count(month) == 1000
-
-
-def test_a_month_without_rows(store, tmp_path):
-    assert store.replace(Pass(JANUARY, tmp_path, rows=0, batches=1, bad=3), source()).rows_read == 3
-    assert store.count(JANUARY) == 0 and store.entry(JANUARY).rows_rejected == 3
-
-
-def test_a_blocked_month_is_kept_aside_until_it_loads(store, query, tmp_path):
+def test_the_tables_of_a_blocked_partition(store, query, tmp_path):
     extra = [("new_fee", "1.25")]
-    good = replaced(store, Pass(JANUARY, tmp_path, bad=2), source())
-    blocked = replaced(store, Pass(JANUARY, tmp_path, rows=300, bad=4, extra=extra, blocks=True), source("sha256:2"))
-    assert blocked.status == "blocked" and store.entry(JANUARY, "blocked") == blocked
-    assert store.entry(JANUARY) == good and (store.count(JANUARY), store.count_rejected(JANUARY)) == (1000, 2)
+    store.replace(Pass(JANUARY, tmp_path, rows=300, bad=4, extra=extra, blocks=True), source())
     assert query("SELECT count(*), min(extra_columns->>'new_fee') FROM green_trips_2021_01_blocked") == [(300, "1.25")]
     assert query("SELECT count(*) FROM green_trips_2021_01_blocked_rejected") == [(4,)]
     store.replace(Pass(JANUARY, tmp_path, rows=300, blocks=True), source("sha256:2"))
     store.replace(Pass(JANUARY, tmp_path, rows=800), source("sha256:3"))
-    assert [entry.status for entry in store.entries(GREEN)] == ["loaded"] and store.count(JANUARY) == 800
     assert query("SELECT to_regclass('green_trips_2021_01_blocked')") == [(None,)]
 
-
-# Every field with a value of its own: what the table drops is then missed.
-SEEN = LedgerEntry(
-    partition=JANUARY,
-    status="refused",
-    source="https://example.org/é.parquet",
-    checksum="sha256:1",
-    bytes=2**40,
-    rows_read=9,
-    rows_loaded=7,
-    rows_rejected=2,
-    reasons={"a": 2},
-    contract_version="3",
-    checks=[{"name": "row_count", "value": None}],
-    started=dt.datetime(2021, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC),
-    finished=dt.datetime(2021, 3, 1, 12, 0, 1, 654321, tzinfo=dt.UTC),
-    flow_run_id="run-1",
-    load_id="load-1",
-    source_etag='"abc"',
-    source_modified=dt.datetime(2021, 2, 1, tzinfo=dt.UTC),
-    message="an HTML page",
-)
 
 # As the first version made it.
 LEDGER_BEFORE = """
@@ -135,19 +80,13 @@ LEDGER_BEFORE = """
         '{}', '1', '[]', '2021-01-01 00:00+00', '2021-01-01 00:01+00', NULL)"""
 
 
-@pytest.mark.parametrize("before", [None, LEDGER_BEFORE])
-def test_every_field_of_an_entry_is_kept(store, query, before):
-    assert all(getattr(SEEN, field.name) not in (field.default, None) for field in fields(LedgerEntry))
-    if before:
-        query(before)
-        (first,) = store.entries(GREEN)
-        assert (first.load_id, first.source_etag) == ("", None)
-    store.record(SEEN)
-    assert store.entry(JANUARY, "refused") == SEEN
-    again = replace(SEEN, message="another", source_etag=None)
-    store.record(again)
-    assert store.entry(JANUARY, "refused") == again
-    assert [entry.partition.key for entry in store.entries(GREEN)] == (["2020-12"] if before else []) + ["2021-01"]
+def test_entries_are_kept_beside_those_of_an_earlier_version(store, query):
+    query(LEDGER_BEFORE)
+    (first,) = store.entries(GREEN)
+    assert (first.load_id, first.source_etag) == ("", None)
+    for entry in (refused_entry(JANUARY), replace(refused_entry(JANUARY), message="another", source_etag=None)):
+        store.record(entry)
+        assert store.entries(GREEN) == [first, entry] and store.entry(JANUARY, "refused") == entry
 
 
 def test_an_entry_of_an_earlier_version_is_seen_again(store, query):
@@ -158,34 +97,10 @@ def test_an_entry_of_an_earlier_version_is_seen_again(store, query):
 
 
 def test_a_row_that_is_no_entry_is_one_line(store, query):
-    store.record(SEEN)
+    store.record(refused_entry(JANUARY))
     query("UPDATE load_ledger SET status = 'archived'")
     with pytest.raises(StoreFailed, match=r"load_ledger: has a row that is not an entry .* 'archived' is none of"):
         store.entries(GREEN)
-
-
-@pytest.mark.parametrize("blocks", [False, True])
-def test_what_is_seen_of_a_source_changes_the_entry_of_its_own_load_alone(store, tmp_path, blocks):
-    first = replaced(store, Pass(JANUARY, tmp_path, blocks=blocks), source())
-    seen = replace(first, source_etag='"new"', source_modified=SEEN.source_modified)
-    store.record(seen)
-    assert store.entries(GREEN) == [seen]
-    second = replaced(store, Pass(JANUARY, tmp_path, blocks=blocks), source("sha256:2"))
-    store.record(seen)
-    store.record(replace(seen, partition=FEBRUARY))
-    assert store.entries(GREEN) == [second]
-    assert store.counts(GREEN) == ({} if blocks else {JANUARY: 1000})
-
-
-def test_a_load_removes_the_entries_that_it_settles(store, tmp_path):
-    statuses = lambda: [entry.status for entry in store.entries(GREEN)]  # noqa: E731
-    store.record(SEEN)
-    store.replace(Pass(JANUARY, tmp_path, blocks=True), source())
-    assert statuses() == ["blocked"]
-    store.record(SEEN)
-    assert statuses() == ["blocked", "refused"]
-    store.replace(Pass(JANUARY, tmp_path), source())
-    assert statuses() == ["loaded"]
 
 
 @pytest.mark.parametrize("table", ["load_ledger", "rejected_rows"])
@@ -193,7 +108,7 @@ def test_a_column_of_a_later_version_is_refused_by_name_and_kept(store, query, t
     good = replaced(store, Pass(JANUARY, tmp_path, bad=1), source())
     query(f"ALTER TABLE {table} ADD COLUMN robot text; UPDATE {table} SET robot = 'r2'")
     calls = [lambda: store.replace(Pass(JANUARY, tmp_path, between=lambda n: pytest.fail("was read")), source("2"))]
-    for call in calls + ([lambda: store.record(SEEN)] if table == "load_ledger" else []):
+    for call in calls + ([lambda: store.record(refused_entry(JANUARY))] if table == "load_ledger" else []):
         with pytest.raises(StoreFailed, match=f"{table}: does not fit .* of this version: robot is not in it"):
             call()
     assert store.entries(GREEN) == [good] and query(f"SELECT robot FROM {table}") == [("r2",)]
@@ -346,41 +261,6 @@ def test_a_reader_that_never_ends_is_not_waited_for(store, uri, tmp_path):  # no
         assert reader.execute("SELECT count(*) FROM green_trips").fetchone() == (1900,)
 
 
-def test_loads_at_once(store, tmp_path):
-    """First loads of four months, one of them three times, started together: the table's creation is raced for."""
-    months = [GREEN.partition(2022, number) for number in (1, 2, 3, 3, 3, 4)]
-    ready, failures = threading.Barrier(len(months)), []
-
-    def load(number: int, month: Partition) -> None:
-        try:
-            ready.wait()
-            store.replace(Pass(month, tmp_path, bad=number), source(f"sha256:{number}"))
-        except Exception as error:
-            failures.append(error)
-
-    loads = [threading.Thread(target=load, args=pair) for pair in enumerate(months)]
-    for one in loads:
-        one.start()
-    for one in loads:
-        one.join()
-    assert failures == []
-    assert store.counts(GREEN) == dict.fromkeys(months, 1000)
-    last = store.entry(months[2])
-    assert store.count_rejected(months[2]) == last.rows_rejected == int(last.checksum.removeprefix("sha256:"))
-
-
-def test_months_load_side_by_side(store, tmp_path):
-    """February begins and ends while January is in the middle of its load."""
-    store.replace(Pass(JANUARY, tmp_path), source())
-
-    def february(number: int) -> None:
-        if number == 2:
-            store.replace(Pass(FEBRUARY, tmp_path), source())
-
-    store.replace(Pass(JANUARY, tmp_path, between=february), source())
-    assert store.counts(GREEN) == {JANUARY: 1000, FEBRUARY: 1000}
-
-
 def test_no_password_in_what_is_raised(uri, tmp_path):  # noqa: F811
     password = psycopg.conninfo.conninfo_to_dict(uri)["password"]
     for broken in (uri.replace(password, "hush%20hush"), uri.replace(password, "hush hush"), uri + "?hush=1&hush"):
@@ -389,20 +269,3 @@ def test_no_password_in_what_is_raised(uri, tmp_path):  # noqa: F811
                 call(PostgresStore(broken.replace("?hush=1&hush", "?password=hush hush")))
             assert "hush" not in str(failed.value) and password not in str(failed.value)
             assert failed.value.__cause__ is None
-
-
-def test_a_batch_of_other_types_is_refused(store, tmp_path):
-    """Binary COPY would store it as garbage, with no error."""
-    store.replace(Pass(JANUARY, tmp_path), source())
-    wrong = Pass(JANUARY, tmp_path)
-    field = wrong.schema.field("trip_distance")
-    other = replace(
-        wrong, schema=wrong.schema.set(wrong.schema.get_field_index("trip_distance"), field.with_type(pa.int64()))
-    )
-    wrong.reader = other._batches
-    with pytest.raises(StoreFailed, match=r"not of the contract's schema: .*trip_distance: int64"):
-        store.replace(wrong, source())
-    with pytest.raises(StoreFailed, match="rows of another source_month"):
-        wrong.reader = lambda: Pass(FEBRUARY, tmp_path).reader()
-        store.replace(wrong, source())
-    assert store.counts(GREEN) == {JANUARY: 1000}

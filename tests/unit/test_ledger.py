@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from dataclasses import replace
 
@@ -10,23 +9,15 @@ import pytest
 
 from flows.datasets.tlc import GREEN
 from flows.stores.ledger import LedgerEntry, LoadSource, unchanged
+from tests.ledger_entries import AT, made_up_entry
 
-AT = dt.datetime(2021, 3, 1, 12, 0, 0, 123456, tzinfo=dt.UTC)
-ENTRY = LedgerEntry(
-    partition=GREEN.partition(2021, 1),
-    status="loaded",
-    source="https://example.org/green_tripdata_2021-01.parquet",
+ENTRY = made_up_entry(
+    GREEN.partition(2021, 1),
     checksum="sha256:abc",
-    bytes=1_333_519,
-    rows_read=76_518,
-    rows_loaded=76_500,
-    rows_rejected=18,
+    rows=76_500,
+    rejected=18,
     reasons={"zero_passengers": 17, "vendor_id: no integer": 1},
-    contract_version="1",
     checks=[{"name": "row_count", "value": 1.0, "limit": 1.0, "action": "warn", "passed": True}],
-    started=AT,
-    finished=AT + dt.timedelta(seconds=3),
-    flow_run_id=None,
 )
 
 

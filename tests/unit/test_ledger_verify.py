@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass, replace
 
 import pytest
@@ -13,13 +12,13 @@ from flows.datasets.tlc import FHV
 from flows.errors import StoreFailed, StoreUnavailable
 from flows.stores.ledger import LedgerEntry
 from flows.stores.reconcile import Difference, Verified, verify
+from tests.ledger_entries import made_up_entry
 
 GREEN = replace(tlc.GREEN, published_rows=lambda key: 100)
 JANUARY, FEBRUARY = GREEN.partition(2021, 1), GREEN.partition(2021, 2)
 # A source of which the publisher has counted nothing.
 CSV = "https://example.org/green_tripdata_2021-01.csv.gz"
 PARQUET = "https://example.org/green_tripdata_2021-01.parquet"
-AT = dt.datetime(2021, 3, 1, tzinfo=dt.UTC)
 
 
 @dataclass
@@ -42,9 +41,7 @@ class Counted:
 
 
 def entry(month: Partition = JANUARY, loaded: int = 100, rejected: int = 0, source: str = PARQUET, status="loaded"):
-    reasons = {"zero_passengers": rejected}
-    read = loaded + rejected
-    return LedgerEntry(month, status, source, "sha256:1", 9, read, loaded, rejected, reasons, "1", [], AT, AT)
+    return made_up_entry(month, status, rows=loaded, rejected=rejected, source=source)
 
 
 def found(**stores) -> list[tuple]:

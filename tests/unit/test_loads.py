@@ -7,19 +7,16 @@ import datetime as dt
 import pytest
 
 from flows.datasets.tlc import GREEN
-from flows.stores.ledger import LedgerEntry
 from flows.stores.loads import Found, Recorded, counting, resolved
+from tests.ledger_entries import AT, made_up_entry
 
-AT = dt.datetime(2021, 3, 1, 12, tzinfo=dt.UTC)
 JANUARY = GREEN.partition(2021, 1)
 
 
 def row(load_id: str, finished: int, status: str = "loaded", rows: int = 5, recorded: int = 0, etag: str | None = None):
     """A row of the ledger, its times in minutes."""
     at = AT + dt.timedelta(minutes=finished)
-    entry = LedgerEntry(
-        JANUARY, status, "x", "y", 1, rows, rows, 0, {}, "1", [], AT, at, load_id=load_id, source_etag=etag
-    )
+    entry = made_up_entry(JANUARY, status, rows=rows, finished=at, load_id=load_id, source_etag=etag)
     return Recorded(entry, AT + dt.timedelta(minutes=recorded or finished))
 
 
@@ -43,7 +40,7 @@ EMPTY, EMPTY_BLOCKED = row("empty", 1, rows=0), row("kept", 3, "blocked", rows=0
         ([OLD, NEW], Found(), "old new", [NEW]),
         ([EMPTY, NEW], Found(), "empty new", [EMPTY]),
         ([EMPTY, NEW], Found(), "", []),
-        # kept aside, until a later load
+        # blocked, until a later load
         ([OLD, BLOCKED], Found("old", "kept"), "", [OLD, BLOCKED]),
         ([OLD, BLOCKED], Found("old"), "kept", [OLD]),
         ([OLD, BLOCKED, row("last", 5)], Found("last", "kept"), "", [row("last", 5)]),
