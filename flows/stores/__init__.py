@@ -1,1 +1,1 @@
-"""Where months are kept: each store replaces one month in one atomic step and writes its ledger. No Prefect here."""
+"""Stores: each replaces one partition in one atomic step and keeps a ledger. No Prefect here."""

@@ -43,27 +43,6 @@ def verified(batches: Iterable[pa.RecordBatch], cleaning: Cleaning) -> Iterator[
         yield batch
 
 
-class Stream:
-    """Batches for a driver's C interface, which keeps an exception's text only: `error` keeps the exception itself."""
-
-    def __init__(self, batches: Iterable[pa.RecordBatch]) -> None:
-        self._batches = batches
-        self.error: BaseException | None = None
-
-    def reader(self, schema: pa.Schema) -> pa.RecordBatchReader:
-        """The batches as a reader that declares `schema` (each must be of it: nothing checks it on the way)."""
-        return pa.RecordBatchReader.from_batches(schema, self._watched())
-
-    def _watched(self) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from self._batches
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            self.error = error
-            raise
-
-
 def flat_schema(schema: pa.Schema) -> pa.Schema:
     """The schema with the map of extra columns as JSON text, as tables hold it."""
     at = schema.get_field_index(EXTRA_COLUMNS)
@@ -82,7 +61,7 @@ def flat(batch: pa.RecordBatch) -> pa.RecordBatch:
 def json_text(maps: pa.MapArray) -> pa.StringArray:
     """A map<string, string> column as JSON objects in text; null stays null, and a null value becomes JSON's null.
 
-    Done by column, not by row: a new TLC column is in every row of its month.
+    Done by column, not by row: a new column is in every row of its file.
     """
     if maps.null_count == len(maps):
         return pa.nulls(len(maps), pa.string())

@@ -39,8 +39,9 @@ from flows.datasets.outcome import Outcome
 from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.errors import StoreFailed
 from flows.stores.batches import flat, flat_schema, rejected_batches, verified, write_parquet
-from flows.stores.bigquery_jobs import APPEND, LOAD_ID, REPLACE, LoadJobs
-from flows.stores.google_errors import LEFT_OVER, left_to_the_next_load, one_line
+from flows.stores.bigquery_jobs import APPEND, REPLACE, LoadJobs
+from flows.stores.bigquery_tables import LOAD_ID, blocked_table, ledger_table, rejected_table, tables_of
+from flows.stores.google_errors import LEFT_OVER, failures_as_warnings, one_line
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, new_load_id, now
 from flows.stores.ledger_rows import ledger_row, recorded_entry, recorded_schema, with_partition_column
 from flows.stores.loads import Found, Recorded, counting, resolved
@@ -100,7 +101,7 @@ class BigQueryStore:
         return sorted(self._entries(dataset), key=lambda entry: (entry.partition, entry.status))
 
     def count(self, partition: Partition) -> int:
-        """The partition's rows that are in its table now, counted there."""
+        """The partition's rows, counted in its table."""
         return self._count(partition.dataset.table, "SELECT COUNT(*) FROM {table} WHERE {of_partition}", partition)
 
     def count_rejected(self, partition: Partition) -> int:
@@ -127,7 +128,7 @@ class BigQueryStore:
 
     def _load(self, entry: LedgerEntry, rows: Path, rejected: Path) -> None:
         """Load the files as one load: nothing of it counts before its rows are in place."""
-        partition, table, rejected_rows = entry.partition, *_tables_of(entry)
+        partition, table, rejected_rows = entry.partition, *tables_of(entry)
         before = self._jobs.load_ids(table, [partition]).get(partition)
         self._append_to_ledger(entry)
         if entry.rows_rejected:
@@ -135,12 +136,12 @@ class BigQueryStore:
         try:
             self._jobs.load(table, partition, rows, REPLACE, _job_id(table, entry))
         except (ClientError, StoreFailed):
-            with left_to_the_next_load(self._jobs.table(table)):
-                # It may be a question about the job that was refused: then the job may yet commit.
+            with failures_as_warnings(self._jobs.table(table)):
+                # Where the request for the job's state was refused, the job may yet commit.
                 if (job := self._jobs.job(_job_id(table, entry))) is None or job.error_result:
                     self._delete([entry])
             raise
-        with left_to_the_next_load(self._jobs.table(table)):
+        with failures_as_warnings(self._jobs.table(table)):
             self._clean_up(entry, before)
 
     def _append_to_ledger(self, entry: LedgerEntry) -> None:
@@ -176,7 +177,7 @@ class BigQueryStore:
         """Delete what is stored of loads of one partition that do not count, ledger entries last."""
         tables: dict[str, set[str]] = {}
         for entry in entries:
-            rows, rejected = _tables_of(entry)
+            rows, rejected = tables_of(entry)
             stored_in = [rejected] if entry.rows_rejected else []
             stored_in += [rows] if entry.status == "blocked" else []
             for table in (*stored_in, ledger_table(entry.partition.dataset)):
@@ -228,40 +229,12 @@ class BigQueryStore:
         """Whether the load has put its rows in place; asked where no row can tell."""
         if not entry.load_id or entry.finished < now() - JOBS_KEPT:
             return True
-        job = self._jobs.job(_job_id(_tables_of(entry)[0], entry))
+        job = self._jobs.job(_job_id(tables_of(entry)[0], entry))
         return job is not None and job.state == "DONE" and not job.error_result
 
     def _count(self, table: str, text: str, partition: Partition, **parameters: str) -> int:
         with one_line(self._jobs.table(table)):
             return sum(row[0] for row in self._jobs.query(table, text, partition, **parameters))
-
-
-def rejected_table(dataset: Dataset) -> str:
-    """The table of a dataset's rejected rows; it exists once there are such rows."""
-    return f"{dataset.table}_rejected_rows"
-
-
-def ledger_table(dataset: Dataset) -> str:
-    """The table of a dataset's ledger."""
-    return f"{dataset.table}_ledger"
-
-
-def blocked_table(dataset: Dataset) -> str:
-    """The table of a dataset's blocked partitions."""
-    return f"{dataset.table}_blocked"
-
-
-def blocked_rejected_table(dataset: Dataset) -> str:
-    """The table of the rejected rows of blocked partitions."""
-    return f"{dataset.table}_blocked_rejected_rows"
-
-
-def _tables_of(entry: LedgerEntry) -> tuple[str, str]:
-    """The tables of the load's rows and of its rejected rows."""
-    dataset = entry.partition.dataset
-    if entry.status == "blocked":
-        return blocked_table(dataset), blocked_rejected_table(dataset)
-    return dataset.table, rejected_table(dataset)
 
 
 def _job_id(table: str, entry: LedgerEntry) -> str:

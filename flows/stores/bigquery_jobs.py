@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from google.api_core.exceptions import Conflict, NotFound
 from google.cloud import bigquery
 
-from flows.datasets.dataset import Dataset, Partition
+from flows.datasets.dataset import Partition
 from flows.errors import StoreFailed
+from flows.stores.bigquery_tables import LOAD_ID, TIMEOUT, decorator, ensure_table, fields, find_table
 from flows.stores.google_errors import seconds_to_send
-
-TYPES = {
-    pa.int32(): "INTEGER",
-    pa.int64(): "INTEGER",
-    pa.float64(): "FLOAT",
-    pa.bool_(): "BOOLEAN",
-    pa.string(): "STRING",
-    pa.date32(): "DATE",
-    pa.timestamp("us"): "DATETIME",
-    pa.timestamp("us", "UTC"): "TIMESTAMP",
-}
 
 APPEND, REPLACE = bigquery.WriteDisposition.WRITE_APPEND, bigquery.WriteDisposition.WRITE_TRUNCATE
 
-# To connect and to read, in seconds: the HTTP library takes the two, the types of the client know one only.
-TIMEOUT: Any = (10.0, 120.0)
 LOAD_SECONDS = 1800.0
 READERS = 8
-
-LOAD_ID = "load_id"
 
 
 class LoadJobs:
@@ -67,14 +51,14 @@ class LoadJobs:
             job_id: of this one attempt. A request that is sent again because its answer was lost is not done twice.
 
         Raises:
-            google.api_core.exceptions.ClientError: BigQuery said no; the old rows are there.
+            google.api_core.exceptions.ClientError: BigQuery refused the load; the old rows are unchanged.
             google.api_core.exceptions.GoogleAPIError, TimeoutError: no answer; the load may yet happen.
             StoreFailed: the job says that it wrote another number of rows than the file has; or the table's rows
                 expire, and nothing was done.
         """
         footer = pq.ParquetFile(file)
         schema, rows = fields(footer.schema_arrow), footer.metadata.num_rows
-        self._ensure(name, schema, partition.dataset)
+        ensure_table(self._client, self.table(name), schema, partition.dataset)
         # Replacing a whole table replaces its schema, too, and BigQuery refuses to be told how.
         replaces_table = write == REPLACE and not partition.dataset.partition_column
         updates = [] if replaces_table else [bigquery.SchemaUpdateOption.ALLOW_FIELD_ADDITION]
@@ -99,13 +83,13 @@ class LoadJobs:
             return None
 
     def columns(self, name: str) -> set[str]:
-        """The names of the table's columns; none if it is absent."""
-        table = self._find(name)
+        """The names of the table's columns; none if it does not exist."""
+        table = find_table(self._client, self.table(name))
         return {field.name for field in table.schema} if table else set()
 
     def rows(self, name: str, partition: Partition | None = None) -> Iterator[bigquery.Row]:
         """All rows of a (small) table, or of one partition; none if it does not exist."""
-        table = self._find(name)
+        table = find_table(self._client, self.table(name))
         if table is None:
             return
         try:
@@ -113,7 +97,7 @@ class LoadJobs:
                 yield from self._client.list_rows(table, timeout=TIMEOUT)
             else:
                 yield from self._partition(name, partition, table.schema)
-        except NotFound:  # deleted since, or a partition that is not there
+        except NotFound:  # deleted since, or a missing partition
             return
 
     def load_ids(self, name: str, partitions: list[Partition]) -> dict[Partition, str]:
@@ -169,43 +153,6 @@ class LoadJobs:
         target = bigquery.TableReference.from_string(f"{self.table(name)}{decorator(partition)}")
         return self._client.list_rows(target, selected_fields=columns, max_results=most, timeout=TIMEOUT)
 
-    def _find(self, name: str) -> bigquery.Table | None:
-        try:
-            return self._client.get_table(self.table(name), timeout=TIMEOUT)
-        except NotFound:
-            return None
-
-    def _ensure(self, name: str, schema: list[bigquery.SchemaField], dataset: Dataset) -> None:
-        """Create the table if it does not exist. Raises StoreFailed where its rows would expire."""
-        table = self._find(name) or self._create(name, schema, dataset)
-        partitioning = table.time_partitioning
-        if partitioning is not None and partitioning.expiration_ms:
-            lift = _lift(self.table(name), "partition_expiration_days")
-            raise StoreFailed(
-                self.table(name),
-                f"its partitions expire after {partitioning.expiration_ms / 86_400_000:g} days: {lift}",
-            )
-        if table.expires:
-            lift = _lift(self.table(name), "expiration_timestamp")
-            raise StoreFailed(self.table(name), f"the table expires at {table.expires:%F %T} UTC: {lift}")
-
-    def _create(self, name: str, schema: list[bigquery.SchemaField], dataset: Dataset) -> bigquery.Table:
-        """Create a table without expiration, whatever the defaults are: old partitions would be deleted at once."""
-        table = bigquery.Table(self.table(name), schema)
-        if dataset.partition_column:
-            table.time_partitioning = bigquery.TimePartitioning(
-                type_=dataset.partitioning.upper(), field=dataset.partition_column
-            )
-        made = self._client.create_table(table, exists_ok=True, timeout=TIMEOUT)
-        partitioning = made.time_partitioning
-        if made.expires or (partitioning and partitioning.expiration_ms):
-            # A creation cannot ask for no expiration: without a value it takes the default.
-            made.expires = None
-            if partitioning:
-                partitioning.expiration_ms = None
-            made = self._client.update_table(made, ["expires", "time_partitioning"], timeout=TIMEOUT)
-        return made
-
     def _insert(self, job_id: str, file: Path, target: str, config: bigquery.LoadJobConfig) -> bigquery.LoadJob:
         size = file.stat().st_size
         try:
@@ -238,20 +185,6 @@ def _wait(job: bigquery.LoadJob) -> None:
         time.sleep(pause)
         pause = min(pause * 1.5, 5.0)
     job.result()
-
-
-def _lift(table: str, option: str) -> str:
-    return f"loaded rows would be deleted; run ALTER TABLE `{table}` SET OPTIONS ({option} = NULL)"
-
-
-def decorator(partition: Partition) -> str:
-    """What names the partition after a table's name; nothing for a whole dataset."""
-    return "$" + re.sub(r"\D", "", partition.key) if partition.dataset.partition_column else ""
-
-
-def fields(schema: pa.Schema) -> list[bigquery.SchemaField]:
-    """The schema as BigQuery's; a timestamp without zone is a DATETIME."""
-    return [bigquery.SchemaField(f.name, TYPES[f.type], "NULLABLE" if f.nullable else "REQUIRED") for f in schema]
 
 
 def _parameter(

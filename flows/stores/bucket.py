@@ -10,7 +10,6 @@ replaced are deleted afterwards; those that an interrupted load has left, by a l
 from __future__ import annotations
 
 import base64
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,13 +26,23 @@ from flows.datasets.dataset import Dataset, Partition
 from flows.datasets.outcome import Outcome
 from flows.errors import Refused, StoreFailed, TaxiwayError
 from flows.stores.batches import verified, write_parquet
-from flows.stores.google_errors import LEFT_OVER, left_to_the_next_load, one_line, seconds_to_send
+from flows.stores.bucket_objects import (
+    NAMES,
+    PLACES,
+    blocked_name,
+    data_name,
+    load_id_of,
+    partition_of,
+    refused_name,
+    rejected_name,
+)
+from flows.stores.google_errors import LEFT_OVER, failures_as_warnings, one_line, seconds_to_send
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, new_load_id, now
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket
 
-# An object's metadata may take 8 KiB; an entry with every reason and check there is takes five.
+# An object's metadata may take 8 KiB; an entry with every reason and every check takes five.
 LEDGER = "ledger"
 
 UPLOAD_CHUNK = 8 << 20
@@ -77,7 +86,7 @@ class BucketStore:
                 if entry.rows_rejected:
                     self._upload(rejected_name(entry), cleaning.rejected, {}, None)
                 before = self._put(name, file, entry)
-        with left_to_the_next_load(self._url(name)):
+        with failures_as_warnings(self._url(name)):
             self._clean_up(entry, before)
         return outcome
 
@@ -117,24 +126,26 @@ class BucketStore:
                 try:
                     self._write_entry(name, blob, entry)
                     return
-                except PreconditionFailed:  # changed by someone else: look again
+                except PreconditionFailed:  # changed since: read it again
                     continue
                 except NotFound:
                     if blob is None:  # there is no such bucket
                         raise
-        raise StoreFailed(self._url(name), f"was changed by someone else {RACES} times")
+        raise StoreFailed(self._url(name), f"was changed by another process {RACES} times")
 
-    def _write_entry(self, name: str, there: Blob | None, entry: LedgerEntry) -> None:
-        """Write the entry on the object that was seen there; where there was none, on a new and empty one."""
+    def _write_entry(self, name: str, existing: Blob | None, entry: LedgerEntry) -> None:
+        """Write the entry on the object as it was read; where there was none, on a new and empty one."""
         metadata = {LEDGER: entry.to_json()}
-        if there is None:
+        if existing is None:
             blob = self._blob(name)
             blob.metadata = metadata
             blob.upload_from_string(b"", if_generation_match=0, timeout=TIMEOUT)
         else:
-            there.metadata = (there.metadata or {}) | metadata
-            there.patch(
-                if_generation_match=there.generation, if_metageneration_match=there.metageneration, timeout=TIMEOUT
+            existing.metadata = (existing.metadata or {}) | metadata
+            existing.patch(
+                if_generation_match=existing.generation,
+                if_metageneration_match=existing.metageneration,
+                timeout=TIMEOUT,
             )
 
     def entry(self, partition: Partition, status: Status = "loaded") -> LedgerEntry | None:
@@ -160,7 +171,7 @@ class BucketStore:
     def counts(self, dataset: Dataset) -> dict[Partition, int | TaxiwayError]:
         """The rows of every partition under `data/`, from the parquet footers, whatever the ledger says.
 
-        An object that cannot be counted does not hide the others: it has its error in the place of its rows.
+        An object that cannot be counted does not hide the others: it has its error instead of its rows.
         """
         found = (partition_of(name, dataset) for name, _ in self._list(f"data/{dataset}/"))
         return {partition: self._counted(partition) for partition in found if partition}
@@ -172,19 +183,19 @@ class BucketStore:
             return error
 
     def _put(self, name: str, file: Path, entry: LedgerEntry) -> LedgerEntry | None:
-        """Write the file in place of the object there; again if someone else did. Returns the entry of that object."""
+        """Replace the object by the file; again if another process did so. Returns the replaced object's entry."""
         dataset = entry.partition.dataset
         for _ in range(RACES):
-            there = self._get(name)
+            existing = self._get(name)
             try:
-                self._upload(name, file, {LEDGER: entry.to_json()}, there.generation if there else 0)
-                return _entry_of(there, dataset)
+                self._upload(name, file, {LEDGER: entry.to_json()}, existing.generation if existing else 0)
+                return _entry_of(existing, dataset)
             except PreconditionFailed:
-                # Either someone else's object is there now, or our own, and only the answer to our upload was lost.
+                # Either another process has replaced the object, or we have and the answer to our upload was lost.
                 found = _entry_of(self._get(name), dataset)
                 if found is not None and found.load_id == entry.load_id:
-                    return _entry_of(there, dataset)
-        raise StoreFailed(self._url(name), f"was replaced by someone else {RACES} times during the upload")
+                    return _entry_of(existing, dataset)
+        raise StoreFailed(self._url(name), f"was replaced by another process {RACES} times during the upload")
 
     def _clean_up(self, entry: LedgerEntry, before: LedgerEntry | None) -> None:
         """Delete what can never count again, now that the load of this entry has committed."""
@@ -208,8 +219,8 @@ class BucketStore:
     def _upload(self, name: str, file: Path, metadata: dict[str, str], replaces: int | None) -> None:
         blob = self._blob(name, chunk_size=UPLOAD_CHUNK)
         blob.metadata = metadata
-        # Given the checksum beforehand, the server refuses what arrived changed, and the old object stays. Else the
-        # client would compare afterwards, and delete the new object when the old one is gone already.
+        # Given the checksum beforehand, the server refuses a corrupted upload, and the old object is unchanged. Else
+        # the client would compare afterwards, and delete the new object when the old one is gone already.
         blob.upload_from_filename(
             file,
             content_type="application/vnd.apache.parquet",
@@ -220,7 +231,7 @@ class BucketStore:
         )
 
     def _delete(self, name: str, generation: int | None = None) -> None:
-        """Delete the object if it is there, and still of that generation."""
+        """Delete the object if it exists, and is still of that generation."""
         try:
             self._blob(name).delete(if_generation_match=generation, timeout=TIMEOUT)
         except (NotFound, PreconditionFailed):
@@ -261,49 +272,8 @@ class BucketStore:
         return f"gs://{self._bucket.name}/{self._folder}{name}"
 
 
-def data_name(partition: Partition) -> str:
-    """The object that is the partition."""
-    return f"data/{partition.dataset}/{partition.stem}.parquet"
-
-
-def blocked_name(partition: Partition) -> str:
-    """The object with a blocked partition."""
-    return f"blocked/{partition.dataset}/{partition.stem}.parquet"
-
-
-def rejected_name(entry: LedgerEntry) -> str:
-    """The object with the rejected rows of the entry's load; there is none where there are no such rows.
-
-    Loads of versions without load ids have their rejected rows under a name without one.
-    """
-    name = f"{entry.partition.dataset}/{entry.partition.stem}{entry.load_id and f'.{entry.load_id}'}"
-    return f"blocked/{name}.rejected.parquet" if entry.status == "blocked" else f"rejected/{name}.parquet"
-
-
-def load_id_of(name: str, partition: Partition) -> str | None:
-    """The load id in the name of an object of the partition's rejected rows, "" without one; None for other objects."""
-    stem, load_id = re.escape(f"{partition.dataset}/{partition.stem}"), r"(?:\.([0-9a-f]{32}))?"
-    found = re.fullmatch(rf"rejected/{stem}{load_id}\.parquet|blocked/{stem}{load_id}\.rejected\.parquet", name)
-    return found and (found[1] or found[2] or "")
-
-
-def refused_name(partition: Partition) -> str:
-    """The empty object whose metadata say why a source of the partition was refused."""
-    return f"refused/{partition.dataset}/{partition.stem}"
-
-
-PLACES = ("data", "blocked", "refused")
-NAMES = {"loaded": data_name, "blocked": blocked_name, "refused": refused_name}
-
-
-def partition_of(name: str, dataset: Dataset) -> Partition | None:
-    """The partition of a data object's name; None for any other object."""
-    partition = dataset.partition_in(name)
-    return partition if partition and data_name(partition) == name else None
-
-
 def _entry_of(blob: Blob | None, dataset: Dataset) -> LedgerEntry | None:
-    """The ledger entry in the object's metadata; None without one, or where someone else has written something else."""
+    """The ledger entry in the object's metadata; None without one, or where it is not an entry."""
     text = ((blob.metadata if blob else None) or {}).get(LEDGER)
     try:
         return LedgerEntry.from_json(dataset, text) if text else None

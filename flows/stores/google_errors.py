@@ -31,7 +31,7 @@ BUSY_REASONS = {"backendError", "internalError", "rateLimitExceeded"}
 # a day leaves room for clocks that differ.
 LEFT_OVER = dt.timedelta(days=1)
 
-# The slowest line that a month is sent over, in bytes a second.
+# The slowest connection that a partition is sent over, in bytes a second.
 SLOWEST = 20_000
 
 
@@ -39,7 +39,7 @@ def seconds_to_send(size: int) -> tuple[float, float]:
     """The timeouts, to connect and to read, of a request whose body has that many bytes.
 
     urllib3 sends a body under one of the two, as a whole: on a new connection the first one, on a used one the second
-    one of the request before. A timeout that fits an answer would end every upload over a slow line.
+    one of the request before. A timeout made for an answer would end every upload over a slow connection.
     """
     seconds = 120 + size / SLOWEST
     return seconds, seconds
@@ -57,11 +57,11 @@ def one_line(subject: str) -> Iterator[None]:
         yield
     except GOOGLE_ERRORS as error:
         reason = f"{error.code} {error.message}" if isinstance(error, GoogleAPICallError) else str(error)
-        kind = StoreUnavailable if may_pass(error) else StoreFailed
+        kind = StoreUnavailable if is_transient(error) else StoreFailed
         raise kind(subject, f"{type(error).__name__}: {reason[:500]}") from error
 
 
-def may_pass(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether the error may go away by itself: no connection, no answer in time, a server that is busy or broken."""
     if isinstance(error, GoogleAPICallError):
         reasons = {each.get("reason") for each in error.errors or () if isinstance(each, Mapping)}
@@ -70,14 +70,14 @@ def may_pass(error: Exception) -> bool:
         return error.response.status_code in BUSY
     if isinstance(error, GoogleAuthError):
         return isinstance(error, TransportError) or error.retryable
-    if isinstance(error, ValueError):  # as requests says of an address that is none
+    if isinstance(error, ValueError):  # what requests raises for an invalid address
         return False
     return isinstance(error, (RetryError, DataCorruption, requests.RequestException, TimeoutError))
 
 
 @contextmanager
-def left_to_the_next_load(subject: str) -> Iterator[None]:
-    """Delete what does not count. A failure here is a warning and changes nothing: a later load deletes it."""
+def failures_as_warnings(subject: str) -> Iterator[None]:
+    """For deleting what does not count: a failure is logged as a warning, and a later load deletes it."""
     try:
         yield
     except (*GOOGLE_ERRORS, TaxiwayError) as error:

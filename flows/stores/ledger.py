@@ -54,7 +54,7 @@ def new_load_id() -> str:
 class LedgerEntry:
     """One partition in one store: where it came from and what became of every row of it.
 
-    A partition has at most one entry of each status. `blocked` is a partition that a check kept out: its rows are
+    A partition has at most one entry of each status. `blocked` is a partition that a check blocked: its rows are
     stored apart, and what was loaded before is unchanged. `refused` is a source that could not be loaded, with the
     reason as `message` and no rows; it has not changed anything either.
 
@@ -158,14 +158,14 @@ class LedgerEntry:
 
 
 def partition_key(values: Mapping[str, Any]) -> str:
-    """The partition's key in a stored entry. Versions that knew months only stored it as `month`."""
+    """The partition's key in a stored entry. Versions with monthly partitions only stored it as `month`."""
     return str(values.get("partition_key") or values["month"])
 
 
 def may_record(entry: LedgerEntry, stored: LedgerEntry | None) -> bool:
     """Whether `Store.record` may write `entry` over the stored one of its partition and status.
 
-    What is known of a source may be added to the load that has read it, not to another load that has come since.
+    What is known of a source may be added to the entry of the load that has read it, not to that of a later load.
     """
     return entry.status == "refused" or (stored is not None and stored.load_id == entry.load_id)
 

@@ -1,7 +1,7 @@
-"""The Postgres store: a table per dataset, a partition per month, emptied and filled by binary COPY in one transaction.
+"""The Postgres store: a table per dataset, whose partitions are emptied and filled by binary COPY in one transaction.
 
 A partition is replaced by DELETE and COPY, not by a new table in place of the old one: so every reader, also one in a
-long REPEATABLE READ transaction such as pg_dump's, sees the old rows or the new ones, and nobody waits. Dropping a
+long REPEATABLE READ transaction such as pg_dump's, sees the old rows or the new ones, and no one waits. Dropping a
 partition and attaching another takes an exclusive lock on the whole table, and an older snapshot then sees an empty
 partition. The price is the DELETE (half a second per million rows, on a reload only) and dead rows, which autovacuum
 reclaims.
@@ -9,15 +9,13 @@ reclaims.
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import adbc_driver_manager
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,27 +26,22 @@ from psycopg.conninfo import make_conninfo
 from flows.datasets.cleaning import Cleaning
 from flows.datasets.dataset import EXTRA_COLUMNS, Dataset, Partition
 from flows.datasets.outcome import Outcome
-from flows.datasets.rejected import REJECTED_SCHEMA
-from flows.errors import StoreFailed
 from flows.stores import postgres_tables as tables
-from flows.stores.batches import Stream, flat, flat_schema, rejected_batches, verified, write_parquet
+from flows.stores.batches import flat, flat_schema, verified, write_parquet
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, new_load_id
+from flows.stores.postgres_copy import copy_batches, copy_rejected
 from flows.stores.postgres_errors import DRIVER_ERRORS, store_error
+from flows.stores.postgres_ledger import entry_of_row, record, replace_entry
 
-# For one transaction each: in a session that a pooler lends out they would stay for its next client.
+# For one transaction each: in the session of a connection pooler they would apply to its next client.
 SETTINGS = (
-    # Without them a client host that vanishes would hold its lock until TCP gives up, two hours later.
+    # Without them a client host that loses its connection would hold its lock until TCP times out, two hours later.
     "SET LOCAL tcp_keepalives_idle = 30",
     "SET LOCAL tcp_keepalives_interval = 10",
     "SET LOCAL tcp_keepalives_count = 3",
     "SET LOCAL statement_timeout = 0",
     "SET LOCAL client_min_messages = warning",
 )
-
-RULE_OR_TRIGGER = "a rule or a trigger on it changes what is deleted and inserted"
-
-# The entries of a partition that a new one of status $3 replaces.
-REPLACED = "dataset = $1 AND partition_key = $2 AND (status IN ($3, 'refused') OR $3 = 'loaded')"
 
 
 class PostgresStore:
@@ -85,7 +78,7 @@ class PostgresStore:
                     _replace_rejected(cursor, cleaning, outcome)
                     for table in tables.blocked(partition):
                         tables.clear(cursor, table)
-                _replace_entry(cursor, entry)
+                replace_entry(cursor, entry)
                 connection.commit()
         return outcome
 
@@ -94,7 +87,7 @@ class PostgresStore:
         with self._one_line(tables.LEDGER):
             tables.prepare_ledger(self._conninfo)
             with psycopg.connect(self._conninfo) as connection:
-                _record(connection, entry)
+                record(connection, entry)
 
     def entry(self, partition: Partition, status: Status = "loaded") -> LedgerEntry | None:
         """The partition's ledger entry of that status; None if there is none."""
@@ -104,16 +97,16 @@ class PostgresStore:
     def entries(self, dataset: Dataset) -> list[LedgerEntry]:
         """The dataset's ledger: entries of every status, by partition and status."""
         query = "SELECT row_to_json(t) FROM {} t WHERE dataset = %s ORDER BY partition_key, status"
-        return [_entry(dataset, values) for (values,) in self._rows(tables.LEDGER, query, dataset.name)]
+        return [entry_of_row(dataset, values) for (values,) in self._rows(tables.LEDGER, query, dataset.name)]
 
     def count(self, partition: Partition) -> int:
-        """The partition's rows that are in its table now, counted there."""
+        """The partition's rows, counted in its table."""
         query, column = "SELECT count(*) FROM {}", partition.dataset.partition_column
         of_partition = (f"{query} WHERE {column} = %s", partition.column_value) if column else (query,)
         return sum(n for (n,) in self._rows(partition.dataset.table, *of_partition))
 
     def count_rejected(self, partition: Partition) -> int:
-        """The partition's rows that are in `rejected_rows` now, counted there."""
+        """The partition's rejected rows, counted in `rejected_rows`."""
         query = "SELECT count(*) FROM {} WHERE dataset = %s AND partition_key = %s"
         return sum(n for (n,) in self._rows(tables.REJECTED, query, partition.dataset.name, partition.key))
 
@@ -168,14 +161,14 @@ def _fill_partition(cursor: dbapi.Cursor, cleaning: Cleaning) -> Outcome:
     """Replace the rows of the partition by those of the pass."""
     table, schema = tables.partition_table(cleaning.partition), flat_schema(cleaning.schema)
     cursor.execute(f"DELETE FROM {table}")
-    return cleaning.into(lambda batches: _copy(cursor, table, schema, map(flat, verified(batches, cleaning))))
+    return cleaning.into(lambda batches: copy_batches(cursor, table, schema, map(flat, verified(batches, cleaning))))
 
 
 def _replace_rejected(cursor: dbapi.Cursor, cleaning: Cleaning, outcome: Outcome) -> None:
     partition = cleaning.partition
     where = f"WHERE dataset = '{partition.dataset.name}' AND partition_key = '{partition.key}'"
     cursor.execute(f"DELETE FROM {tables.REJECTED} {where}")
-    _copy_rejected(cursor, tables.REJECTED, cleaning, outcome, where)
+    copy_rejected(cursor, tables.REJECTED, cleaning, outcome, where)
 
 
 def _store_blocked(
@@ -197,8 +190,8 @@ def _store_blocked(
             tables.clear(cursor, table)
             tables.fit(cursor, table, columns, "the contract")
         with pq.ParquetFile(file) as stored:
-            _require(rows, _copy(cursor, rows, schema, stored.iter_batches()), outcome.rows_loaded)
-    _copy_rejected(cursor, rejected, cleaning, outcome)
+            copy_batches(cursor, rows, schema, stored.iter_batches(), expected=outcome.rows_loaded)
+    copy_rejected(cursor, rejected, cleaning, outcome)
 
 
 def _partition_batches(cursor: dbapi.Cursor, cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
@@ -209,84 +202,3 @@ def _partition_batches(cursor: dbapi.Cursor, cleaning: Cleaning) -> Iterator[pa.
     cursor.execute(f"SELECT {names} FROM {tables.partition_table(cleaning.partition)}")
     for batch in cursor.fetch_record_batch():
         yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
-
-
-def _record(connection: psycopg.Connection, entry: LedgerEntry) -> None:
-    """Write the entry as `PostgresStore.record` says. Each is one statement, so that a load at the same time counts."""
-    names = ", ".join(tables.ledger_columns())
-    given = f"SELECT {names} FROM json_populate_record(NULL::{tables.LEDGER}, %(entry)s)"
-    key = "(dataset, partition_key, status)"
-    if entry.status == "refused":
-        excluded = ", ".join(f"excluded.{name}" for name in tables.ledger_columns())
-        updated = f"ON CONFLICT {key} DO UPDATE SET ({names}) = ({excluded})"
-        written = f"INSERT INTO {tables.LEDGER} ({names}) {given} {updated}"
-    else:
-        same = f"{key} = (%(dataset)s, %(partition_key)s, %(status)s) AND coalesce(load_id, '') = %(load_id)s"
-        written = f"UPDATE {tables.LEDGER} SET ({names}) = ({given}) WHERE {same}"
-    connection.execute(written, entry.to_dict() | {"entry": _json(entry)})
-
-
-def _replace_entry(cursor: dbapi.Cursor, entry: LedgerEntry) -> None:
-    """Write the ledger entry: it replaces the partition's `refused` one and, if loaded, its `blocked` one."""
-    key = (entry.partition.dataset.name, entry.partition.key, entry.status)
-    cursor.execute(f"DELETE FROM {tables.LEDGER} WHERE {REPLACED}", key)
-    row = f"json_populate_record(NULL::{tables.LEDGER}, $1::json)"
-    cursor.execute(f"INSERT INTO {tables.LEDGER} SELECT * FROM {row}", (_json(entry),))
-    cursor.execute(f"SELECT load_id FROM {tables.LEDGER} WHERE {REPLACED}", key)
-    if cursor.fetchall() != [(entry.load_id,)]:
-        raise StoreFailed(tables.LEDGER, f"has other entries of {entry.partition} than were written; {RULE_OR_TRIGGER}")
-
-
-def _json(entry: LedgerEntry) -> str:
-    """The entry for json_populate_record. Not in ASCII: an SQL_ASCII database refuses escapes of other characters."""
-    return json.dumps(entry.to_dict(), ensure_ascii=False)
-
-
-def _entry(dataset: Dataset, values: dict[str, Any]) -> LedgerEntry:
-    """A row of the ledger. Columns of a later version are left out here; a load refuses them by name.
-
-    Raises:
-        StoreFailed: the row is not an entry: someone has edited it, or a later version has written it.
-    """
-    known = tables.ledger_columns()
-    try:
-        given = {name: value for name, value in values.items() if name in known and value is not None}
-        return LedgerEntry.from_dict(dataset, given)
-    except (ValueError, KeyError, TypeError) as wrong:
-        raise StoreFailed(tables.LEDGER, f"has a row that is not an entry of this version: {wrong}") from None
-
-
-def _copy_rejected(cursor: dbapi.Cursor, table: str, cleaning: Cleaning, outcome: Outcome, where: str = "") -> None:
-    inserted = _copy(cursor, table, REJECTED_SCHEMA, rejected_batches(cleaning), where)
-    _require(table, inserted, outcome.rows_rejected)
-
-
-def _copy(
-    cursor: dbapi.Cursor, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], where: str = ""
-) -> int:
-    """Append the batches to the table by binary COPY, and count what then is in the table: all of it, or `where`.
-
-    Returns:
-        How many rows were inserted.
-
-    Raises:
-        StoreFailed: the table holds another number of rows than were sent.
-        Exception: what the batches raise, as it is; the driver would keep its text only.
-    """
-    stream = Stream(batches)
-    try:
-        sent = int(cursor.adbc_ingest(table, stream.reader(schema), mode="append"))
-    except adbc_driver_manager.Error:
-        if stream.error is not None:
-            raise stream.error from None
-        raise
-    cursor.execute(f"SELECT count(*) FROM {table} {where}")
-    ((stored,),) = cursor.fetchall()
-    if stored != sent:
-        raise StoreFailed(table, f"holds {stored} rows after {sent} were inserted; {RULE_OR_TRIGGER}")
-    return sent
-
-
-def _require(table: str, inserted: int, expected: int) -> None:
-    if inserted != expected:
-        raise StoreFailed(table, f"inserted {inserted} rows, expected {expected}")

@@ -20,8 +20,8 @@ DRIVER_ERRORS = (psycopg.Error, adbc_driver_manager.Error)
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 TRANSIENT = ("08", "40", "53", "57", "58", "55P03")
 
-# libpq gives no SQLSTATE for a connection that is not made. These answers of PostgreSQL, PgBouncer and libpq itself
-# would be given again. Whatever is not known here, such as an answer in another language, is tried again.
+# libpq gives no SQLSTATE for a connection that is not made. These messages of PostgreSQL, PgBouncer and libpq itself
+# mean that another try would fail as well. Any other one, such as a message in another language, is tried again.
 REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|permission denied"
     r"|not currently accepting connections|no such (database|user)|unsupported startup parameter"
@@ -36,7 +36,7 @@ def store_error(
     """The driver's exception as one of ours.
 
     Args:
-        subject: the month or table it is about.
+        subject: the partition or table it is about.
         error: what the driver raised.
         conninfo: what it connected with; its password is in no message.
     """
@@ -48,13 +48,13 @@ def store_error(
 
 
 def client_defaults() -> list[str]:
-    """The variables of the environment from which libpq takes what the address does not say."""
+    """The variables of the environment from which libpq takes what the address leaves out."""
     known = {option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
     return sorted(known & os.environ.keys())
 
 
 def is_transient(error: psycopg.Error | adbc_driver_manager.Error) -> bool:
-    """Whether another try may succeed: by SQLSTATE, or for a connection that is lost or not made, by what was said."""
+    """Whether another try may succeed: by SQLSTATE, or for a connection that is lost or not made, by its text."""
     if error.sqlstate:
         return error.sqlstate.startswith(TRANSIENT)
     lost = isinstance(error, (psycopg.OperationalError, adbc_driver_manager.OperationalError))

@@ -1,4 +1,4 @@
-"""The tables of the Postgres store: made from the contract, and held against it before every load."""
+"""The tables of the Postgres store: created from the contract, and compared with it before every load."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LEDGER_CONSTRAINTS = (
 # One load at a time prepares tables, of any dataset: without it two first loads race to create the same table.
 PREPARE_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('taxiway tables', 0))"
 
-# For locks in a load that only a person's own DDL can hold.
+# For locks in a load that only DDL from outside this program can hold.
 LOCK_WAIT = "SET LOCAL lock_timeout = '60s'"
 
 # A column is added under an exclusive lock on the table; while that is waited for, new readers queue behind it. So wait
@@ -96,21 +96,21 @@ def prepare(uri: str, partition: Partition, schema: pa.Schema) -> None:
     another load could wait for. A failed load may leave an empty partition, which the next load fills.
 
     Raises:
-        StoreFailed: if a table is there and does not fit (other than columns that it lacks, which are added). Nothing
+        StoreFailed: if a table exists and does not fit (other than columns that it lacks, which are added). Nothing
             is changed.
-        StoreUnavailable: if someone else holds a lock on a table for a minute.
+        StoreUnavailable: if another session holds a lock on a table for a minute.
         psycopg.Error: whatever the server refuses.
     """
     _with_lock_retries(uri, partition.dataset.table, lambda cursor: _prepare(cursor, partition, columns(schema)))
 
 
 def prepare_ledger(uri: str) -> None:
-    """Make the ledger, or add the columns that it lacks. Raises as `prepare` does."""
+    """Create the ledger, or add the columns that it lacks. Raises as `prepare` does."""
     _with_lock_retries(uri, LEDGER, _prepare_ledger)
 
 
 def _with_lock_retries(uri: str, table: str, change: Callable[[Cursor], None]) -> None:
-    """Make the change in a transaction, again and again while someone else holds a lock on the table."""
+    """Make the change in a transaction, again and again while another session holds a lock on the table."""
     for attempt in range(ALTER_TRIES):
         try:
             with psycopg.connect(uri) as connection, connection.cursor() as cursor:
@@ -173,24 +173,24 @@ def fit(
     constraints: Iterable[str] = (),
     suffix: str = "",
 ) -> bool:
-    """Make the table, or add the columns that it lacks. Gives whether it was made.
+    """Create the table, or add the columns that it lacks. Returns whether it was created.
 
     Raises:
-        StoreFailed: if it is there and does not fit in any other way; `what` is the desired columns in the message.
+        StoreFailed: if it exists and does not fit in any other way; `what` is the desired columns in the message.
     """
-    there = existing_columns(cursor, table)
-    if not there:
+    existing = existing_columns(cursor, table)
+    if not existing:
         cursor.execute(f"CREATE TABLE {table} ({columns_text(desired, *constraints)}) {suffix}")
         return True
-    for name in columns_to_add(table, there, desired, what):
+    for name in columns_to_add(table, existing, desired, what):
         cursor.execute(f"ALTER TABLE {table} ADD COLUMN {name} {desired[name]}")
     return False
 
 
 def clear(cursor: Cursor, table: str) -> None:
-    """Drop the table, if it is there; while someone reads it or has a view on it, delete its rows instead."""
+    """Drop the table, if it exists; while it is being read, or has a view, delete its rows instead."""
     cursor.execute(f"SET LOCAL lock_timeout = '{ALTER_WAIT}'")
-    # A block of the server's own: after an error the ADBC driver takes nothing but the end of the transaction.
+    # A DO block: after an error the ADBC driver accepts nothing but the end of the transaction.
     cursor.execute(
         f"""DO $$ BEGIN DROP TABLE IF EXISTS {table};
             EXCEPTION WHEN lock_not_available OR dependent_objects_still_exist THEN DELETE FROM {table}; END $$"""
@@ -208,15 +208,15 @@ def existing_columns(cursor: Cursor, table: str) -> dict[str, str]:
     return dict(cursor.fetchall())
 
 
-def columns_to_add(table: str, there: Mapping[str, str], desired: Mapping[str, str], what: str) -> list[str]:
-    """The desired columns that the table has not, if adding them is all it takes.
+def columns_to_add(table: str, existing: Mapping[str, str], desired: Mapping[str, str], what: str) -> list[str]:
+    """The desired columns that the table lacks, if adding them is all it takes.
 
     Raises:
         StoreFailed: if a column has another type or is not desired, or a new one may not be null.
     """
-    new = [name for name in desired if name not in there]
-    wrong = [f"{n} is {kind}, not {desired[n]}" for n, kind in there.items() if desired.get(n, kind) != kind]
-    wrong += [f"{name} is not in it" for name in there if name not in desired]
+    new = [name for name in desired if name not in existing]
+    wrong = [f"{n} is {kind}, not {desired[n]}" for n, kind in existing.items() if desired.get(n, kind) != kind]
+    wrong += [f"{name} is not in it" for name in existing if name not in desired]
     wrong += [f"{name} is missing and may not be null" for name in new if desired[name].endswith("NOT NULL")]
     if wrong:
         raise StoreFailed(table, f"does not fit {what}: {'; '.join(wrong)}")

@@ -14,7 +14,8 @@ from flows.datasets.tlc import GREEN
 from flows.errors import StoreFailed, StoreUnavailable
 from flows.stores import bucket as bucket_module
 from flows.stores.batches import write_parquet
-from flows.stores.bucket import BucketStore, data_name
+from flows.stores.bucket import BucketStore
+from flows.stores.bucket_objects import data_name
 from flows.stores.ledger import LedgerEntry
 from flows.stores.reconcile import verify
 from tests.integration.stores_fixtures import JANUARY, Pass, bucket, replaced, source, storage_client
@@ -59,7 +60,7 @@ def test_a_race_that_is_always_lost(bucket, tmp_path, monkeypatch):
         upload(self, name, file, metadata, replaces)
 
     monkeypatch.setattr(BucketStore, "_upload", late)
-    with pytest.raises(StoreFailed, match="was replaced by someone else 5 times"):
+    with pytest.raises(StoreFailed, match="was replaced by another process 5 times"):
         store.replace(Pass(JANUARY, tmp_path), source())
     assert bucket.blob(data_name(JANUARY)).download_as_bytes() == b"someone else's"
 

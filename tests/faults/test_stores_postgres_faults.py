@@ -52,7 +52,7 @@ def test_an_exception_at_any_batch_leaves_no_table(uri, tmp_path, at, blocks):  
     assert state(store, uri) == before
 
 
-@pytest.mark.parametrize("step", ["_replace_rejected", "_replace_entry"])
+@pytest.mark.parametrize("step", ["_replace_rejected", "replace_entry"])
 def test_an_exception_after_the_rows(uri, tmp_path, monkeypatch, step):  # noqa: F811
     store = PostgresStore(uri)
     store.replace(Pass(JANUARY, tmp_path, bad=3), source())

@@ -13,7 +13,7 @@ from google.cloud import bigquery
 from flows.datasets.tlc import GREEN, YELLOW
 from flows.errors import StoreFailed
 from flows.stores.bigquery import BigQueryStore
-from flows.stores.bigquery_jobs import fields
+from flows.stores.bigquery_tables import fields
 from flows.stores.reconcile import verify
 from tests.integration.stores_fixtures import FEBRUARY, JANUARY, Pass, bigquery_client, dataset, replaced, source  # noqa: F401
 

@@ -13,7 +13,8 @@ from prefect_gcp import GcpCredentials, GcsBucket
 from flows.datasets.tlc import FHVHV, GREEN
 from flows.errors import Refused, StoreFailed
 from flows.pipeline.open_stores import store_in_bucket
-from flows.stores.bucket import BucketStore, data_name, partition_of, rejected_name
+from flows.stores.bucket import BucketStore
+from flows.stores.bucket_objects import data_name, partition_of, rejected_name
 from flows.stores.reconcile import verify
 from infra.emulators.credentials import service_account
 from infra.settings import Settings

@@ -1,0 +1,114 @@
+"""The tables of the BigQuery store: their names and types, and how they are created."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pyarrow as pa
+from google.api_core.exceptions import NotFound
+from google.cloud import bigquery
+
+from flows.datasets.dataset import Dataset, Partition
+from flows.errors import StoreFailed
+from flows.stores.ledger import LedgerEntry
+
+TYPES = {
+    pa.int32(): "INTEGER",
+    pa.int64(): "INTEGER",
+    pa.float64(): "FLOAT",
+    pa.bool_(): "BOOLEAN",
+    pa.string(): "STRING",
+    pa.date32(): "DATE",
+    pa.timestamp("us"): "DATETIME",
+    pa.timestamp("us", "UTC"): "TIMESTAMP",
+}
+
+# To connect and to read, in seconds: the HTTP library takes the two, the types of the client know one only.
+TIMEOUT: Any = (10.0, 120.0)
+
+LOAD_ID = "load_id"
+
+
+def rejected_table(dataset: Dataset) -> str:
+    """The table of a dataset's rejected rows; it exists once there are such rows."""
+    return f"{dataset.table}_rejected_rows"
+
+
+def ledger_table(dataset: Dataset) -> str:
+    """The table of a dataset's ledger."""
+    return f"{dataset.table}_ledger"
+
+
+def blocked_table(dataset: Dataset) -> str:
+    """The table of a dataset's blocked partitions."""
+    return f"{dataset.table}_blocked"
+
+
+def blocked_rejected_table(dataset: Dataset) -> str:
+    """The table of the rejected rows of blocked partitions."""
+    return f"{dataset.table}_blocked_rejected_rows"
+
+
+def tables_of(entry: LedgerEntry) -> tuple[str, str]:
+    """The tables of the load's rows and of its rejected rows."""
+    dataset = entry.partition.dataset
+    if entry.status == "blocked":
+        return blocked_table(dataset), blocked_rejected_table(dataset)
+    return dataset.table, rejected_table(dataset)
+
+
+def decorator(partition: Partition) -> str:
+    """What names the partition after a table's name; nothing for a whole dataset."""
+    return "$" + re.sub(r"\D", "", partition.key) if partition.dataset.partition_column else ""
+
+
+def fields(schema: pa.Schema) -> list[bigquery.SchemaField]:
+    """The schema as BigQuery's; a timestamp without zone is a DATETIME."""
+    return [bigquery.SchemaField(f.name, TYPES[f.type], "NULLABLE" if f.nullable else "REQUIRED") for f in schema]
+
+
+def find_table(client: bigquery.Client, table: str) -> bigquery.Table | None:
+    """The table of that full name; None if it does not exist."""
+    try:
+        return client.get_table(table, timeout=TIMEOUT)
+    except NotFound:
+        return None
+
+
+def ensure_table(client: bigquery.Client, name: str, schema: list[bigquery.SchemaField], dataset: Dataset) -> None:
+    """Create the table if it does not exist, partitioned as the dataset.
+
+    Raises:
+        StoreFailed: its rows would expire.
+    """
+    table = find_table(client, name) or _create(client, name, schema, dataset)
+    partitioning = table.time_partitioning
+    if partitioning is not None and partitioning.expiration_ms:
+        days, remedy = partitioning.expiration_ms / 86_400_000, _without(name, "partition_expiration_days")
+        raise StoreFailed(name, f"its partitions expire after {days:g} days: {remedy}")
+    if table.expires:
+        remedy = _without(name, "expiration_timestamp")
+        raise StoreFailed(name, f"the table expires at {table.expires:%F %T} UTC: {remedy}")
+
+
+def _create(client: bigquery.Client, name: str, schema: list[bigquery.SchemaField], dataset: Dataset) -> bigquery.Table:
+    """Create a table without expiration, whatever the defaults are: old partitions would be deleted at once."""
+    table = bigquery.Table(name, schema)
+    if dataset.partition_column:
+        table.time_partitioning = bigquery.TimePartitioning(
+            type_=dataset.partitioning.upper(), field=dataset.partition_column
+        )
+    created = client.create_table(table, exists_ok=True, timeout=TIMEOUT)
+    partitioning = created.time_partitioning
+    if created.expires or (partitioning and partitioning.expiration_ms):
+        # A creation cannot ask for no expiration: without a value it takes the default.
+        created.expires = None
+        if partitioning:
+            partitioning.expiration_ms = None
+        created = client.update_table(created, ["expires", "time_partitioning"], timeout=TIMEOUT)
+    return created
+
+
+def _without(table: str, option: str) -> str:
+    return f"loaded rows would be deleted; run ALTER TABLE `{table}` SET OPTIONS ({option} = NULL)"
