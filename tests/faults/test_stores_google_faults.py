@@ -118,7 +118,7 @@ def slow_line(port: int, rate: int) -> Iterator[int]:
 @pytest.mark.parametrize("kind", ["bucket", "bigquery"])
 def test_an_upload_that_takes_longer_than_the_timeout(request, tmp_path, monkeypatch, kind):
     address, name = request.getfixturevalue(STORES[kind][0]).split()
-    for module in ("bucket", "bigquery_jobs"):
+    for module in ("bucket", "bigquery_jobs", "bigquery_tables"):
         monkeypatch.setattr(f"flows.stores.{module}.TIMEOUT", (3.0, 3.0))
     cleaning = Noise(JANUARY, tmp_path, rows=120_000, batches=10)
     with slow_line(urlsplit(address).port, 1_000_000) as port:
