@@ -62,7 +62,7 @@ def spawn(
     `die_with_us` asks the kernel (Linux) to stop it as well when this process is killed outright.
     """
     if die_with_us and shutil.which("setpriv"):
-        command = [*_die_with_us(stop_signal), *command]
+        command = [*_stopped_with_parent(stop_signal), *command]
     with log.open("ab") as out:
         child = subprocess.Popen(
             [str(part) for part in command],
@@ -77,13 +77,14 @@ def spawn(
     return Process(name, child.pid, psutil.Process(child.pid).create_time(), stop_signal)
 
 
-def _die_with_us(stop_signal: int) -> list[str]:
-    """What a command is prefixed with to be stopped by the kernel when this process ends.
+def _stopped_with_parent(stop_signal: int) -> list[str]:
+    """The prefix of a command that the kernel is to stop when this process ends.
 
-    The kernel sends nothing for a parent that ended before the request, so the parent is looked at once after it.
+    The kernel sends no signal if the parent has ended before the request. So the parent is checked after the request.
     """
-    still_ours = '[ "$PPID" = "$0" ] && exec "$@"'
-    return ["setpriv", "--pdeathsig", signal.Signals(stop_signal).name, "sh", "-c", still_ours, str(os.getpid())]
+    run_if_parent_lives = '[ "$PPID" = "$0" ] && exec "$@"'
+    request = ["setpriv", "--pdeathsig", signal.Signals(stop_signal).name]
+    return [*request, "sh", "-c", run_if_parent_lives, str(os.getpid())]
 
 
 def wait_healthy(process: Process, log: Path, healthy: Callable[[], bool], *, seconds: float) -> None:

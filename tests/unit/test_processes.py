@@ -65,9 +65,9 @@ def test_a_process_that_ends_at_its_start_says_why(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-@pytest.mark.parametrize("delay", ["", "sleep 0.3;"], ids=["asked before", "asked too late"])
+@pytest.mark.parametrize("delay", ["", "sleep 0.3;"], ids=["signal requested in time", "signal requested too late"])
 def test_it_dies_with_us_even_if_we_are_killed(tmp_path, monkeypatch, delay):
-    """Also where we are killed before the child has asked the kernel for the signal."""
+    """Also if the parent is killed before the child has requested the signal from the kernel."""
     slow = tmp_path / "setpriv"
     slow.write_text(f'#!/bin/sh\n{delay} exec {shutil.which("setpriv")} "$@"\n')
     slow.chmod(0o755)
