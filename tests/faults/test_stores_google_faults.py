@@ -1,9 +1,7 @@
-"""What goes wrong in the middle of a load into the bucket or the warehouse; lost races, lost answers, crashes."""
+"""A load into the bucket or BigQuery that fails on the way: an exception, a killed process, a slow connection."""
 
 from __future__ import annotations
 
-import datetime as dt
-import itertools
 import os
 import signal
 import socket
@@ -11,34 +9,19 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from google.api_core.exceptions import Forbidden, PreconditionFailed, ServiceUnavailable
-from google.cloud.bigquery import Client
 
-from flows.errors import Refused, StoreFailed, StoreUnavailable, TaxiwayError
-from flows.stores import bucket as bucket_module
-from flows.stores.batches import flat, flat_schema, rejected_batches, write_parquet
-from flows.stores.bucket import BucketStore, data_name
-from flows.stores.ledger import LedgerEntry
-from flows.stores.ledger_rows import LEDGER_SCHEMA, ledger_row
-from flows.stores.verify import verify
+from flows.errors import Refused
+from flows.stores.bucket import BucketStore
 from flows.stores.warehouse import WarehouseStore
-from flows.stores.warehouse_jobs import REPLACE, LoadJobs
-from flows.trips.month import Month, Service
-from flows.trips.rejected import REJECTED_SCHEMA
 from infra.settings import ROOT
 from tests.integration.stores_fixtures import (  # noqa: F401
-    FEBRUARY,
     JANUARY,
     STORES,
     Pass,
@@ -48,11 +31,9 @@ from tests.integration.stores_fixtures import (  # noqa: F401
     dataset,
     dataset_address,
     source,
+    state,
     storage_client,
 )
-
-AT = dt.datetime(2021, 3, 1, 12, tzinfo=dt.UTC)
-NEW_LEDGER_COLUMNS = {"load_id", "source_etag", "source_modified", "message", "recorded"}
 
 
 @pytest.fixture(params=["bucket", "warehouse"])
@@ -60,10 +41,6 @@ def store(request):
     if request.param == "bucket":
         return BucketStore(request.getfixturevalue("bucket"))
     return WarehouseStore(request.getfixturevalue("bigquery_client"), request.getfixturevalue("dataset"))
-
-
-def state(store) -> tuple:
-    return store.entries(), store.counts(), store.count_rejected(JANUARY)
 
 
 @pytest.mark.parametrize("at", range(4))
@@ -178,360 +155,3 @@ def test_a_line_on_which_a_month_takes_longer_than_any_answer(request, tmp_path,
     with slow_line(urlsplit(address).port, 1_000_000) as port:
         store = STORES[kind][1](f"http://127.0.0.1:{port} {name}")
         assert store.replace(cleaning, source()).rows_loaded == store.count(JANUARY) == 120_000
-
-
-# The bucket
-
-
-def test_a_lost_race_is_run_again(bucket, tmp_path, monkeypatch):  # noqa: F811
-    """Someone else's object arrives between our look and our upload."""
-    store, other, races = BucketStore(bucket), BucketStore(bucket), []
-    upload = BucketStore._upload
-
-    def late(self, name, file, metadata, replaces):
-        if self is store and name == data_name(JANUARY) and not races:
-            races.append(other.replace(Pass(JANUARY, tmp_path, rows=7, bad=9), source("sha256:other")))
-        upload(self, name, file, metadata, replaces)
-
-    monkeypatch.setattr(BucketStore, "_upload", late)
-    store.replace(Pass(JANUARY, tmp_path, rows=5), source("sha256:ours"))
-    assert len(races) == 1 and store.entry(JANUARY).checksum == "sha256:ours"
-    assert (store.count(JANUARY), store.count_rejected(JANUARY)) == (5, 0)
-
-
-def test_another_try_of_a_load_whose_first_one_was_replaced(bucket, tmp_path, monkeypatch):  # noqa: F811
-    """The load that replaced the first try deletes that one's rejected rows, and not those of the second."""
-    store, other, races, once = BucketStore(bucket), BucketStore(bucket), [], source()
-    store.replace(Pass(JANUARY, tmp_path, bad=2), once)
-    upload = BucketStore._upload
-
-    def late(self, name, file, metadata, replaces):
-        if self is store and name == data_name(JANUARY) and not races:
-            races.append(other.replace(Pass(JANUARY, tmp_path, rows=7, bad=9), source("sha256:other")))
-        upload(self, name, file, metadata, replaces)
-
-    monkeypatch.setattr(BucketStore, "_upload", late)
-    again = store.replace(Pass(JANUARY, tmp_path, bad=2), once)
-    assert len(races) == 1 and store.entries() == [again] and store.count_rejected(JANUARY) == 2
-
-
-def test_a_race_that_is_always_lost(bucket, tmp_path, monkeypatch):  # noqa: F811
-    store, upload = BucketStore(bucket), BucketStore._upload
-
-    def late(self, name, file, metadata, replaces):
-        if name == data_name(JANUARY):
-            bucket.blob(name).upload_from_string("someone else's")
-        upload(self, name, file, metadata, replaces)
-
-    monkeypatch.setattr(BucketStore, "_upload", late)
-    with pytest.raises(StoreFailed, match="was replaced by someone else 5 times"):
-        store.replace(Pass(JANUARY, tmp_path), source())
-    assert bucket.blob(data_name(JANUARY)).download_as_bytes() == b"someone else's"
-
-
-def test_an_upload_whose_answer_is_lost_is_not_done_twice(bucket, tmp_path, monkeypatch):  # noqa: F811
-    store, upload, uploads = BucketStore(bucket), BucketStore._upload, []
-
-    def deaf(self, name, file, metadata, replaces):
-        upload(self, name, file, metadata, replaces)
-        uploads.append(name)
-        raise PreconditionFailed("the client's own retry found the object there")
-
-    monkeypatch.setattr(BucketStore, "_upload", deaf)
-    store.replace(Pass(JANUARY, tmp_path), source())
-    assert uploads == [data_name(JANUARY)] and store.count(JANUARY) == 1000
-
-
-@pytest.mark.parametrize("multipart_limit", [None, 1 << 10])
-def test_what_arrives_changed_is_refused_and_the_old_object_stays(bucket, tmp_path, monkeypatch, multipart_limit):  # noqa: F811
-    store = BucketStore(bucket)
-    store.replace(Pass(JANUARY, tmp_path), source())
-    before = state(store)
-    if multipart_limit:
-        monkeypatch.setattr("google.cloud.storage.blob._MAX_MULTIPART_SIZE", multipart_limit)
-    monkeypatch.setattr(bucket_module, "_crc32c", lambda file: "AAAAAA==")
-    monkeypatch.setattr(
-        "google.cloud.storage._media._upload._helpers.prepare_checksum_digest", lambda digest: "AAAAAA=="
-    )
-    with pytest.raises(StoreFailed, match="gs://"):
-        store.replace(Pass(JANUARY, tmp_path, rows=5), source("sha256:2"))
-    assert state(store) == before
-
-
-@pytest.mark.parametrize("blocks", [False, True])
-@pytest.mark.parametrize("bad", [4, 0])
-def test_a_crash_between_rejected_rows_and_data(bucket, tmp_path, monkeypatch, bad, blocks):  # noqa: F811
-    """The old month stays with its own rejected rows; what the crash has left is deleted by a later load."""
-    store, upload = BucketStore(bucket), BucketStore._upload
-    old = store.replace(Pass(JANUARY, tmp_path, bad=3, blocks=blocks), source())
-    before = [blob.name for blob in bucket.list_blobs()]
-
-    def crash(self, name, file, metadata, replaces):
-        if replaces is not None:
-            raise ServiceUnavailable("gone")
-        upload(self, name, file, metadata, replaces)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(BucketStore, "_upload", crash)
-        with pytest.raises(StoreUnavailable, match="gone"):
-            store.replace(Pass(JANUARY, tmp_path, rows=5, bad=bad, blocks=blocks), source("sha256:2"))
-    assert store.entries() == [old] and store.count_rejected(JANUARY) == (0 if blocks else 3)
-    assert set(before) <= {blob.name for blob in bucket.list_blobs()}
-    assert verify({"bucket": store}, lambda month: None).differences == []
-    stranger = bucket.blob("rejected/green/green_tripdata_2021-01.by-hand.parquet")
-    stranger.upload_from_string("someone else's")
-    monkeypatch.setattr(bucket_module, "LEFT_OVER", dt.timedelta(0))
-    new = store.replace(Pass(JANUARY, tmp_path, rows=5, bad=2), source("sha256:3"))
-    assert (store.entries(), store.count_rejected(JANUARY)) == ([new], 2)
-    kept = {data_name(JANUARY), f"rejected/green/green_tripdata_2021-01.{new.load_id}.parquet", stranger.name}
-    assert {blob.name for blob in bucket.list_blobs()} == kept
-
-
-def test_rejected_rows_of_a_version_without_load_ids(bucket, tmp_path):  # noqa: F811
-    """They are counted under their old name, and deleted once the month is loaded anew."""
-    store, cleaning = BucketStore(bucket), Pass(JANUARY, tmp_path, bad=3)
-    file = tmp_path / "january.parquet"
-    write_parquet(iter(cleaning.reader()), cleaning.schema, file)
-    old = LedgerEntry.of(cleaning, source(), load_id="")
-    for name, path, metadata in (
-        ("data/green/green_tripdata_2021-01.parquet", file, {"ledger": old.to_json()}),
-        ("rejected/green/green_tripdata_2021-01.parquet", cleaning.rejected, {}),
-    ):
-        blob = bucket.blob(name)
-        blob.metadata = metadata
-        blob.upload_from_filename(path)
-    assert (store.entries(), store.count_rejected(JANUARY)) == ([old], 3)
-    store.replace(Pass(JANUARY, tmp_path), source("sha256:2"))
-    assert [blob.name for blob in bucket.list_blobs()] == [data_name(JANUARY)]
-
-
-# The warehouse
-
-
-@pytest.fixture
-def warehouse(bigquery_client, dataset) -> WarehouseStore:  # noqa: F811
-    return WarehouseStore(bigquery_client, dataset)
-
-
-@pytest.fixture
-def query(bigquery_client, dataset):  # noqa: F811
-    return lambda text: bigquery_client.query(text.format(dataset)).result()
-
-
-@pytest.fixture
-def load_jobs(bigquery_client, dataset):  # noqa: F811
-    """The load jobs into the dataset, oldest first: (table, whether it worked)."""
-
-    def listed() -> list[tuple[str, bool]]:
-        jobs = [job for job in bigquery_client.list_jobs() if job.destination and job.destination.dataset_id == dataset]
-        jobs.sort(key=lambda job: job.created)
-        return [(job.destination.table_id.split("$")[0], not job.error_result) for job in jobs]
-
-    return listed
-
-
-@pytest.fixture
-def kept(bigquery_client, dataset):  # noqa: F811
-    """How many rows are in each of the service's tables, whether they count or not."""
-
-    def counted() -> dict[str, int]:
-        tables = [table.table_id for table in bigquery_client.list_tables(dataset)]
-        return {
-            name.removeprefix("green_trips"): bigquery_client.get_table(f"{dataset}.{name}").num_rows for name in tables
-        }
-
-    return counted
-
-
-@pytest.mark.parametrize("answered", [False, True])
-@pytest.mark.parametrize(("step", "commits"), [("_ledger", False), ("_rejected", False), ("", True)])
-@pytest.mark.parametrize("rows", [5, 0])
-def test_a_crash_at_any_step_leaves_one_load_whole(
-    warehouse, kept, tmp_path, monkeypatch, rows, step, commits, answered
-):
-    """A load dies before BigQuery has done a step, or after it, when it did not hear the answer."""
-    old = warehouse.replace(Pass(JANUARY, tmp_path, bad=3), source("sha256:old"))
-    run = LoadJobs.load
-
-    def dies(self, name, *given):
-        if name != f"green_trips{step}":
-            return run(self, name, *given)
-        if answered:
-            run(self, name, *given)
-        raise ServiceUnavailable("gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LoadJobs, "load", dies)
-        with pytest.raises(TaxiwayError, match="gone"):
-            warehouse.replace(Pass(JANUARY, tmp_path, rows=rows, bad=4), source("sha256:new"))
-    found = warehouse.entry(JANUARY)
-    if commits and answered:
-        assert (found.checksum, warehouse.count(JANUARY), warehouse.count_rejected(JANUARY)) == ("sha256:new", rows, 4)
-    else:
-        assert (found, warehouse.count(JANUARY), warehouse.count_rejected(JANUARY)) == (old, 1000, 3)
-    assert verify({"bigquery": warehouse}, lambda month: None).differences == []
-    monkeypatch.setattr("flows.stores.warehouse.LEFT_OVER", dt.timedelta(0))
-    last = warehouse.replace(Pass(JANUARY, tmp_path, rows=7, bad=2), source("sha256:next"))
-    assert warehouse.entries() == [last] and verify({"bigquery": warehouse}, lambda month: None).differences == []
-    assert kept() == {"": 7, "_rejected": 2, "_ledger": 1}, "what the crash has left is deleted"
-
-
-def test_a_failed_clean_up_does_not_fail_the_load(warehouse, kept, tmp_path, monkeypatch):
-    """An account without billing may load but not delete."""
-    warehouse.replace(Pass(JANUARY, tmp_path, bad=3), source("sha256:1"))
-
-    def refused(self, name, text, **parameters):
-        raise Forbidden("Billing has not been enabled for this project. DML queries are not allowed in the free tier.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LoadJobs, "query", refused)
-        entry = warehouse.replace(Pass(JANUARY, tmp_path, rows=5, bad=4), source("sha256:2"))
-    assert (warehouse.entries(), warehouse.count(JANUARY), warehouse.count_rejected(JANUARY)) == ([entry], 5, 4)
-    assert kept()["_rejected"] == 7
-    assert verify({"bigquery": warehouse}, lambda month: None).differences == []
-
-
-def test_two_loads_in_every_order(bigquery_client, dataset, tmp_path, monkeypatch):  # noqa: F811
-    """A load takes its next step (ledger and rejected rows, trips, clean-up) when it is told to: all orders of them."""
-    run, clean_up, turn = LoadJobs.load, WarehouseStore._clean_up, threading.local()
-
-    def step(self, name, *given):
-        if name != "green_trips_rejected":
-            turn.wait()
-        run(self, name, *given)
-
-    def last_step(self, *given):
-        turn.wait()
-        clean_up(self, *given)
-
-    monkeypatch.setattr(LoadJobs, "load", step)
-    monkeypatch.setattr(WarehouseStore, "_clean_up", last_step)
-    for number, places in enumerate(itertools.combinations(range(6), 3)):
-        order = ["A" if place in places else "B" for place in range(6)]
-        month = Month(Service.GREEN, 2014 + number // 12, number % 12 + 1)
-        contents = {"A": (10, 1), "B": (20 * (number % 2), 3)}
-        go, done = {name: threading.Semaphore(0) for name in "AB"}, threading.Semaphore(0)
-
-        def load(name: str, month=month, contents=contents, go=go, done=done) -> None:
-            started = []
-
-            def wait() -> None:
-                if started:
-                    done.release()
-                started.append(True)
-                go[name].acquire()
-
-            turn.wait = wait
-            rows, bad = contents[name]
-            try:
-                store = WarehouseStore(bigquery_client, dataset)
-                store.replace(Pass(month, tmp_path / name, rows=rows, bad=bad), source(name))
-            finally:
-                done.release(6)
-
-        with ThreadPoolExecutor(2) as pool:
-            loads = [pool.submit(load, name) for name in "AB"]
-            for name in order:
-                go[name].release()
-                done.acquire()
-            assert [each.result() for each in loads] == [None, None]
-        store = WarehouseStore(bigquery_client, dataset)
-        last_commit = max("AB", key=lambda name: [at for at, who in enumerate(order) if who == name][1])
-        entry = store.entry(month)
-        counted = store.count(month), store.count_rejected(month)
-        assert (entry.checksum, counted) == (last_commit, contents[last_commit]), order
-    assert verify({"bigquery": store}, lambda month: None).differences == []
-
-
-def test_rows_that_are_lost_are_named_and_not_taken_for_a_load_that_never_came(warehouse, query, tmp_path):
-    warehouse.replace(Pass(JANUARY, tmp_path, bad=3), source())
-    query("DELETE FROM {}.green_trips WHERE source_month = '2021-01-01'")
-    assert [str(d) for d in verify({"bigquery": warehouse}, lambda month: None).differences] == [
-        "bigquery, green 2021-01: rows stored, against the ledger: expected 1,000, found 0"
-    ]
-
-
-def test_a_first_load_that_never_came_is_no_loaded_month(warehouse, tmp_path, monkeypatch):
-    run = LoadJobs.load
-
-    def dies(self, name, *given):
-        if name == "green_trips":
-            raise ServiceUnavailable("gone")
-        run(self, name, *given)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LoadJobs, "load", dies)
-        with pytest.raises(TaxiwayError, match="gone"):
-            warehouse.replace(Pass(JANUARY, tmp_path, bad=3), source())
-    assert warehouse.entries() == [] and warehouse.counts() == {} and warehouse.count_rejected(JANUARY) == 0
-
-
-def test_a_request_sent_again_is_one_load(warehouse, load_jobs, tmp_path, monkeypatch):
-    """The answer to the first was lost: the second meets its own job (409) and waits for that."""
-    load = Client.load_table_from_file
-
-    def twice(self, *args, **kwargs):
-        load(self, *args, **kwargs)
-        args[0].seek(0)
-        return load(self, *args, **kwargs)
-
-    monkeypatch.setattr(Client, "load_table_from_file", twice)
-    warehouse.replace(Pass(JANUARY, tmp_path, bad=2), source())
-    assert load_jobs() == [("green_trips_ledger", True), ("green_trips_rejected", True), ("green_trips", True)]
-    assert (warehouse.counts(), warehouse.count_rejected(JANUARY)) == ({JANUARY: 1000}, 2)
-
-
-def test_the_same_load_again_replaces_the_first(warehouse, kept, tmp_path):
-    """The same source object, as in a task that is tried again: its rejected rows are not doubled."""
-    once = source()
-    first = warehouse.replace(Pass(JANUARY, tmp_path, bad=2), once)
-    again = warehouse.replace(Pass(JANUARY, tmp_path, bad=2), once)
-    assert first.load_id != again.load_id and warehouse.entries() == [again]
-    assert kept() == {"": 1000, "_rejected": 2, "_ledger": 1}
-
-
-def test_a_load_that_is_refused_leaves_nothing(warehouse, kept, load_jobs, bigquery_client, dataset, tmp_path):  # noqa: F811
-    """And a run after the cause is gone loads."""
-    warehouse.replace(Pass(JANUARY, tmp_path, bad=1), source())
-    table = f"{dataset}.green_trips"
-    bigquery_client.delete_table(table)
-    bigquery_client.query(
-        f"CREATE TABLE {table} (vendor_id STRING, source_month DATE) PARTITION BY DATE_TRUNC(source_month, MONTH)"
-    ).result()
-    with pytest.raises(StoreFailed, match="green_trips: BadRequest: 400 Provided Schema does not match"):
-        warehouse.replace(Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
-    assert kept() == {"": 0, "_rejected": 1, "_ledger": 1}
-    bigquery_client.delete_table(table)
-    entry = warehouse.replace(Pass(JANUARY, tmp_path, bad=5), source("sha256:2"))
-    assert [worked for name, worked in load_jobs() if name == "green_trips"] == [True, False, True]
-    assert warehouse.entries() == [entry] and warehouse.count_rejected(JANUARY) == 5
-
-
-def test_months_of_a_version_without_load_ids(warehouse, bigquery_client, dataset, tmp_path):  # noqa: F811
-    """Their rows and entries are matched with each other; the next load into a table adds what it lacks."""
-    old_fields = [field for field in LEDGER_SCHEMA if field.name not in NEW_LEDGER_COLUMNS]
-    entries = {}
-    for month, rows in ((JANUARY, 10), (FEBRUARY, 20)):
-        known = LedgerEntry(
-            "green", month.label, "loaded", "gs://x", "sha256:1", 9, rows + 1, rows, 1, {"zero_passengers": 1},
-            "1", [], AT, AT,
-        )  # fmt: skip
-        entries[month] = known
-        cleaning = Pass(month, tmp_path, rows=rows, bad=1)
-        files = {name: tmp_path / f"{name}.parquet" for name in ("green_trips", "_rejected", "_ledger")}
-        write_parquet(map(flat, cleaning.reader()), flat_schema(cleaning.schema), files["green_trips"])
-        write_parquet(rejected_batches(cleaning), REJECTED_SCHEMA, files["_rejected"])
-        row = pa.Table.from_pylist([ledger_row(known, AT)], LEDGER_SCHEMA).select([f.name for f in old_fields])
-        pq.write_table(row, files["_ledger"])
-        jobs = LoadJobs(bigquery_client, dataset)
-        for name, file in files.items():
-            jobs.load(f"green_trips{name.removeprefix('green_trips')}", month, file, REPLACE, uuid.uuid4().hex)
-    assert warehouse.entries() == [entries[JANUARY], entries[FEBRUARY]]
-    assert (warehouse.count_rejected(JANUARY), warehouse.counts()) == (1, {JANUARY: 10, FEBRUARY: 20})
-    assert verify({"bigquery": warehouse}, lambda month: None).differences == []
-    seen = replace(entries[FEBRUARY], source_etag='"2"')
-    warehouse.record(seen)
-    new = warehouse.replace(Pass(JANUARY, tmp_path, rows=5, bad=2), source("sha256:2"))
-    assert warehouse.entries() == [new, seen]
-    assert (warehouse.count_rejected(JANUARY), warehouse.count_rejected(FEBRUARY)) == (2, 1)
-    assert verify({"bigquery": warehouse}, lambda month: None).differences == []

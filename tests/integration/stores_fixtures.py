@@ -119,6 +119,11 @@ def source(checksum: str = "sha256:1") -> LoadSource:
     return LoadSource(f"https://example.org/{checksum}.parquet", checksum, 12345, flow_run_id="run-1")
 
 
+def state(store: AnyStore) -> tuple[list[LedgerEntry], dict[Month, int], int]:
+    """The whole ledger, the rows of each month, and the rejected rows of January."""
+    return store.entries(), store.counts(), store.count_rejected(JANUARY)
+
+
 class Server:
     """A PostgreSQL server of the tests' own, which can be killed and started again."""
 
