@@ -65,7 +65,7 @@ def test_a_process_that_ends_while_starting_is_reported_with_its_log(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-@pytest.mark.parametrize("delay", ["", "sleep 0.3;"], ids=["asked before", "asked too late"])
+@pytest.mark.parametrize("delay", ["", "sleep 0.3;"], ids=["signal requested in time", "signal requested too late"])
 def test_a_process_is_stopped_when_its_parent_is_killed(tmp_path, monkeypatch, delay):
     """Also if the parent is killed before the child has requested the signal from the kernel."""
     slow = tmp_path / "setpriv"
