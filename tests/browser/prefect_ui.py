@@ -173,9 +173,12 @@ class Form:
         return self.field(title).locator(".cm-content")
 
     def _write(self, editor: Locator, text: str) -> None:
-        # Every field of JSON has a value, which comes after its editor and would mix with what is typed before.
+        # Every JSON field has a value, which arrives after its editor and would mix with text typed before it.
         expect(editor).not_to_have_text("")
-        editor.fill(text)
+        # The editor's own command selects its whole text; `fill` selects in the page, which the editor may just redraw.
+        editor.click()
+        editor.press("ControlOrMeta+a")
+        self.page.keyboard.insert_text(text)
         expect(editor).to_have_text(text)
 
     def items(self, title: str, values: Iterable[Any], *, instead_of: int = 0) -> None:
