@@ -45,7 +45,7 @@ class PgAdmin:
             except Error:
                 if attempt == ATTEMPTS - 1:
                     raise
-                self.page.reload()
+                self.page.reload(wait_until="commit")  # each step waits for what it clicks
         self._node(path[-1]).click()
 
     def view_data(self, table: str) -> FrameLocator:
