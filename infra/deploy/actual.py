@@ -1,33 +1,34 @@
-"""What the server has of what can be declared, as `Actual` objects: a handful of reads, all at once.
+"""The objects on the server that a plan compares, as `Actual` objects.
 
-Ours is what our record on the server says, see `infra/deploy/record.py`. Earlier versions kept no record. Where there
-is none, and a deployment has the tag and the description that they gave theirs, what they have made is ours: that
-deployment with its declared schedules, the automations and limits that those versions made, and the blocks and pool of
-the declared names, which each of their deploys has overwritten.
+The record on the server says which are ours, see `infra/deploy/record.py`. Earlier versions kept no record. If there is
+none, and a deployment has the tag and the description of those versions, then what they created is ours: that
+deployment with its declared schedules, their automations and limits, and the blocks and the pool of the declared names,
+which each of their deploys overwrote.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from prefect.client.orchestration import PrefectClient
 
 from infra.deploy.kinds import KINDS
+from infra.deploy.kinds.automation import AUTOMATION
 from infra.deploy.kinds.deployment import CODE
 from infra.deploy.kinds.limit import LIMIT
-from infra.deploy.model import Actual, Desired, Kind
+from infra.deploy.kinds.schedule import DEPLOYMENT, SCHEDULE
+from infra.deploy.model import Actual, Desired
 from infra.deploy.record import Record, key_of, read_record
 from infra.deploy.target import Target
 
-# What earlier versions made, by what follows the tag in its name. A tag alone does not say who made an automation.
+# What earlier versions created, by the part of the name after the tag. The tag alone does not show who created it.
 EARLIER_LIMITS, EARLIER_AUTOMATIONS = ("downloads",), ("silent-runs-crash",)
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What the server has, our record there that says what of it is ours, and whether an earlier version deployed."""
+    """The objects on the server, our record there, and whether an earlier version deployed."""
 
     actual: list[Actual]
     record: Record
@@ -37,80 +38,76 @@ class Observed:
 async def observe(
     client: PrefectClient, target: Target, desired: Sequence[Desired], adopt: Collection[str] = ()
 ) -> Observed:
-    """Read what is ours, what has a declared name, and the deployments on the pool.
+    """Read our objects, those of declared names, and the deployments on the pool.
 
     Args:
-        client: the server's.
-        target: names the tag and the pool.
-        desired: what is declared.
-        adopt: what of no other tag is ours from now on, as `kind/name`.
+        client: the server's client.
+        target: the tag and the pool.
+        desired: the declared objects.
+        adopt: objects to take over, as `kind/name`, unless they belong to another tag.
 
-    Raises what the client raises: an unreachable server is an error, never an empty one.
+    Raises what the client raises: a server that does not answer is not taken for an empty one.
     """
-    declared = {(thing.kind, thing.name): thing for thing in desired}
+    declared = {(each.kind, each.name): each for each in desired}
     names = declared.keys()
     record = await read_record(client, target.tag)
-    # The first POST goes alone: of several at once, from a client without a CSRF token, each fetches one, which makes
-    # those of the others invalid.
-    to_read = {kind: [name for each, name in names if each is kind] for kind in Kind} | {Kind.POOL: [target.pool]}
-    limits = await LIMIT.read(client, to_read[Kind.LIMIT])
-    others = [each for each in KINDS.values() if each is not LIMIT]
-    parts = await asyncio.gather(*(each.read(client, to_read[each.kind]) for each in others))
-    everything_there = [thing for part in (limits, *parts) for thing in part]
-    earlier = not record.exists and any(_of_earlier_version(thing, target) for thing in everything_there)
-    marked = _earlier_marks(everything_there, names, target) if earlier else set()
-    found = []
-    for thing in everything_there:
-        key, owner = key_of(thing.kind, thing.name), record.others.get(thing.id, "")
-        claimed = thing.id in marked or key in adopt
-        if record.unanswered(thing.kind, thing.name):
-            claimed |= _as_declared(thing, declared.get((thing.kind, thing.name)))
+    on_server = [
+        found
+        for kind in KINDS.values()
+        for found in await kind.read(client, [name for of_kind, name in names if of_kind == kind.name], target)
+    ]
+    earlier = not record.exists and any(_of_earlier_version(found, target) for found in on_server)
+    marked = _made_by_earlier_version(on_server, names, target) if earlier else set()
+    actual = []
+    for found in on_server:
+        key, owner = key_of(found.kind, found.name), record.others.get(found.id, "")
+        claimed = found.id in marked or key in adopt
+        if record.creation_unconfirmed(found.kind, found.name):
+            claimed |= _as_declared(found, declared.get((found.kind, found.name)))
         # Two tags that deploy at once may both have one object in their records: neither changes it.
-        ours = (record.has(thing.id) or claimed) and not owner
-        last = record.switch(thing.kind, thing.name) if ours else None
-        found.append(replace(thing, ours=ours, owner=owner, last=last))
-    return Observed(_relevant(found, names, target), record, earlier)
+        ours = (record.has(found.id) or claimed) and not owner
+        last = record.switch(found.kind, found.name) if ours else None
+        actual.append(replace(found, ours=ours, owner=owner, last=last))
+    return Observed(_relevant(actual, names, target), record, earlier)
 
 
-def _as_declared(thing: Actual, desired: Desired | None) -> bool:
-    return desired is not None and all(thing.fields.get(name) == value for name, value in desired.fields.items())
+def _as_declared(found: Actual, desired: Desired | None) -> bool:
+    return desired is not None and all(found.fields.get(name) == value for name, value in desired.fields.items())
 
 
-def _of_earlier_version(thing: Actual, target: Target) -> bool:
-    """Whether a version that kept no record has made this deployment, under our tag."""
-    if thing.kind is not Kind.DEPLOYMENT:
+def _of_earlier_version(found: Actual, target: Target) -> bool:
+    """Whether it is a deployment under our tag of a version that kept no record."""
+    if found.kind != DEPLOYMENT:
         return False
-    return target.tag in thing.fields["tags"] and CODE in (thing.fields["description"] or "")
+    return target.tag in found.fields["tags"] and CODE in (found.fields["description"] or "")
 
 
-def _earlier_marks(found: Sequence[Actual], names: Collection[tuple[Kind, str]], target: Target) -> set[str]:
-    """The ids of what a version that kept no record has made."""
-    deployments = {thing.name for thing in found if _of_earlier_version(thing, target)}
+def _made_by_earlier_version(
+    on_server: Sequence[Actual], names: Collection[tuple[str, str]], target: Target
+) -> set[str]:
+    """The ids of what a version that kept no record created."""
+    deployments = {found.name for found in on_server if _of_earlier_version(found, target)}
     limits = {f"{target.prefix}{name}" for name in EARLIER_LIMITS}
     automations = {f"{target.prefix}{name}" for name in EARLIER_AUTOMATIONS}
 
-    def made(thing: Actual) -> bool:
-        match thing.kind:
-            case Kind.DEPLOYMENT:
-                return thing.name in deployments
-            case Kind.SCHEDULE:
-                return thing.parent in deployments and (thing.kind, thing.name) in names
-            case Kind.AUTOMATION:
-                return target.tag in thing.fields["tags"] and thing.name in automations
-            case Kind.LIMIT:
-                return thing.name in limits
-            case _:
-                return (thing.kind, thing.name) in names
+    def made(found: Actual) -> bool:
+        if found.kind == DEPLOYMENT:
+            return found.name in deployments
+        if found.kind == AUTOMATION:
+            return target.tag in found.fields["tags"] and found.name in automations
+        if found.kind == LIMIT:
+            return found.name in limits
+        return (found.kind, found.name) in names and (found.kind != SCHEDULE or found.parent in deployments)
 
-    return {thing.id for thing in found if made(thing)}
+    return {found.id for found in on_server if made(found)}
 
 
-def _relevant(found: Sequence[Actual], names: Collection[tuple[Kind, str]], target: Target) -> list[Actual]:
-    """What a plan is about: ours, what has a declared name, and what others deployed on our pool."""
+def _relevant(actual: Sequence[Actual], names: Collection[tuple[str, str]], target: Target) -> list[Actual]:
+    """Our objects, those of declared names and the deployments on our pool; each with its parts."""
 
-    def alone(thing: Actual) -> bool:
-        on_pool = thing.kind is Kind.DEPLOYMENT and thing.fields["work_pool_name"] == target.pool
-        return thing.ours or (thing.kind, thing.name) in names or on_pool
+    def relevant(found: Actual) -> bool:
+        on_pool = found.kind == DEPLOYMENT and found.fields["work_pool_name"] == target.pool
+        return found.ours or (found.kind, found.name) in names or on_pool
 
-    deployments = {thing.name for thing in found if thing.kind is Kind.DEPLOYMENT and alone(thing)}
-    return [thing for thing in found if alone(thing) or thing.parent in deployments]
+    keys = {(found.kind, found.name) for found in actual if relevant(found)}
+    return [found for found in actual if relevant(found) or (KINDS[found.kind].part_of, found.parent) in keys]

@@ -1,4 +1,4 @@
-"""Everything that is known to be wrong before anything is changed, as one line each, with the script's name."""
+"""Checks before anything is changed. Each problem is one line with the script's name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from prefect.exceptions import ObjectNotFound, ParameterTypeError
 from prefect.utilities.schema_tools.validation import validate
 
 from infra.deploy.entrypoint import NotAFlow, flow_at
-from infra.deploy.model import Actual, Desired, Kind
+from infra.deploy.kinds.block import BLOCK
+from infra.deploy.kinds.pool import POOL
+from infra.deploy.kinds.schedule import DEPLOYMENT
+from infra.deploy.model import Actual, Desired
 from infra.deploy.schedules import problems as schedule_problems
 from infra.deploy.spec import DeploymentSpec
 
@@ -26,7 +29,7 @@ REFERENCE = re.compile(r"\{\{\s*prefect\.blocks\.([\w-]+)\.([\w-]+)((?:\.\w+|\[\
 
 
 class BlockReference(NamedTuple):
-    """A field of a block that job variables take a value from."""
+    """A reference in job variables to a field of a block."""
 
     slug: str
     name: str
@@ -39,7 +42,7 @@ class BlockReference(NamedTuple):
 
 
 async def problems_of(specs: Sequence[DeploymentSpec]) -> list[str]:
-    """What is wrong with the declarations by themselves: flows, parameters, schedules, names. Needs no server."""
+    """Problems of flows, parameters and schedules that need no server to find."""
     found: list[str] = []
     for spec in specs:
         try:
@@ -56,17 +59,17 @@ async def problems_of(specs: Sequence[DeploymentSpec]) -> list[str]:
 
 def find_duplicates(desired: Sequence[Desired]) -> list[str]:
     """Objects that are declared more than once."""
-    counts = Counter((thing.kind, thing.name) for thing in desired)
-    scripts = {(thing.kind, thing.name): thing.script for thing in desired}
+    counts = Counter((each.kind, each.name) for each in desired)
+    scripts = {(each.kind, each.name): each.script for each in desired}
     more = {key: count for key, count in counts.items() if count > 1}
     return [f"{scripts[key]}: {key[0]} {key[1]} is declared {count} times" for key, count in more.items()]
 
 
 async def problems_on(client: PrefectClient, desired: Sequence[Desired], found: Sequence[Actual]) -> list[str]:
-    """What is wrong with the declarations on this server: the pool's type, its template, the blocks referred to."""
-    deployments = [thing for thing in desired if thing.kind is Kind.DEPLOYMENT]
+    """Problems with this server: the pool's type, its template, and references to blocks."""
+    deployments = [each for each in desired if each.kind == DEPLOYMENT]
     problems = []
-    for pool in (thing for thing in desired if thing.kind is Kind.POOL):
+    for pool in (each for each in desired if each.kind == POOL):
         problems += _pool_problems(pool, deployments, found)
     return problems + await _block_problems(client, desired, deployments)
 
@@ -76,7 +79,7 @@ def _pool_problems(pool: Desired, deployments: Sequence[Desired], found: Sequenc
         f"{pool.script}: work pool {there.name} is of type {there.fields['type']} on the server, not "
         f"{pool.fields['type']}, and a pool's type cannot be changed: delete it there, or set TAXIWAY_WORK_POOL"
         for there in found
-        if there.kind is Kind.POOL and there.fields["type"] != pool.fields["type"]
+        if there.kind == POOL and there.fields["type"] != pool.fields["type"]
     ]
     template = _template_validator(pool.fields["base_job_template"])
     for deployment in deployments:
@@ -85,7 +88,7 @@ def _pool_problems(pool: Desired, deployments: Sequence[Desired], found: Sequenc
 
 
 def references_in(value: Any) -> Iterator[BlockReference]:
-    """The fields of blocks that a JSON value refers to; the field is empty where the whole block is meant."""
+    """The references to blocks in a JSON value. The field is empty in a reference to a whole block."""
     if isinstance(value, str):
         for slug, name, path in REFERENCE.findall(value):
             yield BlockReference(slug, name, re.split(r"[.\[]", path)[1] if path else "")
@@ -107,13 +110,13 @@ def _parameter_problems(spec: DeploymentSpec, flow: Flow[..., Any]) -> Iterator[
         if schedule.parameters:
             yield from (f"{where}: {problem}" for problem in _wrong_values(given, flow, required))
         missing = sorted(required - given.keys())
-        yield from (f"{where}: {flow.name} asks for {name} and is given none" for name in missing)
+        yield from (f"{where}: missing required parameter: {name}" for name in missing)
 
 
 def _wrong_values(given: Mapping[str, Any], flow: Flow[..., Any], required: Iterable[str]) -> Iterator[str]:
-    """Names that the flow does not take, and values that do not fit."""
+    """Parameters that the flow does not have, and values that it does not accept."""
     unknown = sorted(given.keys() - inspect.signature(flow.fn).parameters.keys())
-    yield from (f"{flow.name} takes no parameter {name}" for name in unknown)
+    yield from (f"{flow.name} has no parameter {name}" for name in unknown)
     known = {name: value for name, value in given.items() if name not in unknown}
     if set(required) <= known.keys():
         try:
@@ -122,7 +125,7 @@ def _wrong_values(given: Mapping[str, Any], flow: Flow[..., Any], required: Iter
         except ParameterTypeError as wrong:
             yield from (f"parameter {line.strip(' -')}" for line in str(wrong).splitlines()[1:])
         return
-    # Only a whole set of parameters can be tried on the flow itself; the schema says most of what it would say.
+    # The flow itself validates only complete parameters. The schema finds most of what it would find.
     schema = flow.parameters.model_dump_for_openapi()
     for error in validate(dict(known), schema, raise_on_error=False, ignore_required=True):
         yield f"parameter {'.'.join(map(str, error.absolute_path))}: {error.message}"
@@ -130,7 +133,7 @@ def _wrong_values(given: Mapping[str, Any], flow: Flow[..., Any], required: Iter
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """Prefect logs what it refuses, too; we say it ourselves, once and with the script's name."""
+    """Without Prefect's log of invalid parameters: our message has the script's name."""
     logger = logging.getLogger("prefect.flows")
     before, logger.disabled = logger.disabled, True
     try:
@@ -140,7 +143,7 @@ def _unlogged() -> Iterator[None]:
 
 
 def _template_validator(template: Mapping[str, Any]) -> Validator:
-    """As the server checks a deployment's job variables: what is required may still come with the run."""
+    """Validates job variables as the server does: a required variable may still come with the run."""
     variables = {key: value for key, value in template["variables"].items() if key != "required"}
     return validator_for(variables)(variables)
 
@@ -154,7 +157,7 @@ def _template_problems(deployment: Desired, template: Validator) -> Iterator[str
 async def _block_problems(
     client: PrefectClient, desired: Sequence[Desired], deployments: Sequence[Desired]
 ) -> list[str]:
-    fields: dict[str, Collection[str]] = {t.name: t.fields.keys() for t in desired if t.kind is Kind.BLOCK}
+    fields: dict[str, Collection[str]] = {each.name: each.fields.keys() for each in desired if each.kind == BLOCK}
     problems: list[str] = []
     for deployment in deployments:
         for reference in sorted(set(references_in(deployment.fields["job_variables"]))):
@@ -168,7 +171,7 @@ async def _block_problems(
 
 
 async def _fields_on_server(client: PrefectClient, reference: BlockReference) -> Collection[str]:
-    """The names of a block's fields; none where there is no such block."""
+    """The names of a block's fields; empty if there is no such block."""
     try:
         document = await client.read_block_document_by_name(reference.name, reference.slug, include_secrets=False)
     except ObjectNotFound:

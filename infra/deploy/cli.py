@@ -33,9 +33,9 @@ CHANGES = 2  # the exit status of a plan with changes, as Terraform's users know
 Script = Annotated[str, typer.Option(help="only this script's deployments; nothing else is deleted")]
 Cron = Annotated[str, typer.Option(help="one more schedule, for --deployment, until the next deploy without it")]
 Deployment = Annotated[str, typer.Option(help="the deployment that --cron is for, as flow/deployment")]
-Reset = Annotated[bool, typer.Option("--reset", help="overwrite what a person has switched")]
+Reset = Annotated[bool, typer.Option("--reset", help="overwrite switches that were changed by hand")]
 Adopt = Annotated[
-    list[str] | None, typer.Option(help="take over an object of someone else, as KIND/NAME, e.g. 'work pool/taxi'")
+    list[str] | None, typer.Option(help="take over an object that is not ours, as KIND/NAME, e.g. 'work pool/taxi'")
 ]
 
 
@@ -69,7 +69,7 @@ def plan(
 def apply(
     script: Script = "", cron: Cron = "", deployment: Deployment = "", reset: Reset = False, adopt: Adopt = None
 ) -> None:
-    """Make the server have what the code declares: show the plan, check everything, then change what differs."""
+    """Check the declarations, show the plan and apply it."""
 
     async def work() -> int:
         await _apply(await _prepared(script, cron, deployment, reset, adopt))
@@ -80,7 +80,7 @@ def apply(
 
 @app.command()
 def blocks(adopt: Adopt = None) -> None:
-    """Save the blocks that are code, and nothing else."""
+    """Save the declared blocks, and nothing else."""
 
     async def work() -> int:
         await _apply(deploy.prepare_blocks(adopt=adopt or ()))
@@ -98,7 +98,7 @@ async def _apply(prepared: deploy.Deploy) -> None:
 
 @app.command()
 def destroy() -> None:
-    """Delete every deployment, schedule, automation and concurrency limit of ours, and the runs that wait."""
+    """Delete our deployments, schedules, automations and concurrency limits, and the runs that have not started."""
 
     async def work() -> int:
         async with get_client() as client:
@@ -116,7 +116,7 @@ def run_one(
         list[str] | None, typer.Option("--param", "-p", help="NAME=VALUE; VALUE as JSON, 1,2,3 or 1-3")
     ] = None,
 ) -> None:
-    """Run a deployment, show its logs as they come, and exit with its result: 0 only for Completed."""
+    """Run a deployment, show its logs, and exit with 0 if it ends as Completed."""
 
     async def work() -> int:
         given = run.parameters_of(param or [])
@@ -127,7 +127,7 @@ def run_one(
             try:
                 ended = await run.follow(client, started.id, _log)
             except asyncio.CancelledError:
-                out.print("taxiway: the run goes on; its page in the UI can cancel it", markup=False)
+                out.print("taxiway: the run continues; cancel it on its page in the UI", markup=False)
                 raise
         message = f": {ended.message}" if ended.message else ""
         out.print(f"taxiway: {name}: {ended.name}{message}", markup=False)
@@ -142,7 +142,7 @@ def schedule(
     cron: Annotated[str, typer.Argument(help="five fields: minute, hour, day, month, weekday")],
     timezone: Annotated[str, typer.Option(help="an IANA name")] = "UTC",
 ) -> None:
-    """Add a schedule by hand, as the UI would: a deploy keeps it."""
+    """Add a schedule by hand, as in the UI. Deploys keep it."""
 
     async def work() -> int:
         try:
@@ -176,7 +176,7 @@ async def _prepared(script: str, cron: str, deployment: str, reset: bool, adopt:
 
 
 def _exit_with(work: Callable[[], Coroutine[Any, Any, int]]) -> None:
-    """Run a command's work; whatever goes wrong is a line on standard error each, and exit status 1."""
+    """Run a command. An error is one line on standard error and exit status 1."""
     with ends_in_one_line(Stopped, Locked, LockLost, run.NoDeployment, run.WrongParameter):
         require_server()
         try:

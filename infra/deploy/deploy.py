@@ -1,4 +1,4 @@
-"""A deploy from end to end: declarations, checks, lock, plan, actions. And what a deploy would do, without doing it."""
+"""A deploy from end to end: declarations, checks, lock, plan, actions. And a plan without a deploy."""
 
 from __future__ import annotations
 
@@ -8,38 +8,33 @@ from dataclasses import dataclass
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient, get_client
 
-from infra.automations import declared_automations
 from infra.blocks import declared_blocks
 from infra.deploy.actual import Observed, observe
-from infra.deploy.apply import carry_out
+from infra.deploy.apply import apply_actions
 from infra.deploy.check import find_duplicates, problems_of, problems_on
-from infra.deploy.kinds.automation import desired_automations
-from infra.deploy.kinds.block import desired_blocks
-from infra.deploy.kinds.deployment import desired_deployment
-from infra.deploy.kinds.limit import desired_limits
-from infra.deploy.kinds.pool import desired_pool
-from infra.deploy.lock import Lock, Pace, deploy_lock
-from infra.deploy.model import Action, Actual, Desired, Kind, Verb
-from infra.deploy.plan import conflicts, plan
+from infra.deploy.kinds import KINDS
+from infra.deploy.kinds.block import BLOCK
+from infra.deploy.lock import Lock, LockTimes, deploy_lock
+from infra.deploy.model import Action, Desired
+from infra.deploy.object_kind import Declarations
+from infra.deploy.plan import conflicts, plan, plan_destroy
 from infra.deploy.record import key_of
 from infra.deploy.scripts import Invalid, declared, reasons, with_cron
 from infra.deploy.spec import DeploymentSpec
 from infra.deploy.target import Target, target_of
-from infra.limits import declared_limits
 from infra.settings import Settings, settings
-from infra.work_pool import declared_pool
 
 
 @dataclass(frozen=True)
 class Deploy:
-    """What is to be deployed, checked as far as it can be without a server.
+    """A deploy whose declarations passed all checks that need no server.
 
     Attributes:
-        target: where it goes and which code it is.
-        desired: everything that is declared.
-        reset: overwrite what a person has switched.
+        target: where the deploy goes, and the revision of the code.
+        desired: the declared objects.
+        reset: overwrite switches that were changed by hand.
         prune: delete our objects that are not declared.
-        adopt: objects of someone else that become ours, as `kind/name`.
+        adopt: objects of others that become ours, as `kind/name`.
     """
 
     target: Target
@@ -59,19 +54,19 @@ async def prepare(
     prune: bool = True,
     adopt: Collection[str] = (),
 ) -> Deploy:
-    """Read the declarations, find the image, and check all of it.
+    """Read the declarations, find the image, and check both.
 
     Args:
-        config: names, pool type and image; None for the settings.
-        specs: what to deploy; None for what all scripts declare.
-        blocks: the blocks that are code, by name; None for those of `infra/blocks.py`.
-        cron: a deployment's full name and a cron rule, to be one of its schedules for this deploy.
+        config: names, pool type and image; None: the settings of this process.
+        specs: the deployments; None: those of all scripts.
+        blocks: the blocks by name; None: those of `infra/blocks.py`.
+        cron: the full name of a deployment and a cron rule that this deploy adds to its schedules.
         reset: see `Deploy`.
         prune: see `Deploy`.
         adopt: see `Deploy`.
 
     Raises:
-        Invalid: something is wrong with the declarations; every problem is a line.
+        Invalid: the declarations have problems; each is one line.
     """
     config = pinned(config or settings())
     target = target_of(config)
@@ -81,35 +76,31 @@ async def prepare(
     problems = await problems_of(specs)
     if problems:
         raise Invalid(problems)
-    desired = [
-        desired_pool(declared_pool(config)),
-        *desired_blocks(code_blocks(config) if blocks is None else blocks),
-        *desired_limits(declared_limits(config)),
-        *desired_automations(declared_automations(config)),
-        *(thing for spec in specs for thing in desired_deployment(spec, target)),
-    ]
+    declarations = Declarations(config, target, specs, code_blocks(config) if blocks is None else blocks)
+    desired = [each for kind in KINDS.values() for each in kind.declare(declarations)]
     if problems := find_duplicates(desired) + unknown(adopt, desired):
         raise Invalid(problems)
     return Deploy(target, desired, reset, prune, adopt)
 
 
 def prepare_blocks(config: Settings | None = None, *, adopt: Collection[str] = ()) -> Deploy:
-    """The blocks that are code, and nothing else. Raises Invalid as `prepare` does."""
+    """A deploy of the blocks alone. Raises Invalid as `prepare` does."""
     config = pinned(config or settings())
-    desired = list(desired_blocks(code_blocks(config)))
+    target = target_of(config)
+    desired = list(KINDS[BLOCK].declare(Declarations(config, target, (), code_blocks(config))))
     if problems := unknown(adopt, desired):
         raise Invalid(problems)
-    return Deploy(target_of(config), desired, prune=False, adopt=adopt)
+    return Deploy(target, desired, prune=False, adopt=adopt)
 
 
 def unknown(adopt: Collection[str], desired: Sequence[Desired]) -> list[str]:
-    """What is to be taken over and is not declared."""
-    keys = {key_of(thing.kind, thing.name) for thing in desired}
-    return [f"command line: --adopt {key}: nothing of this name is declared" for key in adopt if key not in keys]
+    """The problems with `adopt`: objects that are not declared."""
+    keys = {key_of(each.kind, each.name) for each in desired}
+    return [f"command line: --adopt {key}: no object of this name is declared" for key in adopt if key not in keys]
 
 
 def pinned(config: Settings) -> Settings:
-    """The settings with the image by its digest, where runs are containers. Raises Invalid where there is no image."""
+    """The settings with the image by digest on a Docker pool. Raises Invalid if there is no image."""
     if config.work_pool_type != "docker":
         return config.model_copy(update={"image": None})
     from infra.deploy.image_digest import by_digest
@@ -118,7 +109,7 @@ def pinned(config: Settings) -> Settings:
 
 
 def code_blocks(config: Settings) -> dict[str, Block]:
-    """The blocks that are code. Raises Invalid where one cannot be made: a setting is missing or wrong."""
+    """The blocks of `infra/blocks.py`. Raises Invalid if a setting of one is missing or wrong."""
     try:
         return declared_blocks(config)
     except Exception as wrong:
@@ -126,22 +117,22 @@ def code_blocks(config: Settings) -> dict[str, Block]:
 
 
 async def planned(deploy: Deploy, client: PrefectClient) -> list[Action]:
-    """What the deploy would do to the server as it is now. Raises Invalid where it cannot be done there."""
+    """The plan for the server as it is now. Raises Invalid if the declarations do not fit this server."""
     return (await _observed_and_planned(deploy, client))[1]
 
 
 async def _observed_and_planned(deploy: Deploy, client: PrefectClient) -> tuple[Observed, list[Action]]:
     observed = await observe(client, deploy.target, deploy.desired, deploy.adopt)
     if observed.earlier and not deploy.prune:
-        # Of a part alone it would not be known what else that version has made.
-        raise Invalid(["an earlier version, which kept no record, has deployed here: run `make deploy` once"])
+        # A deploy of one script would record only a part of what that version created.
+        raise Invalid(["an earlier version, which kept no record, deployed here: run `make deploy` once"])
     if problems := await problems_on(client, deploy.desired, observed.actual):
         raise Invalid(problems)
     return observed, plan(deploy.desired, observed.actual, reset=deploy.reset, prune=deploy.prune)
 
 
 def conflict_lines(actions: Sequence[Action]) -> list[str]:
-    """A line for each object of someone else that stands in the way: what it is, and what to do."""
+    """A line for each conflict: what it is, and what to do."""
     return [
         f"{action.kind} {action.name} was {action.note}: rename one of the two"
         + ("" if action.on_server.owner else f", or take it over with --adopt '{key_of(action.kind, action.name)}'")
@@ -155,32 +146,32 @@ async def apply(
     *,
     on_plan: Callable[[Sequence[Action]], Awaitable[None]] | None = None,
     on_done: Callable[[Action], None] = lambda action: None,
-    pace: Pace | None = None,
+    times: LockTimes | None = None,
 ) -> list[Action]:
-    """Plan and carry out, alone: a second deploy waits for its turn. Gives what was done.
+    """Plan and apply under the lock; a second deploy waits for it. Returns the applied actions.
 
     Args:
         deploy: from `prepare`.
-        client: the server's.
-        on_plan: told the plan before the first change.
-        on_done: told each action after it is done.
-        pace: how long to wait for another deploy.
+        client: the server's client.
+        on_plan: called with the plan before the first change.
+        on_done: called with each action after it is applied.
+        times: how long to wait for another deploy.
 
     Raises:
-        Invalid: it cannot be done on this server, or something of someone else is in the way; nothing was changed.
-        Locked: another deploy is at work; nothing was changed.
-        Stopped: the server failed on the way; the message says what was applied. A second run finishes.
+        Invalid: the declarations do not fit this server, or there is a conflict; nothing was changed.
+        Locked: another deploy is running; nothing was changed.
+        Stopped: an action failed; the message says what was applied before it. A second run finishes.
     """
-    async with deploy_lock(client, deploy.target.tag, pace) as lock:
+    async with deploy_lock(client, deploy.target.tag, times) as lock:
         observed, actions = await _observed_and_planned(deploy, client)
         if on_plan:
             await on_plan(actions)
         if lines := conflict_lines(actions):
             raise Invalid(lines)
-        return await _carried_out(client, observed, deploy.desired, actions, lock, on_done)
+        return await _apply_and_record(client, observed, deploy.desired, actions, lock, on_done)
 
 
-async def _carried_out(
+async def _apply_and_record(
     client: PrefectClient,
     observed: Observed,
     desired: Sequence[Desired],
@@ -189,9 +180,9 @@ async def _carried_out(
     on_done: Callable[[Action], None],
 ) -> list[Action]:
     record = observed.record
-    record.keep(observed.actual, {key_of(thing.kind, thing.name) for thing in desired})
-    record.take_in(actions)
-    done = await carry_out(client, actions, record, before_each=lock.check, on_done=on_done)
+    record.claim(observed.actual, {key_of(each.kind, each.name) for each in desired})
+    record.add_unchanged(actions)
+    done = await apply_actions(client, actions, record, before_each=lock.check, on_done=on_done)
     lock.check()
     await record.write()
     return done
@@ -200,7 +191,7 @@ async def _carried_out(
 async def deploy(config: Settings | None = None) -> list[Action]:
     """Deploy everything that the scripts declare to the API that Prefect's settings name.
 
-    Gives what was done; raises what `prepare` and `apply` raise.
+    Returns the applied actions; raises what `prepare` and `apply` raise.
     """
     async with get_client() as client:
         return await apply(await prepare(config), client)
@@ -211,19 +202,13 @@ async def destroy(
     client: PrefectClient,
     *,
     on_done: Callable[[Action], None] = lambda action: None,
-    pace: Pace | None = None,
+    times: LockTimes | None = None,
 ) -> list[Action]:
-    """Delete every deployment, schedule, automation and concurrency limit that is ours, with the runs that wait.
+    """Delete our deployments, schedules, automations and concurrency limits, and the runs that have not started.
 
-    The work pool and the blocks stay: others may use them. Gives what was done; raises Locked or Stopped as `apply`
-    does.
+    The work pool and the blocks stay: others may use them. Returns the applied actions; raises Locked or Stopped as
+    `apply` does.
     """
-    async with deploy_lock(client, target.tag, pace) as lock:
+    async with deploy_lock(client, target.tag, times) as lock:
         observed = await observe(client, target, [])
-        return await _carried_out(client, observed, [], plan_destroy(observed.actual), lock, on_done)
-
-
-def plan_destroy(found: Sequence[Actual]) -> list[Action]:
-    """The deletion of all that is ours, but the pool and the blocks. Schedules go with their deployments."""
-    stays = (Kind.SCHEDULE, Kind.POOL, Kind.BLOCK)
-    return [action for action in plan([], found) if action.verb is Verb.DELETE and action.kind not in stays]
+        return await _apply_and_record(client, observed, [], plan_destroy(observed.actual), lock, on_done)

@@ -1,4 +1,4 @@
-"""The flow that an entrypoint names. The engine knows no flow by import."""
+"""The flow that an entrypoint names, and the name of its deployment. The engine imports no flow by itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from prefect import Flow
+
+from infra.deploy.spec import POOL_TYPE, DeploymentSpec
+from infra.deploy.target import Target
 
 
 class NotAFlow(ValueError):
@@ -27,3 +30,8 @@ def flow_at(entrypoint: str) -> Flow[..., Any]:
     if not isinstance(found, Flow):
         raise NotAFlow(f"{entrypoint} is not a flow" if found else f"{path} has no {name}")
     return found
+
+
+def full_name(spec: DeploymentSpec, target: Target) -> str:
+    """`flow name/deployment name`, the name that the API and its users know. Raises NotAFlow."""
+    return f"{flow_at(spec.flow).name}/{spec.name.replace(POOL_TYPE, target.pool_type)}"

@@ -1,4 +1,4 @@
-"""The flow image as the registry has it: that it is there, and its digest, which names it for good."""
+"""The digest of the flow image in the registry."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ LOCAL_ID = "sha256:"
 
 
 def by_digest(config: Settings) -> str:
-    """`repository@sha256:...` of the image that the settings name, else of the image of this revision.
+    """`repository@sha256:...` of the image of the settings, or else of the image of this revision.
 
-    The Docker engine asks the registry, so that its own settings (a proxy, a registry without TLS) and the logins of
-    `docker login` count here as they do when an agent pulls the image. An image of this machine that was never pushed
-    stands as its id.
+    The Docker engine asks the registry, so that its settings (a proxy, a registry without TLS) and the logins of
+    `docker login` apply as they do when an agent pulls the image. For an image that was never pushed, its id.
 
-    Raises Invalid where there is no image, the engine or the registry does not answer, or it does not have the image.
+    Raises Invalid if there is no image, or the engine or the registry does not answer or does not have it.
     """
     try:
         reference = deployed_image(config)
@@ -37,15 +36,15 @@ def by_digest(config: Settings) -> str:
 def only_here(reference: str) -> bool:
     """Whether an image of this engine, as `repository@digest`, was never pushed.
 
-    Docker's older image store gives a digest to what was pushed or pulled alone. In containerd's, the default since
-    Docker 29, an image has one from its build on, which is its id, and only the registry knows whether it was pushed.
+    Docker's older image store has digests only of images that were pushed or pulled. In containerd's, the default since
+    Docker 29, each image has a digest, which is its id, and only the registry knows whether it was pushed.
     """
     try:
         engine = DockerClient.from_env()
         if engine.images.get(reference).id != reference.partition("@")[2]:
             return False
         if reference.startswith("localhost/"):
-            return True  # no registry: a name for images of this machine
+            return True  # not a registry: the name of images of this machine
         engine.images.get_registry_data(reference)
     except APIError as wrong:
         return wrong.is_client_error()

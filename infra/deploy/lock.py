@@ -1,11 +1,12 @@
 """One deploy at a time: a Prefect variable is the lock.
 
 Creating a variable fails if one of that name exists, and deleting it by id fails if it has been replaced; so two
-deploys never hold it together. The holder changes its value every few seconds. A deploy that was killed does not, and a
-waiting one takes the lock over; it measures the time with its own clock, so that clocks need not agree.
+deploys never hold it together. The holder changes its value every few seconds. If it does not change for
+`stale_after` seconds, the holder was killed, and a waiting deploy takes the lock over. A deploy measures that time with
+its own clock, so the clocks of two machines need not agree.
 
-Prefect's own concurrency limits do not do: they lease a slot for 60 seconds at least, which the next deploy after a
-killed one would have to wait for, and do not say who holds it.
+Prefect's own concurrency limits cannot replace it: they lease a slot for at least 60 seconds, for which the next deploy
+after a killed one would have to wait, and they do not show who holds the slot.
 """
 
 from __future__ import annotations
@@ -28,44 +29,44 @@ CONFLICT, GONE = httpx.codes.CONFLICT, httpx.codes.NOT_FOUND
 
 
 class Locked(Exception):
-    """Another deploy is at work, or the lock's name is taken; the message says by whom. Nothing was changed."""
+    """Another deploy is running, or the lock's name is in use; the message says by whom. Nothing was changed."""
 
 
 class LockLost(Exception):
-    """Another deploy took the lock over, because this one was silent for too long."""
+    """Another deploy took the lock over, because this one did not renew it in time."""
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How long things take, in seconds.
+class LockTimes:
+    """How often the lock is renewed and how long a deploy waits for it, in seconds.
 
     Attributes:
-        renew: between two signs of life of the holder.
-        silent: without a sign of life for this long, a holder is taken for dead.
-        patience: how long a second deploy waits for a live one.
-        poll: how often it looks.
+        renew_every: time between two renewals by the holder.
+        stale_after: a lock that was not renewed for this long is free.
+        max_wait: how long a second deploy waits for a running one.
+        poll_every: time between two reads by a waiting deploy.
     """
 
-    renew: float = 5.0
-    silent: float = 20.0
-    patience: float = 60.0
-    poll: float = 0.5
+    renew_every: float = 5.0
+    stale_after: float = 20.0
+    max_wait: float = 60.0
+    poll_every: float = 0.5
 
 
 class Lock:
-    """The lock while it is held. `check()` raises LockLost once it is not."""
+    """A lock that this deploy holds. `check()` raises LockLost if it does not hold it any more."""
 
     def __init__(self, client: PrefectClient, variable_id: str, holder: dict[str, Any]) -> None:
         self._client, self._id, self._holder = client, variable_id, holder
         self._lost = False
 
     def check(self) -> None:
-        """Raises LockLost where another deploy has taken over."""
+        """Raises LockLost if another deploy has taken over."""
         if self._lost:
-            raise LockLost("another deploy took over because this one was silent for too long; run it again")
+            raise LockLost("another deploy took over because this one did not renew its lock in time; run it again")
 
     async def renew_every(self, seconds: float) -> None:
-        """Give signs of life until cancelled, or until the lock is lost."""
+        """Renew the lock until cancelled, or until the lock is lost."""
         for beat in range(1, 1_000_000):
             await asyncio.sleep(seconds)
             value = self._holder | {"beat": beat}
@@ -78,20 +79,20 @@ class Lock:
                     self._lost = True
                     return
             except httpx.HTTPError:
-                continue  # the next one may get through before anyone takes us for dead
+                continue  # the next renewal may be in time
 
     async def release(self) -> None:
-        """Let go; if the server cannot be told, the next deploy waits until it takes us for dead."""
+        """Release the lock. If the server does not answer, the next deploy waits until the lock is stale."""
         with suppress(httpx.HTTPError):
             await self._client.request("DELETE", "/variables/{id}", path_params={"id": self._id})
 
 
 @asynccontextmanager
-async def deploy_lock(client: PrefectClient, tag: str, pace: Pace | None = None) -> AsyncIterator[Lock]:
-    """Hold the lock of everything that carries the tag. Raises Locked after waiting for `pace.patience` seconds."""
-    pace = pace or Pace()
-    lock = await _take(client, lock_name(tag), pace)
-    renewing = asyncio.create_task(lock.renew_every(pace.renew))
+async def deploy_lock(client: PrefectClient, tag: str, times: LockTimes | None = None) -> AsyncIterator[Lock]:
+    """Hold the lock of all objects with the tag. Raises Locked after waiting for `times.max_wait` seconds."""
+    times = times or LockTimes()
+    lock = await _take(client, lock_name(tag), times)
+    renewing = asyncio.create_task(lock.renew_every(times.renew_every))
     try:
         yield lock
     finally:
@@ -104,7 +105,7 @@ def lock_name(tag: str) -> str:
     return f"{tag.replace('-', '_').lower()}_deploy_lock"
 
 
-async def _take(client: PrefectClient, name: str, pace: Pace) -> Lock:
+async def _take(client: PrefectClient, name: str, times: LockTimes) -> Lock:
     holder = {
         "holder": f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})",
         "since": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -120,23 +121,23 @@ async def _take(client: PrefectClient, name: str, pace: Pace) -> Lock:
         other = await client.read_variable_by_name(name)
         now = time.monotonic()
         if other is None:
-            continue  # it has just let go
+            continue  # it has just been released
         if not _is_lock(other.value):
-            raise Locked(f"the variable {name} is not a lock of ours; rename or delete it. Nothing was changed")
+            raise Locked(f"the variable {name} is not a lock of a deploy; rename or delete it. Nothing was changed")
         if (other.id, other.value) != seen:
             alive = seen is not None
             seen, changed = (other.id, other.value), now
-        elif now - changed > pace.silent:
+        elif now - changed > times.stale_after:
             with suppress(httpx.HTTPStatusError):  # another waiting deploy was quicker
                 await client.request("DELETE", "/variables/{id}", path_params={"id": other.id})
             continue
-        if alive and now - started > pace.patience:
-            raise Locked(f"another deploy is at work: {_described(other.value)}; nothing was changed")
-        await asyncio.sleep(pace.poll)
+        if alive and now - started > times.max_wait:
+            raise Locked(f"another deploy is running: {_described(other.value)}; nothing was changed")
+        await asyncio.sleep(times.poll_every)
 
 
 async def _create(client: PrefectClient, name: str, holder: dict[str, Any]) -> str | None:
-    """The new variable's id, None where there is one already."""
+    """The new variable's id; None if there is one already."""
     try:
         response = await client.request("POST", "/variables/", json={"name": name, "value": holder, "tags": []})
     except httpx.HTTPStatusError as refused:
@@ -147,7 +148,7 @@ async def _create(client: PrefectClient, name: str, holder: dict[str, Any]) -> s
 
 
 def _is_lock(value: Any) -> bool:
-    """Whether a deploy has written the value; one that a person made is never deleted."""
+    """Whether a deploy wrote the value. A variable of this name that others created is never deleted."""
     return isinstance(value, dict) and value.keys() == {"holder", "since", "beat"}
 
 

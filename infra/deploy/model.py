@@ -8,17 +8,6 @@ from enum import StrEnum
 from typing import Any
 
 
-class Kind(StrEnum):
-    """What can be declared, in the order in which it is created: what comes later may refer to what came before."""
-
-    POOL = "work pool"
-    BLOCK = "block"
-    LIMIT = "concurrency limit"
-    AUTOMATION = "automation"
-    DEPLOYMENT = "deployment"
-    SCHEDULE = "schedule"
-
-
 class Verb(StrEnum):
     """What happens to an object."""
 
@@ -34,7 +23,7 @@ CHANGING = frozenset({Verb.CREATE, Verb.UPDATE, Verb.DELETE})
 
 
 class Absent:
-    """The value of a key that one side does not have; None is a value."""
+    """The value of a key that one side does not have. None is a value of its own."""
 
     def __repr__(self) -> str:
         return "(none)"
@@ -48,16 +37,16 @@ class Desired:
     """An object as the code declares it.
 
     Attributes:
-        kind: what it is.
+        kind: the name of its kind, see `infra/deploy/kinds`.
         name: unique in its kind: `flow/deployment`, `flow/deployment#slug`, `block-type/name`, or a plain name.
         fields: JSON values, by field.
         secrets: the fields whose values are never shown.
-        parent: a schedule's deployment.
+        parent: the name of the object that it is a part of: the deployment of a schedule.
         script: the file that declares it, for messages.
-        source: the object itself, where the fields alone cannot be saved: a block.
+        source: the object itself, if it cannot be saved from its fields: a block.
     """
 
-    kind: Kind
+    kind: str
     name: str
     fields: Mapping[str, Any]
     secrets: frozenset[str] = frozenset()
@@ -72,13 +61,14 @@ class Actual:
 
     Attributes:
         id: the server's id of it.
-        ours: our deploys have made it, see `infra/deploy/record.py`. Nothing else is ever changed or deleted.
-        about: what it is, for a person, where its name does not say so.
-        last: how the last deploy left its switch; None where that is not known.
-        owner: the other tag whose deploys have made it; empty where it is ours or nobody's.
+        ours: our deploys created it, see `infra/deploy/record.py`. No other object is ever changed or deleted.
+        parent: as in `Desired`.
+        about: a description, if its name does not describe it.
+        last: the value of its switch after the last deploy; None if that is not known.
+        owner: the other tag whose deploys created it; empty if there is none.
     """
 
-    kind: Kind
+    kind: str
     name: str
     fields: Mapping[str, Any]
     id: str
@@ -91,7 +81,7 @@ class Actual:
 
 @dataclass(frozen=True)
 class Change:
-    """One field, or one key deep in it, that differs. Of a secret neither value is kept."""
+    """One field, or one key in it, that differs. The values of a secret are not kept."""
 
     path: tuple[str, ...]
     old: Any
@@ -104,7 +94,7 @@ class Action:
     """One line of the plan."""
 
     verb: Verb
-    kind: Kind
+    kind: str
     name: str
     changes: tuple[Change, ...] = ()
     note: str = ""
@@ -116,19 +106,19 @@ class Action:
 
     @property
     def declared(self) -> Desired:
-        """The object as it is declared, of an action that has one."""
-        assert self.desired is not None, f"{self} is of an object that is not declared"
+        """The declared object. The action must have one."""
+        assert self.desired is not None, f"{self}: the object is not declared"
         return self.desired
 
     @property
     def on_server(self) -> Actual:
-        """The object on the server, of an action that has one."""
-        assert self.actual is not None, f"{self} is of an object that does not exist yet"
+        """The object on the server. The action must have one."""
+        assert self.actual is not None, f"{self}: the object does not exist yet"
         return self.actual
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The values to set: all of them for a create, the ones that differ for an update."""
+        """The values to set: all of them for a create, those that differ for an update."""
         if self.desired is None:
             return {}
         if self.verb is Verb.CREATE:

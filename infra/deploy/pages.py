@@ -1,15 +1,15 @@
-"""Reading all of what the API gives a page at a time."""
+"""Read all pages of an API call."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-PAGE = 200  # the most that the server gives at once
+PAGE = 200  # the largest page that the server returns
 
 
-async def everything(read: Callable[..., Awaitable[list[Any]]], **arguments: Any) -> list[Any]:
-    """All pages of a read that takes `limit` and `offset`."""
+async def all_pages(read: Callable[..., Awaitable[list[Any]]], **arguments: Any) -> list[Any]:
+    """All rows of a call that takes `limit` and `offset`."""
     rows: list[Any] = []
     while True:
         page = await read(limit=PAGE, offset=len(rows), **arguments)

@@ -1,4 +1,4 @@
-"""A plan as text for a person, and as JSON for a machine. Neither ever holds a secret's value."""
+"""A plan as text and as JSON, without the values of secrets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.markup import escape
 
-from infra.deploy.model import ABSENT, Action, Change, Kind, Verb
+from infra.deploy.kinds.schedule import SCHEDULE
+from infra.deploy.model import ABSENT, Action, Change, Verb
 from infra.deploy.plan import changing
 from infra.deploy.schedules import next_times
 
@@ -26,7 +27,7 @@ WIDTH = 60
 
 
 async def as_text(actions: Sequence[Action]) -> str:
-    """The plan, a line an action, with rich's markup: what changes field by field, and when schedules fire next."""
+    """The plan with rich's markup: a line for each action, the changed fields, and the next times of schedules."""
     lines = [line for action in actions for line in await _lines(action)]
     return "\n".join([*lines, "", summary(actions)])
 
@@ -77,10 +78,10 @@ def _change_row(change: Change) -> dict[str, Any]:
 
 async def _next(action: Action) -> list[str]:
     """The next five run times of a schedule that is switched on."""
-    thing = action.actual if action.verb in (Verb.UNCHANGED, Verb.KEPT) else action.desired
-    if action.kind is not Kind.SCHEDULE or thing is None or not thing.fields["active"]:
+    shown = action.actual if action.verb in (Verb.UNCHANGED, Verb.KEPT) else action.desired
+    if action.kind != SCHEDULE or shown is None or not shown.fields["active"]:
         return []
-    return [f"{time:%Y-%m-%d %H:%M %Z}" for time in await next_times(thing.fields["schedule"])]
+    return [f"{time:%Y-%m-%d %H:%M %Z}" for time in await next_times(shown.fields["schedule"])]
 
 
 def _short(value: Any) -> str:

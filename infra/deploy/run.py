@@ -1,4 +1,4 @@
-"""One run of a deployment: started as the UI would, its logs as they come, and how it ended."""
+"""Run a deployment and follow its logs until it ends."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import LogSort
 from prefect.exceptions import ObjectNotFound
 
-from infra.deploy.pages import everything
+from infra.deploy.pages import all_pages
 from infra.months import months_of
 from infra.settings import settings
 
-# Log records are sent in batches by several processes, so one may come after a younger one.
+# Several processes send log records in batches, so a record may arrive after a later one.
 LATE = dt.timedelta(seconds=30)
 LONG_AGO = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
@@ -31,13 +31,13 @@ class NoDeployment(LookupError):
 
 
 class WrongParameter(ValueError):
-    """A value that no run is started with; the message names its parameter, and never shows an address in it."""
+    """An invalid parameter. The message names it and does not show its value."""
 
 
 async def start(client: PrefectClient, deployment: str, parameters: Mapping[str, Any]) -> FlowRun:
-    """Create a run of the deployment called `flow/deployment`; texts among the parameters are read by its schema.
+    """Create a run of the deployment `flow/deployment`. Parameters that are strings are parsed by its schema.
 
-    Raises NoDeployment, WrongParameter, or HTTPStatusError where the API refuses the parameters.
+    Raises NoDeployment, WrongParameter, or HTTPStatusError if the API rejects the parameters.
     """
     found = await find(client, deployment)
     properties = (found.parameter_openapi_schema or {}).get("properties", {})
@@ -49,7 +49,7 @@ async def start(client: PrefectClient, deployment: str, parameters: Mapping[str,
 
 
 async def find(client: PrefectClient, deployment: str) -> DeploymentResponse:
-    """The deployment called `flow/deployment`, or of that flow on the settings' pool. Raises NoDeployment."""
+    """The deployment `flow/deployment`, or the one of that flow on our pool. Raises NoDeployment."""
     name = deployment if "/" in deployment else f"{deployment}/{settings().work_pool_type}"
     try:
         return await client.read_deployment_by_name(name)
@@ -58,7 +58,7 @@ async def find(client: PrefectClient, deployment: str) -> DeploymentResponse:
 
 
 async def follow(client: PrefectClient, run_id: UUID, on_log: Callable[[Log], None], *, poll: float = 1.0) -> State:
-    """Hand over every log record of the run once, until the run has ended. Returns its final state."""
+    """Call `on_log` once for every log record, until the run ends. Returns its final state."""
     seen: set[UUID] = set()
     latest = LONG_AGO
     while True:
@@ -77,21 +77,21 @@ async def follow(client: PrefectClient, run_id: UUID, on_log: Callable[[Log], No
 
 
 def parameters_of(pairs: Iterable[str]) -> dict[str, str]:
-    """NAME=VALUE from the command line as parameters; a name may be in capitals, as in a Makefile."""
+    """Parameters of NAME=VALUE pairs from the command line; names may be in capitals, as in a Makefile."""
     split = (pair.partition("=") for pair in pairs)
     return {name.strip().lower(): text for name, _, text in split}
 
 
 def value_of(name: str, text: str, schema: Mapping[str, Any]) -> Any:
-    """A parameter's value from the command line, by its JSON schema: 1,2 or 1-3 for a list, 01 for a number, 1 for yes.
+    """Parse a value of the command line by its JSON schema: 1,2 or 1-3 as a list, 01 as a number, 1 as true.
 
-    A text that does not fit stays as it is, for the API to refuse. Raises WrongParameter.
+    A value that does not fit is returned as it is, and the API rejects it. Raises WrongParameter.
     """
     branches = (schema, *schema.get("anyOf", ()))
     kinds = {branch.get("type") for branch in branches}
     for branch in branches:
         if "pattern" in branch and not re.search(branch["pattern"], text):
-            # The value is not repeated: it may be an address with a password in it.
+            # The value may be an address with a password, so the message does not show it.
             raise WrongParameter(f"{name}: {branch.get('x-error', 'does not match the pattern of the parameter')}")
     if "array" in kinds and not text.startswith("["):
         try:
@@ -112,4 +112,4 @@ def _number_or_json(text: str) -> Any:
 
 async def _records(client: PrefectClient, run_id: UUID, since: dt.datetime) -> list[Log]:
     of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]), timestamp=LogFilterTimestamp(after_=since))
-    return await everything(client.read_logs, log_filter=of_run, sort=LogSort.TIMESTAMP_ASC)
+    return await all_pages(client.read_logs, log_filter=of_run, sort=LogSort.TIMESTAMP_ASC)

@@ -24,7 +24,7 @@ def as_fields(schedule: Schedule) -> dict[str, Any]:
 
 
 def canonical(fields: Fields) -> dict[str, Any]:
-    """The object in one form, the same for the same schedule whichever side wrote it."""
+    """The object in a form in which equal schedules of both sides compare equal."""
     if "anchor_date" not in fields:
         return dict(fields)
     return {**fields, "anchor_date": _moment(fields["anchor_date"]).astimezone(dt.UTC).isoformat()}
@@ -44,19 +44,19 @@ def describe(fields: Fields) -> str:
 
 
 async def next_times(fields: Fields, count: int = 5, *, after: dt.datetime | None = None) -> list[dt.datetime]:
-    """The next run times, in the schedule's timezone; fewer, or none, where the rule ends before."""
+    """The next run times in the schedule's timezone; fewer than `count` if the rule ends before."""
     start = after or dt.datetime.now(dt.UTC)
     try:
         return list(await _rule(fields).get_dates(n=count, start=start))
-    except ValueError:  # as the library of cron rules says that there is none
+    except ValueError:  # the cron library raises it if there is none
         return []
 
 
 async def problems(schedule: Schedule, *, after: dt.datetime | None = None) -> list[str]:
-    """Why the schedule is refused, a line each; empty for a good one.
+    """The problems of a schedule, one line each; empty if it is valid.
 
-    Prefect itself takes cron rules of six fields and reads the sixth as seconds, anchors an RRULE without DTSTART in
-    2020, and anchors an interval at the moment of the deploy: each then fires at other times than it seems to say.
+    Prefect accepts cron rules of six fields and reads the sixth as seconds, starts an RRULE without DTSTART in 2020,
+    and starts an interval without an anchor at the time of the deploy. All three run at times that are easy to misread.
     """
     fields = as_fields(schedule)
     found = [reason for reason in (_ambiguity(fields, schedule.model_fields_set),) if reason]
@@ -77,7 +77,7 @@ def _ambiguity(fields: Fields, given: set[str]) -> str:
 
 
 def _rule(fields: Fields) -> server.CronSchedule | server.RRuleSchedule | server.IntervalSchedule:
-    """The server's own class, which says when a schedule fires; the values have been validated where they come from."""
+    """The server's own class, which computes run times. The values were validated before."""
     timezone = fields["timezone"] or "UTC"
     if "cron" in fields:
         return server.CronSchedule.model_construct(**{**fields, "timezone": timezone})

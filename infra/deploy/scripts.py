@@ -1,4 +1,4 @@
-"""The deployment scripts: which there are, and what they declare."""
+"""Find the deployment scripts and read what they declare."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from prefect.client.schemas.schedules import CronSchedule
 from pydantic import ValidationError
 
-from infra.deploy.kinds.deployment import full_name
+from infra.deploy.entrypoint import full_name
 from infra.deploy.spec import DeploymentSpec, ScheduleSpec
 from infra.deploy.target import Target
 from infra.settings import ROOT
@@ -37,10 +37,10 @@ def scripts() -> list[str]:
 
 
 def declared(of: Sequence[str] | None = None) -> list[DeploymentSpec]:
-    """What the scripts (None: all of them) declare, each spec with its script's name.
+    """The specs that the scripts (None: all scripts) declare.
 
     Raises:
-        Invalid: names every script that fails.
+        Invalid: a script fails; all failing scripts are named.
     """
     specs: list[DeploymentSpec] = []
     problems: list[str] = []
@@ -55,25 +55,24 @@ def declared(of: Sequence[str] | None = None) -> list[DeploymentSpec]:
 
 
 def read_script(script: str) -> list[DeploymentSpec]:
-    """Run one script, which applies nothing that way, and take its DEPLOYMENTS. Raises what the script raises."""
+    """The DEPLOYMENTS of a script, which is run as a module and so does not deploy. Raises what the script raises."""
     namespace = runpy.run_path(str(ROOT / script), run_name=Path(script).stem)
     return [replace(spec, script=script) for spec in namespace["DEPLOYMENTS"]]
 
 
 def reasons(wrong: Exception) -> list[str]:
-    """What is wrong, a line each."""
+    """The problems of an exception, one line each."""
     if isinstance(wrong, ValidationError):
         return [error["msg"].removeprefix("Value error, ") for error in wrong.errors()]
     first = (str(wrong).splitlines() or [""])[0]
-    # What our own code raises is a clear line by itself.
+    # Exceptions of our own code have clear messages.
     return [first if type(wrong).__module__.startswith(OURS) else f"{type(wrong).__name__}: {first}"]
 
 
 def with_cron(specs: Sequence[DeploymentSpec], name: str, cron: str, target: Target) -> list[DeploymentSpec]:
-    """The specs with one more schedule, given on the command line and in UTC, for the deployment called `name`.
+    """The specs with one more schedule, in UTC, for the deployment `name`. The next deploy without it deletes it.
 
-    The next deploy without it deletes it: what is given at deploy is part of what is declared.
-    Raises Invalid where no spec has the name, or Prefect cannot read the rule.
+    Raises Invalid if no spec has the name, or Prefect cannot read the rule.
     """
     script = "command line"
     try:
@@ -82,7 +81,7 @@ def with_cron(specs: Sequence[DeploymentSpec], name: str, cron: str, target: Tar
         raise Invalid([f"{script}: {reason}" for reason in reasons(wrong)]) from None
     names = [full_name(spec, target) for spec in specs]
     if name not in names:
-        raise Invalid([f"{script}: no deployment is called {name}; there are {', '.join(names)}"])
+        raise Invalid([f"{script}: there is no deployment {name}; the deployments are {', '.join(names)}"])
     return [
         replace(spec, schedules=(*spec.schedules, schedule)) if called == name else spec
         for spec, called in zip(specs, names, strict=True)

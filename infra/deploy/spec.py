@@ -1,4 +1,4 @@
-"""What a deployment script declares. Data alone: no server, no flow code and no engine is needed to make it."""
+"""What a deployment script declares, as data: no server, no flow code and no engine is needed to create it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
-# As a deployment's name: it is called after the type of the pool it runs on, `docker` or `process`.
+# In a deployment's name: the type of its work pool, `docker` or `process`.
 POOL_TYPE = "{pool_type}"
 
 Schedule = CronSchedule | RRuleSchedule | IntervalSchedule
@@ -16,13 +16,13 @@ Schedule = CronSchedule | RRuleSchedule | IntervalSchedule
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleSpec:
-    """When a deployment runs by itself.
+    """A schedule of a deployment.
 
     Attributes:
-        slug: its name within the deployment; on the server our tag stands before it.
+        slug: its name within the deployment; on the server it starts with our tag.
         schedule: a cron rule with five fields, an RRULE with a DTSTART, or an interval with an anchor; with a timezone.
-        parameters: what these runs are given over the deployment's own parameters.
-        active: whether it starts switched on. Afterwards the switch is a person's.
+        parameters: parameters of its runs, over those of the deployment.
+        active: whether it is created switched on. Later switches by hand are kept.
     """
 
     slug: str
@@ -37,19 +37,19 @@ class DeploymentSpec:
 
     Attributes:
         flow: the flow's entrypoint from the project's root, as `flows/backfill.py:etl_parent_flow`.
-        name: the deployment's name, or POOL_TYPE; people and the API call it `flow name/name`.
-        description: what a person reads in the UI.
-        infrastructure: the DockerContainer block that its runs take their container's settings from, by reference:
-            an edit of the block counts from the next run. On a pool of processes nothing is attached.
-        schedules: when it runs by itself.
-        parameters: what every run is given, unless told otherwise.
-        tags: besides our own.
-        concurrency_limit: how many of its runs at once; None for any number.
-        on_collision: what a run over that limit does: wait for its turn, or end.
+        name: the deployment's name, or POOL_TYPE. Its full name is `flow name/name`.
+        description: the text in the UI.
+        infrastructure: the DockerContainer block with the settings of its runs' containers. It is attached by
+            reference, so that an edit of the block applies from the next run. A process pool does not use it.
+        schedules: its schedules.
+        parameters: default parameters of its runs.
+        tags: its tags, to which our own is added.
+        concurrency_limit: how many of its runs at once; None: no limit.
+        on_collision: whether a run over that limit waits or is cancelled.
         job_variables: settings of the run's process or container, over those of the block.
         work_queue: the pool's queue.
-        paused: whether it starts paused. Afterwards that is a person's.
-        script: the file that declares it; filled in when the script is read.
+        paused: whether it is created paused. Later changes by hand are kept.
+        script: the file that declares it; set when the script is read.
     """
 
     flow: str

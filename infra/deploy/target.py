@@ -1,4 +1,4 @@
-"""Where a deploy goes, and which code it deploys."""
+"""Where a deploy goes, and the revision of the code that it deploys."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ IMAGE_ROOT = "/opt/taxiway"
 
 @dataclass(frozen=True)
 class Target:
-    """What is the same for every deployment of a deploy.
+    """Values that all deployments of a deploy share.
 
     Attributes:
         pool: the work pool's name; `pool_type` is process or docker.
-        tag: what every deployment carries; the record of what deploys made is the tag's (see `infra/deploy/record.py`).
-        root: the folder of the project where the runs are: in the image, or on this machine.
+        tag: the tag of every deployment; each tag has its own record, see `infra/deploy/record.py`.
+        root: the project's folder, in the image or on this machine.
         version: the git revision, which is also the image's tag.
         image: the image by digest; None on a pool of processes.
     """
@@ -32,12 +32,12 @@ class Target:
 
     @property
     def prefix(self) -> str:
-        """What the names of our limits, automations and schedules begin with."""
+        """The start of the names of our limits, automations and schedules."""
         return f"{self.tag}-"
 
 
 def target_of(config: Settings | None = None, *, image: str | None = None) -> Target:
-    """The target that the settings name."""
+    """The target of the settings."""
     config = config or settings()
     return Target(
         pool=config.work_pool,

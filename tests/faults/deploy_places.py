@@ -13,14 +13,14 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 
 from infra.deploy import deploy
 from infra.deploy.actual import observe
-from infra.deploy.lock import Pace
+from infra.deploy.lock import LockTimes
 from infra.deploy.model import Action
 from infra.deploy.plan import changing, plan
 from infra.deploy.spec import DeploymentSpec, ScheduleSpec
 from infra.settings import Settings
 
 # No sign of life within a test, and a lock that was left behind is soon free.
-PACE = Pace(renew=600, silent=0.2, patience=2, poll=0.02)
+LOCK_TIMES = LockTimes(renew_every=600, stale_after=0.2, max_wait=2, poll_every=0.02)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Declared:
         return await deploy.prepare(self.config, specs=self.specs, blocks=self.blocks)
 
     async def apply(self, client: PrefectClient):
-        return await deploy.apply(await self.prepared(), client, pace=PACE)
+        return await deploy.apply(await self.prepared(), client, times=LOCK_TIMES)
 
     async def on_server(self, client: PrefectClient) -> tuple[str, list[Action]]:
         """What the server has of it, the same for the same state: with neither ids nor the place's own name. And what
@@ -48,7 +48,7 @@ class Declared:
     async def removed(self, client: PrefectClient) -> None:
         """Leave nothing for the next place to read past."""
         prepared = await self.prepared()
-        await deploy.destroy(prepared.target, client, pace=PACE)
+        await deploy.destroy(prepared.target, client, times=LOCK_TIMES)
 
 
 def first(own: str) -> Declared:

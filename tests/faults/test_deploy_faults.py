@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 import uuid
 from datetime import timedelta
 
 import pytest
 
+from infra.settings import ROOT
 from tests.integration.conftest import stack
 
 __all__ = ["stack"]  # the fixture
 
 AT_ONCE = 4
+# Of the first deploy: the pool, a block, a limit, an automation, two deployments with two schedules each.
+ACTIONS = 10
 
 
 @pytest.fixture
@@ -97,6 +102,28 @@ def test_a_fault_at_every_single_call(on_server, from_nothing, after):
 
         await asyncio.gather(*(one(number) for number in numbers))
         print(f"{len(calls)} calls, {len(numbers)} of them failed")
+
+    on_server(work)
+
+
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_a_deploy_killed_under_its_lock_is_finished_by_the_next(stack, on_server, count):
+    from infra.deploy.lock import lock_name
+    from tests.faults.deploy_places import first
+
+    async def work(get_client):
+        declared = first(own_name())
+        killed = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.faults.killed_deploy", declared.config.tag, str(count)), cwd=ROOT
+        )
+        assert await killed.wait() == -signal.SIGKILL
+        async with get_client() as client:
+            assert await client.read_variable_by_name(lock_name(declared.config.tag)), "the lock is left behind"
+            done = await declared.apply(client)
+            _, left = await declared.on_server(client)
+            assert len(done) == ACTIONS - count
+            assert left == []
+            await declared.removed(client)
 
     on_server(work)
 

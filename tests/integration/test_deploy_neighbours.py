@@ -245,7 +245,7 @@ def test_what_an_earlier_version_made_without_a_record_is_ours(place, on_server)
         await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=f"{own}-partner-api", limit=3))
         alert = give_up_silent_runs(own).model_copy(update={"name": f"{own} alert", "enabled": False})
         alert_id = await client.create_automation(alert)
-        with pytest.raises(Invalid, match="an earlier version, which kept no record, has deployed here"):
+        with pytest.raises(Invalid, match="an earlier version, which kept no record, deployed here"):
             await place.apply(client, prune=False)
         place.config = place.config.model_copy(update={"revision": "rev2", "downloads_at_once": 9})
         assert told(await place.apply(client)) == {("update", f"{own}-downloads"), ("update", place.name)}
@@ -335,13 +335,13 @@ def test_a_switch_changed_in_the_code_is_applied_and_an_interrupted_delete_is_no
 
 
 def test_a_variable_of_someone_else_under_the_locks_name_stays(place, on_server):
-    from infra.deploy.lock import Locked, Pace, deploy_lock, lock_name
+    from infra.deploy.lock import Locked, LockTimes, deploy_lock, lock_name
 
     async def work(client):
         body = {"name": lock_name(place.config.tag), "value": {"mine": 1}, "tags": ["theirs"]}
         theirs = await planted(client, lambda: client.request("POST", "/variables/", json=body))
-        with pytest.raises(Locked, match=r"is not a lock of ours; rename or delete it"):
-            async with deploy_lock(client, place.config.tag, Pace(silent=0.01, poll=0.01)):
+        with pytest.raises(Locked, match=r"is not a lock of a deploy; rename or delete it"):
+            async with deploy_lock(client, place.config.tag, LockTimes(stale_after=0.01, poll_every=0.01)):
                 pass
         await theirs.check(client)
 

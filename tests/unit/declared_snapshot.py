@@ -26,30 +26,30 @@ def snapshots() -> dict[str, str]:
     The flows take their defaults from the settings when they are imported: this is right only in a process that has
     DEFAULTS in its environment from its start.
     """
-    from infra.automations import declared_automations
-    from infra.deploy.kinds.automation import desired_automations
-    from infra.deploy.kinds.deployment import desired_deployment
-    from infra.deploy.kinds.limit import desired_limits
-    from infra.deploy.kinds.pool import desired_pool
+    from infra.deploy.kinds import KINDS
+    from infra.deploy.object_kind import Declarations
     from infra.deploy.scripts import read_script, scripts
     from infra.deploy.target import IMAGE_ROOT, Target
-    from infra.limits import declared_limits
-    from infra.work_pool import declared_pool
 
     texts = {}
     for pool_type, image in (("docker", DIGEST), ("process", None)):
         target = Target("taxi", pool_type, "taxiway", IMAGE_ROOT, "REVISION", image)
-        for script in scripts():
-            things = [thing for spec in read_script(script) for thing in desired_deployment(spec, target)]
-            texts[f"{Path(script).stem}.{pool_type}.json"] = _text(things)
         config = Settings(work_pool_type=pool_type)
-        shared = [desired_pool(declared_pool(config)), *desired_limits(declared_limits(config))]
-        texts[f"shared.{pool_type}.json"] = _text([*shared, *desired_automations(declared_automations(config))])
+        for script in scripts():
+            own = Declarations(config, target, read_script(script), {})
+            texts[f"{Path(script).stem}.{pool_type}.json"] = _text(own, "deployment", "schedule")
+        shared = Declarations(config, target, (), {})
+        texts[f"shared.{pool_type}.json"] = _text(
+            shared, *(kind for kind in KINDS if kind not in ("deployment", "schedule"))
+        )
     return texts
 
 
-def _text(things) -> str:
-    rows = [{"kind": thing.kind, "name": thing.name, "fields": thing.fields} for thing in things]
+def _text(declarations, *kinds: str) -> str:
+    from infra.deploy.kinds import KINDS
+
+    objects = [each for kind in kinds for each in KINDS[kind].declare(declarations)]
+    rows = [{"kind": each.kind, "name": each.name, "fields": each.fields} for each in objects]
     return json.dumps(rows, indent=2, sort_keys=True) + "\n"
 
 

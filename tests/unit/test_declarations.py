@@ -15,14 +15,13 @@ import pytest
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
 from infra.deploy.check import find_duplicates, problems_of, problems_on
-from infra.deploy.kinds.block import desired_blocks
+from infra.deploy.kinds import KINDS
 from infra.deploy.kinds.deployment import desired_deployment
-from infra.deploy.kinds.pool import desired_pool
+from infra.deploy.object_kind import Declarations
 from infra.deploy.scripts import declared, scripts
 from infra.deploy.target import IMAGE_ROOT, Target
 from infra.docker_container import DockerContainer, declared_container
 from infra.settings import ROOT, Settings
-from infra.work_pool import declared_pool
 from tests.unit.declared_snapshot import DEFAULTS, DIGEST, FOLDER
 
 
@@ -73,16 +72,16 @@ def test_declarations_are_fine_by_themselves(specs):
 @pytest.mark.parametrize("pool_type", ["docker", "process"])
 def test_declarations_fit_the_pool_and_the_block(specs, pool_type):
     target = Target("taxi", pool_type, "taxiway", IMAGE_ROOT, "REVISION", DIGEST)
-    pool = desired_pool(declared_pool(Settings(work_pool="taxi", work_pool_type=pool_type)))
-    blocks = desired_blocks({spec.infrastructure: declared_container(DIGEST) for spec in specs[:1]})
-    desired = [pool, *blocks, *(thing for spec in specs for thing in desired_deployment(spec, target))]
+    config = Settings(work_pool="taxi", work_pool_type=pool_type)
+    blocks = {spec.infrastructure: declared_container(DIGEST) for spec in specs[:1]}
+    desired = [each for kind in KINDS.values() for each in kind.declare(Declarations(config, target, specs, blocks))]
     assert find_duplicates(desired) == []
     assert asyncio.run(problems_on(None, desired, [])) == []
 
 
 def test_every_field_of_the_container_comes_from_the_block_by_reference(specs):
     target = Target("taxi", "docker", "taxiway", IMAGE_ROOT, "REVISION", DIGEST)
-    deployment = next(desired_deployment(specs[0], target))
+    deployment = desired_deployment(specs[0], target)
     variables = deployment.fields["job_variables"]
     assert variables["image"] == "{{ prefect.blocks.docker-container.taxi-docker.image }}"
     assert set(variables) == set(DockerContainer.model_fields)
@@ -107,7 +106,7 @@ def test_declarations_need_no_server_and_no_flow_code(fresh):
 
 def test_revision_and_image_are_in_the_description(specs):
     target = Target("taxi", "docker", "taxiway", IMAGE_ROOT, "abc123", DIGEST)
-    deployment = next(desired_deployment(replace(specs[0], description="A load."), target))
+    deployment = desired_deployment(replace(specs[0], description="A load."), target)
     assert deployment.fields["version"] == "abc123"
     assert deployment.fields["description"] == f"A load.\n\nCode: revision abc123, image {DIGEST}."
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.deploy.kinds import SWITCH
-from infra.deploy.model import Action, Actual, Change, Desired, Kind, Verb
+from infra.deploy.kinds import KINDS
+from infra.deploy.model import Action, Actual, Change, Desired, Verb
 from infra.deploy.plan import ADDED_BY_HAND, changing, plan
 
 SECRET = "a secret value"
+SWITCH = {kind.name: kind.switch for kind in KINDS.values() if kind.switch}
 
 
 def verbs(actions: list[Action]) -> list[tuple[str, str]]:
@@ -21,12 +22,12 @@ def verbs(actions: list[Action]) -> list[tuple[str, str]]:
 
 
 def deployment(name: str = "flow/one", **fields) -> Desired:
-    return Desired(Kind.DEPLOYMENT, name, {"version": "abc", "paused": False, **fields})
+    return Desired("deployment", name, {"version": "abc", "paused": False, **fields})
 
 
 def schedule(slug: str = "t-monthly", parent: str = "flow/one", **fields) -> Desired:
     return Desired(
-        Kind.SCHEDULE, f"{parent}#{slug}", {"schedule": {"cron": "0 5 1 * *"}, "active": True, **fields}, parent=parent
+        "schedule", f"{parent}#{slug}", {"schedule": {"cron": "0 5 1 * *"}, "active": True, **fields}, parent=parent
     )
 
 
@@ -38,10 +39,10 @@ def test_creates_what_is_not_there_in_an_order_that_can_be_carried_out():
     desired = [
         schedule(),
         deployment(),
-        Desired(Kind.BLOCK, "secret/x", {"value": 1}),
-        Desired(Kind.POOL, "taxi", {"type": "process"}),
+        Desired("block", "secret/x", {"value": 1}),
+        Desired("work pool", "taxi", {"type": "process"}),
     ]
-    assert [action.kind for action in plan(desired, [])] == [Kind.POOL, Kind.BLOCK, Kind.DEPLOYMENT, Kind.SCHEDULE]
+    assert [action.kind for action in plan(desired, [])] == ["work pool", "block", "deployment", "schedule"]
 
 
 def test_update_names_the_field_deep_in_the_value_with_old_and_new():
@@ -54,7 +55,7 @@ def test_update_names_the_field_deep_in_the_value_with_old_and_new():
 
 
 def test_a_secret_is_changed_or_not_and_its_value_is_nowhere_in_the_changes():
-    desired = Desired(Kind.BLOCK, "secret/x", {"value": {"inner": SECRET}, "user": "me"}, secrets=frozenset({"value"}))
+    desired = Desired("block", "secret/x", {"value": {"inner": SECRET}, "user": "me"}, secrets=frozenset({"value"}))
     found = on_server(desired, value={"inner": "another secret value"})
     (action,) = plan([desired], [found])
     assert action.changes == (Change(("value",), None, None, secret=True),)
@@ -124,7 +125,7 @@ def test_what_someone_else_made_under_a_declared_name_is_a_conflict_and_nothing_
 
 
 def test_what_is_there_as_declared_and_is_not_ours_is_used_as_it_is():
-    pool = Desired(Kind.POOL, "taxi", {"type": "process"})
+    pool = Desired("work pool", "taxi", {"type": "process"})
     assert verbs(plan([pool], [on_server(pool, ours=False)])) == [("unchanged", "taxi")]
     assert verbs(plan([pool], [on_server(pool, ours=False, type="docker")])) == [("conflict", "taxi")]
 
@@ -151,15 +152,15 @@ slugs = st.sampled_from(["t-a", "t-b", "by-hand"])
 
 
 @st.composite
-def fields_of(draw, kind: Kind):
+def fields_of(draw, kind: str):
     fields = draw(st.fixed_dictionaries({"x": values, "y": values}))
     return fields | ({SWITCH[kind]: draw(st.booleans())} if kind in SWITCH else {})
 
 
 @st.composite
 def identities(draw):
-    kind = draw(st.sampled_from(list(Kind)))
-    if kind is not Kind.SCHEDULE:
+    kind = draw(st.sampled_from(list(KINDS)))
+    if kind != "schedule":
         return kind, draw(deployment_names), None
     parent = draw(deployment_names)
     return kind, f"{parent}#{draw(slugs)}", parent
@@ -170,9 +171,7 @@ def declarations(draw):
     found = {}
     for kind, name, parent in draw(st.lists(identities(), max_size=6)):
         if parent:  # no schedule without its deployment
-            found.setdefault(
-                (Kind.DEPLOYMENT, parent), Desired(Kind.DEPLOYMENT, parent, draw(fields_of(Kind.DEPLOYMENT)))
-            )
+            found.setdefault(("deployment", parent), Desired("deployment", parent, draw(fields_of("deployment"))))
         secrets = draw(st.sets(st.sampled_from(["x", "y"])))
         found[kind, name] = Desired(kind, name, draw(fields_of(kind)), frozenset(secrets), parent)
     return list(found.values())
@@ -184,8 +183,8 @@ def servers(draw):
     found = {}
     for kind, name, parent in draw(st.lists(identities(), max_size=6)):
         if parent:
-            there = Actual(Kind.DEPLOYMENT, parent, draw(fields_of(Kind.DEPLOYMENT)), "id", draw(st.booleans()))
-            found.setdefault((Kind.DEPLOYMENT, parent), there)
+            there = Actual("deployment", parent, draw(fields_of("deployment")), "id", draw(st.booleans()))
+            found.setdefault(("deployment", parent), there)
         extra = {"z": draw(values)}
         last = draw(st.none() | st.booleans())
         found[kind, name] = Actual(
@@ -201,7 +200,7 @@ def carried_out(found: list[Actual], actions: list[Action]) -> list[Actual]:
         key = (action.kind, action.name)
         if action.verb is Verb.DELETE:
             del there[key]
-            if action.kind is Kind.DEPLOYMENT:
+            if action.kind == "deployment":
                 there = {other: thing for other, thing in there.items() if thing.parent != action.name}
         elif action.verb is Verb.CREATE:
             assert key not in there
@@ -227,7 +226,7 @@ def test_nothing_that_is_not_ours_is_ever_changed(desired, found, reset, prune):
     for action in changing(plan(desired, found, reset=reset, prune=prune)):
         assert (action.kind, action.name) not in foreign
         parent = action.desired and action.desired.parent
-        assert (Kind.DEPLOYMENT, parent) not in foreign
+        assert ("deployment", parent) not in foreign
 
 
 @settings(max_examples=50)
@@ -251,7 +250,7 @@ def test_what_a_person_switched_is_never_among_the_changes(desired, found):
 def test_every_declared_object_is_in_the_plan_and_nothing_is_in_it_twice(desired, found):
     named = [(action.kind, action.name) for action in plan(desired, found) if action.verb is not Verb.KEPT]
     assert len(set(named)) == len(named)
-    foreign = {thing.name for thing in found if thing.kind is Kind.DEPLOYMENT and not thing.ours}
+    foreign = {thing.name for thing in found if thing.kind == "deployment" and not thing.ours}
     assert {(thing.kind, thing.name) for thing in desired if thing.parent not in foreign} <= set(named)
 
 

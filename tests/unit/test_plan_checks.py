@@ -10,14 +10,13 @@ from prefect.client.schemas.schedules import CronSchedule
 
 from infra.deploy import scripts
 from infra.deploy.check import BlockReference, find_duplicates, problems_of, problems_on, references_in
-from infra.deploy.kinds.deployment import desired_deployment
-from infra.deploy.kinds.pool import desired_pool
-from infra.deploy.model import Actual, Desired, Kind
+from infra.deploy.kinds import KINDS
+from infra.deploy.model import Actual, Desired
+from infra.deploy.object_kind import Declarations
 from infra.deploy.scripts import Invalid, declared, with_cron
 from infra.deploy.spec import DeploymentSpec, ScheduleSpec
 from infra.deploy.target import Target
 from infra.settings import Settings
-from infra.work_pool import declared_pool
 
 SCRIPT = "deployments/some.py"
 TARGET = Target(pool="taxi", pool_type="process", tag="t", root="/code", version="abc")
@@ -40,13 +39,13 @@ def refused(**changes) -> list[str]:
 
 
 def refused_on_server(found=(), pool_type="process", **changes) -> list[str]:
-    pool = desired_pool(declared_pool(Settings(work_pool="taxi", work_pool_type=pool_type)))
-    desired = [
-        pool,
-        Desired(Kind.BLOCK, "secret/s", {"value": "x"}),
-        *desired_deployment(replace(GOOD, **changes), TARGET),
-    ]
-    return asyncio.run(problems_on(NoServer(), desired, found))
+    desired = desired_of(replace(GOOD, **changes), pool_type=pool_type)
+    return asyncio.run(problems_on(NoServer(), [Desired("block", "secret/s", {"value": "x"}), *desired], found))
+
+
+def desired_of(*specs: DeploymentSpec, pool_type: str = "process") -> list[Desired]:
+    declared = Declarations(Settings(work_pool="taxi", work_pool_type=pool_type), TARGET, specs, {})
+    return [each for kind in KINDS.values() for each in kind.declare(declared)]
 
 
 def test_a_good_declaration_has_no_problem():
@@ -60,7 +59,7 @@ def test_a_good_declaration_has_no_problem():
         ({"flow": "tests/deploy_stubs.py:gone"}, "tests/deploy_stubs.py has no gone"),
         ({"flow": "tests/deploy_stubs.py:not_a_flow"}, "is not a flow"),
         ({"flow": "tests/no_such_file.py:x"}, "does not import: ModuleNotFoundError"),
-        ({"parameters": {"year": 2021}}, "stub_month takes no parameter year"),
+        ({"parameters": {"year": 2021}}, "stub_month has no parameter year"),
         ({"parameters": {"month": 13}}, "parameter month: Input should be less than or equal to 12"),
         (
             {"schedules": (replace(MONTHLY, parameters={"month": 0}),)},
@@ -72,7 +71,7 @@ def test_a_good_declaration_has_no_problem():
         ),
         (
             {"flow": "tests/deploy_stubs.py:stub_required"},
-            "schedule monthly: stub_required asks for year and is given none",
+            "schedule monthly: missing required parameter: year",
         ),
         ({"flow": "tests/deploy_stubs.py:stub_required", "parameters": {"service": 1}}, "parameter service: 1 is not"),
     ],
@@ -116,7 +115,7 @@ def test_a_block_that_is_among_those_to_be_created_is_fine():
 
 
 def test_a_pool_of_another_type_is_refused_because_a_type_cannot_be_changed():
-    (problem,) = refused_on_server(found=[Actual(Kind.POOL, "taxi", {"type": "docker"}, "id", ours=False)])
+    (problem,) = refused_on_server(found=[Actual("work pool", "taxi", {"type": "docker"}, "id", ours=False)])
     assert "work pool taxi is of type docker on the server, not process" in problem
 
 
@@ -136,7 +135,7 @@ def test_references_are_found_wherever_they_are():
 
 
 def test_declared_twice_is_refused():
-    desired = [*desired_deployment(GOOD, TARGET), *desired_deployment(GOOD, TARGET)]
+    desired = desired_of(GOOD, GOOD)
     assert f"{SCRIPT}: deployment stub_month/process is declared 2 times" in find_duplicates(desired)
     assert f"{SCRIPT}: schedule stub_month/process#t-monthly is declared 2 times" in find_duplicates(desired)
 
@@ -165,7 +164,11 @@ def test_cron_on_the_command_line_is_one_more_schedule_of_that_deployment():
 @pytest.mark.parametrize(
     ("name", "cron", "why"),
     [
-        ("stub_month/gone", "0 5 1 * *", "no deployment is called stub_month/gone; there are stub_month/process"),
+        (
+            "stub_month/gone",
+            "0 5 1 * *",
+            "there is no deployment stub_month/gone; the deployments",
+        ),
         ("stub_month/process", "every month", "Invalid cron string"),
     ],
 )

@@ -7,24 +7,22 @@ import json
 
 from prefect.client.schemas.schedules import CronSchedule
 
-from infra.deploy.model import Actual, Desired, Kind
+from infra.deploy.model import Actual, Desired
 from infra.deploy.plan import plan
 from infra.deploy.render import as_json, as_text
 from infra.deploy.schedules import as_fields
 
 MONTHLY = as_fields(CronSchedule(cron="0 5 1 * *", timezone="UTC"))
 WANTED = [
-    Desired(Kind.BLOCK, "secret/s", {"value": "hush", "user": "new"}, frozenset({"value"})),
-    Desired(Kind.DEPLOYMENT, "f/d", {"version": "b", "paused": False, "tags": ["[red]"]}),
-    Desired(Kind.SCHEDULE, "f/d#t-monthly", {"schedule": MONTHLY, "active": True}, parent="f/d"),
+    Desired("block", "secret/s", {"value": "hush", "user": "new"}, frozenset({"value"})),
+    Desired("deployment", "f/d", {"version": "b", "paused": False, "tags": ["[red]"]}),
+    Desired("schedule", "f/d#t-monthly", {"schedule": MONTHLY, "active": True}, parent="f/d"),
 ]
 FOUND = [
-    Actual(Kind.BLOCK, "secret/s", {"value": "psst", "user": "old"}, "1", ours=True),
-    Actual(Kind.DEPLOYMENT, "f/d", {"version": "a", "paused": True, "tags": ["[red]"]}, "2", ours=True),
-    Actual(Kind.DEPLOYMENT, "f/gone", {}, "3", ours=True),
-    Actual(
-        Kind.SCHEDULE, "f/d#mine", {"schedule": MONTHLY, "active": False}, "4", ours=False, parent="f/d", about="cron"
-    ),
+    Actual("block", "secret/s", {"value": "psst", "user": "old"}, "1", ours=True),
+    Actual("deployment", "f/d", {"version": "a", "paused": True, "tags": ["[red]"]}, "2", ours=True),
+    Actual("deployment", "f/gone", {}, "3", ours=True),
+    Actual("schedule", "f/d#mine", {"schedule": MONTHLY, "active": False}, "4", ours=False, parent="f/d", about="cron"),
 ]
 
 

@@ -1,16 +1,18 @@
-"""The kinds of objects that a deploy handles, one file each: how it is declared, read, compared and written."""
+"""The kinds of objects that a deploy handles. Each file here is one; a new file is found by itself."""
 
 from __future__ import annotations
 
-from infra.deploy.kinds.automation import AUTOMATION
-from infra.deploy.kinds.block import BLOCK
-from infra.deploy.kinds.deployment import DEPLOYMENT
-from infra.deploy.kinds.limit import LIMIT
-from infra.deploy.kinds.pool import POOL
-from infra.deploy.kinds.schedule import SCHEDULE
+import importlib
+import pkgutil
+from collections.abc import Iterator
 
-KINDS = {each.kind: each for each in (POOL, BLOCK, LIMIT, AUTOMATION, DEPLOYMENT, SCHEDULE)}
+from infra.deploy.object_kind import ObjectKind
 
-# What a person has switched since the last deploy is kept, except on --reset.
-SWITCH = {each.kind: each.switch for each in KINDS.values() if each.switch}
-SWITCHED = {(each.kind, value): note for each in KINDS.values() for value, note in each.switched.items()}
+
+def _kinds() -> Iterator[ObjectKind]:
+    for file in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{file.name}")
+        yield from (value for value in vars(module).values() if isinstance(value, ObjectKind))
+
+
+KINDS = {kind.name: kind for kind in sorted(_kinds(), key=lambda kind: kind.order)}

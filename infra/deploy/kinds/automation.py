@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.events.schemas.automations import AutomationCore
 
-from infra.deploy.kinds.context import ObjectKind, Server
-from infra.deploy.model import Action, Actual, Desired, Kind, Verb
-from infra.deploy.pages import everything
+from infra.automations import declared_automations
+from infra.deploy.model import Action, Actual, Desired, Verb
+from infra.deploy.object_kind import Declarations, ObjectKind, Server
+from infra.deploy.pages import all_pages
+from infra.deploy.target import Target
+
+AUTOMATION = "automation"
 
 
-def desired_automations(automations: Iterable[AutomationCore]) -> Iterator[Desired]:
-    """The automations."""
-    for automation in automations:
-        yield Desired(Kind.AUTOMATION, automation.name, automation_fields(automation), script="infra/automations.py")
+def declare(declared: Declarations) -> Iterator[Desired]:
+    """The automations of `infra/automations.py`."""
+    for automation in declared_automations(declared.config):
+        yield Desired(AUTOMATION, automation.name, automation_fields(automation), script="infra/automations.py")
 
 
 def automation_fields(automation: AutomationCore) -> dict[str, Any]:
-    """An automation's values as JSON, without ids and with sets in order: the same whichever side wrote it."""
+    """An automation's values as JSON, without ids and with sets in order, so that both sides compare equal."""
     parts = {"tags", "description", "enabled", "trigger", "actions"}
     values = _plain(automation.model_dump(mode="json", include=parts))
     values["tags"] = sorted(values["tags"])
@@ -29,7 +33,7 @@ def automation_fields(automation: AutomationCore) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Without ids; lists of words, which sets have become, in order."""
+    """The value without ids. Lists of strings, which come from sets, are sorted."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items() if key != "id"}
     if isinstance(value, list) and all(isinstance(inner, str) for inner in value):
@@ -39,11 +43,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-async def read(client: PrefectClient, names: Collection[str]) -> list[Actual]:
+async def read(client: PrefectClient, names: Collection[str], target: Target) -> list[Actual]:
     """All automations."""
     return [
-        Actual(Kind.AUTOMATION, automation.name, automation_fields(automation), str(automation.id), ours=False)
-        for automation in await everything(client.read_automations)
+        Actual(AUTOMATION, automation.name, automation_fields(automation), str(automation.id), ours=False)
+        for automation in await all_pages(client.read_automations)
     ]
 
 
@@ -54,13 +58,15 @@ async def write(server: Server, action: Action) -> UUID | None:
     if action.verb is Verb.DELETE:
         await server.client.delete_automation(UUID(action.on_server.id))
         return None
-    # An automation is replaced whole, so what a person switched has to be said again.
+    # An update replaces the whole automation, so the value of its switch is sent again.
     fields = {**action.declared.fields, "enabled": action.on_server.fields["enabled"], **action.fields}
     automation = AutomationCore(name=action.name, **fields)
     await server.client.update_automation(UUID(action.on_server.id), automation)
     return None
 
 
-AUTOMATION = ObjectKind(
-    Kind.AUTOMATION, read, write, "enabled", {False: "switched off by hand", True: "switched on by hand"}
+KIND = ObjectKind(
+    *(AUTOMATION, 4, declare, read, write),
+    switch="enabled",
+    switched={False: "switched off by hand", True: "switched on by hand"},
 )

@@ -16,8 +16,11 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from pydantic_core import to_jsonable_python
 
-from infra.deploy.kinds.context import NotOurs, ObjectKind, Server
-from infra.deploy.model import Action, Actual, Desired, Kind, Verb
+from infra.deploy.model import Action, Actual, Desired, Verb
+from infra.deploy.object_kind import Declarations, NotOurs, ObjectKind, Server
+from infra.deploy.target import Target
+
+BLOCK = "block"
 
 # A block's document cannot be made without the ids that the server gives; the values in it do not depend on them.
 NO_ID = UUID(int=0)
@@ -25,12 +28,13 @@ NO_ID = UUID(int=0)
 TYPE_FIELD = "(type)"
 
 
-def desired_blocks(blocks: Mapping[str, Block]) -> Iterator[Desired]:
+def declare(declared: Declarations) -> Iterator[Desired]:
     """The blocks that are code, by `block-type/name`."""
+    blocks = declared.blocks
     names = {id(block): block_name(name, block) for name, block in blocks.items()}
     for name, block in blocks.items():
         fields, secrets = block_fields(name, block, names)
-        yield Desired(Kind.BLOCK, names[id(block)], fields, secrets, script="infra/blocks.py", source=block)
+        yield Desired(BLOCK, names[id(block)], fields, secrets, script="infra/blocks.py", source=block)
 
 
 def block_name(name: str, block: Block) -> str:
@@ -56,7 +60,7 @@ def held_blocks(block: Block) -> Iterator[tuple[str, Block]]:
             yield field, value
 
 
-async def read(client: PrefectClient, names: Collection[str]) -> list[Actual]:
+async def read(client: PrefectClient, names: Collection[str], target: Target) -> list[Actual]:
     """The blocks of these names, as `block-type/name`."""
     return [block for name in names for block in await _read_one(client, name)]
 
@@ -67,7 +71,7 @@ async def _read_one(client: PrefectClient, name: str) -> list[Actual]:
         document = await client.read_block_document_by_name(block, slug, include_secrets=True)
     except ObjectNotFound:
         return []
-    return [Actual(Kind.BLOCK, name, block_document_fields(document), str(document.id), ours=False)]
+    return [Actual(BLOCK, name, block_document_fields(document), str(document.id), ours=False)]
 
 
 def block_document_fields(document: BlockDocument) -> dict[str, Any]:
@@ -81,12 +85,11 @@ def block_document_fields(document: BlockDocument) -> dict[str, Any]:
 
 
 def prepare(actions: Sequence[Action]) -> None:
-    """Tell each block its id on this server, so that a block that holds it refers to it and does not copy it."""
-    blocks = {action.name: action for action in actions if action.kind is Kind.BLOCK}
-    for name, action in blocks.items():
+    """Set the id of each block on this server, so that a block that contains it refers to it and does not copy it."""
+    for action in actions:
         block = action.declared.source
         block._block_document_id = UUID(action.on_server.id) if action.actual else None
-        block._block_document_name = name.partition("/")[2]
+        block._block_document_name = action.name.partition("/")[2]
 
 
 async def write(server: Server, action: Action) -> UUID:
@@ -112,4 +115,4 @@ async def _exists(server: Server, action: Action) -> bool:
     return True
 
 
-BLOCK = ObjectKind(Kind.BLOCK, read, write, prepare=prepare)
+KIND = ObjectKind(BLOCK, 2, declare, read, write, prepare, shared=True)

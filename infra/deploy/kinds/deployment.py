@@ -14,34 +14,35 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.exceptions import ObjectNotFound
 from pydantic_core import to_jsonable_python
 
-from infra.deploy.entrypoint import flow_at
-from infra.deploy.kinds.context import NotOurs, ObjectKind, Server
-from infra.deploy.kinds.schedule import desired_schedule, schedules_of
-from infra.deploy.model import Action, Actual, Desired, Kind, Verb
-from infra.deploy.pages import everything
-from infra.deploy.spec import POOL_TYPE, DeploymentSpec
+from infra.deploy.entrypoint import flow_at, full_name
+from infra.deploy.kinds.schedule import DEPLOYMENT, schedules_of
+from infra.deploy.model import Action, Actual, Desired, Verb
+from infra.deploy.object_kind import Declarations, NotOurs, ObjectKind, Server
+from infra.deploy.pages import all_pages
+from infra.deploy.spec import DeploymentSpec
 from infra.deploy.target import Target
 
-# In every deployment's description, before the revision.
+# Stands in every deployment's description, before the revision.
 CODE = "\n\nCode: revision "
-# The fields of a deployment that the API calls as we do, and gives as they were set.
+# The fields of a deployment that have the same name in the API, and the same value.
 SAME = (
     *("version", "description", "work_pool_name", "work_queue_name", "entrypoint", "path", "pull_steps"),
     *("parameters", "parameter_openapi_schema", "enforce_parameter_schema", "job_variables", "paused"),
 )
 
 
-def full_name(spec: DeploymentSpec, target: Target) -> str:
-    """`flow name/deployment name`, as people and the API call it. Raises NotAFlow."""
-    return f"{flow_at(spec.flow).name}/{spec.name.replace(POOL_TYPE, target.pool_type)}"
+def declare(declared: Declarations) -> Iterator[Desired]:
+    """The deployments of the scripts. Raises NotAFlow."""
+    for spec in declared.specs:
+        yield desired_deployment(spec, declared.target)
 
 
-def desired_deployment(spec: DeploymentSpec, target: Target) -> Iterator[Desired]:
-    """The deployment and its schedules. Raises NotAFlow."""
-    flow, name = flow_at(spec.flow), full_name(spec, target)
-    yield Desired(
-        Kind.DEPLOYMENT,
-        name,
+def desired_deployment(spec: DeploymentSpec, target: Target) -> Desired:
+    """The deployment of a spec. Raises NotAFlow."""
+    flow = flow_at(spec.flow)
+    return Desired(
+        DEPLOYMENT,
+        full_name(spec, target),
         {
             "version": target.version,
             "description": described(spec, target),
@@ -62,18 +63,16 @@ def desired_deployment(spec: DeploymentSpec, target: Target) -> Iterator[Desired
         },
         script=spec.script,
     )
-    for schedule in spec.schedules:
-        yield desired_schedule(schedule, name, target, spec.script)
 
 
 def described(spec: DeploymentSpec, target: Target) -> str:
-    """The description, and under it which code a run of this deployment runs."""
+    """The description, followed by the revision and image of the code that its runs use."""
     image = f", image {target.image}" if target.image else ""
     return f"{inspect.cleandoc(spec.description)}{CODE}{target.version}{image}."
 
 
 def job_variables(spec: DeploymentSpec, target: Target) -> dict[str, Any]:
-    """The block's fields by reference on a pool of containers, and what the spec sets besides."""
+    """On a Docker pool the block's fields by reference; and the values that the spec sets."""
     by_reference: dict[str, Any] = {}
     if spec.infrastructure and target.pool_type == "docker":
         from infra.docker_container import job_variables as of_block
@@ -82,16 +81,16 @@ def job_variables(spec: DeploymentSpec, target: Target) -> dict[str, Any]:
     return {**by_reference, **to_jsonable_python(spec.job_variables)}
 
 
-async def read(client: PrefectClient, names: Collection[str]) -> list[Actual]:
+async def read(client: PrefectClient, names: Collection[str], target: Target) -> list[Actual]:
     """All deployments and their schedules. They are read as JSON, see `infra/deploy/schedules.py`."""
     deployments, flows = await asyncio.gather(
-        everything(partial(_rows, client, "/deployments/filter")), everything(partial(_rows, client, "/flows/filter"))
+        all_pages(partial(_rows, client, "/deployments/filter")), all_pages(partial(_rows, client, "/flows/filter"))
     )
     flow_names = {flow["id"]: flow["name"] for flow in flows}
     found: list[Actual] = []
     for deployment in deployments:
         name = f"{flow_names.get(deployment['flow_id'], deployment['flow_id'])}/{deployment['name']}"
-        found.append(Actual(Kind.DEPLOYMENT, name, deployment_fields(deployment), deployment["id"], ours=False))
+        found.append(Actual(DEPLOYMENT, name, deployment_fields(deployment), deployment["id"], ours=False))
         found += schedules_of(deployment, name)
     return found
 
@@ -129,7 +128,6 @@ async def write(server: Server, action: Action) -> UUID | None:
         created = await server.client.create_deployment(
             await server.client.create_flow_from_name(flow_name), name, **fields
         )
-        server.deployment_ids[action.name] = str(created)
         return created
     if "job_variables" in fields:
         # The server checks them against the template of the pool that is named in the same call.
@@ -147,10 +145,16 @@ async def _exists(server: Server, name: str) -> bool:
 
 
 async def _delete(server: Server, deployment: UUID) -> None:
-    await server.client.pause_deployment(deployment)  # no new runs while those that wait are deleted
+    await server.client.pause_deployment(deployment)  # so that no run is created while those that wait are deleted
     for run in await server.waiting_runs(deployment):
         await server.client.delete_flow_run(run.id)
     await server.client.delete_deployment(deployment)
 
 
-DEPLOYMENT = ObjectKind(Kind.DEPLOYMENT, read, write, "paused", {True: "paused by hand", False: "resumed by hand"})
+KIND = ObjectKind(
+    *(DEPLOYMENT, 5, declare, read, write),
+    switch="paused",
+    switched={True: "paused by hand", False: "resumed by hand"},
+    switch_when_deleted=True,
+    used_as_is=False,
+)

@@ -1,33 +1,37 @@
-"""Work pools. A deploy deletes none: others may use it."""
+"""Work pools. `destroy` keeps them: others may use them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 
-from infra.deploy.kinds.context import NotOurs, ObjectKind, Server
-from infra.deploy.model import Action, Actual, Desired, Kind, Verb
-from infra.work_pool import Pool
+from infra.deploy.model import Action, Actual, Desired, Verb
+from infra.deploy.object_kind import Declarations, NotOurs, ObjectKind, Server
+from infra.deploy.target import Target
+from infra.work_pool import declared_pool
+
+POOL = "work pool"
 
 
-def desired_pool(pool: Pool) -> Desired:
-    """The work pool."""
+def declare(declared: Declarations) -> Iterator[Desired]:
+    """The work pool of the settings."""
+    pool = declared_pool(declared.config)
     fields = {
         "type": pool.type,
         "description": pool.description,
         "base_job_template": dict(pool.base_job_template),
         "concurrency_limit": pool.concurrency_limit,
     }
-    return Desired(Kind.POOL, pool.name, fields, script="infra/work_pool.py")
+    yield Desired(POOL, pool.name, fields, script="infra/work_pool.py")
 
 
-async def read(client: PrefectClient, names: Collection[str]) -> list[Actual]:
-    """The pools of these names."""
-    return [pool for name in names for pool in await _read_one(client, name)]
+async def read(client: PrefectClient, names: Collection[str], target: Target) -> list[Actual]:
+    """The pools of these names, and the one that is deployed to."""
+    return [pool for name in sorted({*names, target.pool}) for pool in await _read_one(client, name)]
 
 
 async def _read_one(client: PrefectClient, name: str) -> list[Actual]:
@@ -36,7 +40,7 @@ async def _read_one(client: PrefectClient, name: str) -> list[Actual]:
     except ObjectNotFound:
         return []
     fields = pool.model_dump(mode="json", include={"type", "description", "base_job_template", "concurrency_limit"})
-    return [Actual(Kind.POOL, name, fields, str(pool.id), ours=False)]
+    return [Actual(POOL, name, fields, str(pool.id), ours=False)]
 
 
 async def write(server: Server, action: Action) -> UUID | None:
@@ -44,11 +48,11 @@ async def write(server: Server, action: Action) -> UUID | None:
     fields = action.fields
     if action.verb is Verb.CREATE:
         return (await server.client.create_work_pool(WorkPoolCreate(name=action.name, **fields))).id
-    # The API knows a pool by its name alone.
+    # The API identifies a pool by its name.
     if str((await server.client.read_work_pool(action.name)).id) != action.on_server.id:
         raise NotOurs
     await server.client.update_work_pool(action.name, WorkPoolUpdate(**fields))
     return None
 
 
-POOL = ObjectKind(Kind.POOL, read, write)
+KIND = ObjectKind(POOL, 1, declare, read, write, shared=True, created_by_agent=True)

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentScheduleUpdate
 from pydantic_core import to_jsonable_python
 
-from infra.deploy.kinds.context import ObjectKind, Server, as_json, read_none
-from infra.deploy.model import Action, Actual, Desired, Kind, Verb
+from infra.deploy.entrypoint import full_name
+from infra.deploy.model import Action, Actual, Desired, Verb
+from infra.deploy.object_kind import Declarations, ObjectKind, Server, as_json
 from infra.deploy.schedules import as_fields, canonical, describe
 from infra.deploy.spec import ScheduleSpec
 from infra.deploy.target import Target
 
+# A schedule is a part of a deployment.
+SCHEDULE, DEPLOYMENT = "schedule", "deployment"
+
+
+def declare(declared: Declarations) -> Iterator[Desired]:
+    """The schedules of all deployments of the scripts. Raises NotAFlow."""
+    for spec in declared.specs:
+        for schedule in spec.schedules:
+            yield desired_schedule(schedule, full_name(spec, declared.target), declared.target, spec.script)
+
 
 def desired_schedule(spec: ScheduleSpec, deployment: str, target: Target, script: str) -> Desired:
-    """A schedule of a deployment; our tag stands before its slug."""
+    """A schedule of a deployment. Its slug starts with our tag."""
     slug = f"{target.prefix}{spec.slug}"
     fields = {
         "schedule": as_fields(spec.schedule),
         "parameters": to_jsonable_python(spec.parameters),
         "active": spec.active,
     }
-    return Desired(Kind.SCHEDULE, f"{deployment}#{slug}", fields, parent=deployment, script=script)
+    return Desired(SCHEDULE, f"{deployment}#{slug}", fields, parent=deployment, script=script)
 
 
 def schedules_of(deployment: Mapping[str, Any], name: str) -> Iterator[Actual]:
-    """The schedules of a deployment, given as the API has it."""
+    """The schedules of a deployment, which is an object of the API."""
     for schedule in deployment["schedules"]:
         slug = schedule["slug"]
         yield Actual(
-            Kind.SCHEDULE,
+            SCHEDULE,
             f"{name}#{slug or schedule['id'][:8]}",
             {
                 "schedule": canonical(schedule["schedule"]),
@@ -46,10 +58,15 @@ def schedules_of(deployment: Mapping[str, Any], name: str) -> Iterator[Actual]:
         )
 
 
+async def read(client: PrefectClient, names: Collection[str], target: Target) -> list[Actual]:
+    """Nothing: `infra/deploy/kinds/deployment.py` reads schedules with their deployments."""
+    return []
+
+
 async def write(server: Server, action: Action) -> str | None:
     """Carry out an action on a schedule. Returns the id of a new one."""
     parent = (action.desired or action.on_server).parent
-    deployment = server.deployment_ids[str(parent)]
+    deployment = server.ids[DEPLOYMENT, str(parent)]
     one = {"id": deployment, "schedule_id": action.on_server.id if action.actual else ""}
     if action.verb is Verb.DELETE:
         for run in await server.waiting_runs(UUID(deployment)):
@@ -63,7 +80,7 @@ async def write(server: Server, action: Action) -> str | None:
         response = await server.client.request("POST", "/deployments/{id}/schedules", path_params=one, json=body)
         return response.json()[0]["id"]
     else:
-        # The server empties the parameters of a schedule whenever an update has none.
+        # The server clears the parameters of a schedule if an update has none.
         update = DeploymentScheduleUpdate(**{"parameters": action.declared.fields["parameters"], **action.fields})
         await server.client.request(
             "PATCH", "/deployments/{id}/schedules/{schedule_id}", path_params=one, json=as_json(update)
@@ -71,6 +88,9 @@ async def write(server: Server, action: Action) -> str | None:
     return None
 
 
-SCHEDULE = ObjectKind(
-    Kind.SCHEDULE, read_none, write, "active", {False: "switched off by hand", True: "switched on by hand"}
+KIND = ObjectKind(
+    *(SCHEDULE, 6, declare, read, write),
+    part_of=DEPLOYMENT,
+    switch="active",
+    switched={False: "switched off by hand", True: "switched on by hand"},
 )
