@@ -94,7 +94,7 @@ def test_a_block_is_edited_in_its_form(edited, deployed):
     assert block(deployed, "taxi-docker") == edited
 
 
-def test_a_block_is_made_in_its_form(made, deployed, picture):
+def test_a_block_is_created_in_its_form(made, deployed, picture):
     assert block(deployed, "by-hand") == made
     picture("block")
 
@@ -111,7 +111,7 @@ def test_a_quick_run_loads_the_bucket_in_a_container_of_the_edited_block(prefect
     assert rows_read(BucketStore(client.bucket("taxi-trips"))) == ROWS
 
 
-def test_a_custom_run_loads_postgres_in_a_container_of_the_block_made_by_hand(into_postgres, deployed):
+def test_a_custom_run_loads_postgres_in_a_container_of_the_manually_created_block(into_postgres, deployed):
     container = ended(deployed, into_postgres)
     assert container["Config"]["Labels"][LABEL] == "made"
     assert container["HostConfig"]["Memory"] == 2 << 30
@@ -119,7 +119,7 @@ def test_a_custom_run_loads_postgres_in_a_container_of_the_block_made_by_hand(in
     assert rows_read(trips(deployed)) == ROWS
 
 
-def test_what_was_scheduled_and_switched_off_by_hand_outlives_a_deploy(prefect, deployed, picture):
+def test_manual_schedules_and_switches_are_kept_by_a_deploy(prefect, deployed, picture):
     prefect.open_deployment("etl_web_to_gcs")
     # From four schedules on the page has a switch for all of them, which pauses the deployment.
     for cron in ("0 6 * * 1", "0 7 * * 2", "0 8 * * 3"):

@@ -72,7 +72,7 @@ def test_a_stopped_demo_leaves_nothing(demo, tmp_path, stop):
 
 
 @pytest.mark.timeout(240)
-def test_a_failed_demo_says_why_in_one_line_and_leaves_nothing(demo, tmp_path):
+def test_a_failed_demo_gives_the_reason_in_one_line_and_leaves_nothing(demo, tmp_path):
     process = demo("--source-url", f"file://{tmp_path}/nowhere/{{service}}_tripdata_{{year}}-{{month:02}}.parquet")
     assert process.wait(180) == 1
     last = (tmp_path / "out").read_text().strip().splitlines()[-1]
@@ -82,7 +82,7 @@ def test_a_failed_demo_says_why_in_one_line_and_leaves_nothing(demo, tmp_path):
 
 
 @pytest.mark.timeout(240)
-def test_a_proxy_that_nothing_answers_at_is_not_asked_for_this_machine(demo, tmp_path):
+def test_an_unreachable_proxy_is_not_used_for_this_machine(demo, tmp_path):
     """The stack is on this machine. Entries of NO_PROXY that httpx cannot read do not stop it either."""
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"), "http://127.0.0.1:9")
     source = f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet"
@@ -126,7 +126,7 @@ def test_a_variable_that_cannot_work_is_one_line(demo, tmp_path):
 
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-def test_a_killed_demo_takes_its_stack_with_it(demo, tmp_path):
+def test_the_stack_of_a_killed_demo_stops(demo, tmp_path):
     process = demo("--source-url", f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet")
     until(tmp_path, "stack is up", process)
     process.kill()

@@ -74,7 +74,7 @@ async def calls_of(get_client, declared) -> list[str]:
     [(True, True), (False, True), (False, False)],
     ids=["first-deploy-done-and-not-answered", "second-deploy-done-and-not-answered", "second-deploy-never-sent"],
 )
-def test_a_fault_at_every_single_call(on_server, from_nothing, after):
+def test_a_fault_at_every_call_of_a_deploy(on_server, from_nothing, after):
     from tests.faults.deploy_places import first, second
 
     async def work(get_client):
@@ -128,7 +128,7 @@ def test_a_deploy_killed_under_its_lock_is_finished_by_the_next(stack, on_server
     on_server(work)
 
 
-def test_what_was_applied_before_the_fault_is_said(on_server):
+def test_the_error_names_the_actions_applied_before_it(on_server):
     from infra.deploy.apply import Stopped
     from tests.faults.deploy_places import Calls, first
 
@@ -146,7 +146,7 @@ def test_what_was_applied_before_the_fault_is_said(on_server):
     on_server(work)
 
 
-def test_of_our_runs_one_that_falls_silent_is_crashed_and_nobody_elses(on_server):
+def test_only_our_run_without_heartbeats_is_marked_crashed(on_server):
     """The automation with ten seconds in place of its own; the test sends the heartbeats, as the engine does."""
     from prefect.client.schemas.objects import StateType
     from prefect.events import Event

@@ -63,7 +63,7 @@ def test_slots_come_back_after_a_restart(server):
     until(lambda: slots_taken(api, "abandoned") == 0, LEASE_SECONDS + 60)
 
 
-def test_a_cancelled_run_that_nobody_has_is_cancelled(server):
+def test_a_cancelled_run_without_a_worker_is_cancelled(server):
     """Its container and its agent are gone: nobody but the server can end it."""
     _, api = server
     flow = post(api, "/flows/", {"name": "lost"})["id"]

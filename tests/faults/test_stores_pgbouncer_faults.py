@@ -59,7 +59,7 @@ def settings_of_the_next_client(conninfo: str) -> dict[str, str]:
         return dict(client.execute(SETTINGS).fetchall())
 
 
-def test_the_next_client_finds_the_session_as_it_was(through, tmp_path):
+def test_the_session_is_unchanged_for_the_next_client(through, tmp_path):
     before = settings_of_the_next_client(through)
     store = PostgresStore(through)
     first = replaced(store, Pass(JANUARY, tmp_path, bad=3), source())

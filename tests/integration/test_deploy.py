@@ -14,7 +14,7 @@ import pytest
 from tests.integration.deploy_fixtures import changes, on_server, place, told
 
 
-def test_what_is_deployed_is_what_is_found_again(place, on_server):
+def test_a_deploy_creates_what_is_declared(place, on_server):
     async def work(client):
         created = await place.apply(client)
         assert {action.verb for action in created} == {"create"}
@@ -32,7 +32,7 @@ def test_what_is_deployed_is_what_is_found_again(place, on_server):
     on_server(work)
 
 
-def test_every_kind_of_change_is_shown_applied_and_gone_from_the_next_plan(place, on_server):
+def test_every_kind_of_change_is_planned_and_applied_once(place, on_server):
     async def work(client):
         await place.apply(client)
         spec = place.specs[0]
@@ -63,7 +63,7 @@ def test_every_kind_of_change_is_shown_applied_and_gone_from_the_next_plan(place
     on_server(work)
 
 
-def test_plan_shows_field_old_and_new_and_never_a_secret(place, on_server):
+def test_the_plan_shows_old_and_new_values_but_no_secrets(place, on_server):
     from infra.deploy.render import as_json
 
     async def work(client):
@@ -83,7 +83,7 @@ def test_plan_shows_field_old_and_new_and_never_a_secret(place, on_server):
     on_server(work)
 
 
-def test_what_a_person_did_in_the_ui_stays_and_reset_takes_the_codes_word(place, on_server):
+def test_manual_changes_are_kept_and_reset_overwrites_them(place, on_server):
     async def work(client):
         await place.apply(client)
         deployment = await client.read_deployment_by_name(place.name)
@@ -112,7 +112,7 @@ def test_what_a_person_did_in_the_ui_stays_and_reset_takes_the_codes_word(place,
     on_server(work)
 
 
-def test_cron_given_at_deploy_is_a_schedule_until_the_next_deploy_without_it(place, on_server):
+def test_cron_option_adds_a_schedule_until_the_next_deploy_without_it(place, on_server):
     async def work(client):
         await place.apply(client)
         added = await place.apply(client, cron=(place.name, "*/1 * * * *"))
@@ -122,7 +122,7 @@ def test_cron_given_at_deploy_is_a_schedule_until_the_next_deploy_without_it(pla
     on_server(work)
 
 
-def test_only_ours_is_deleted_and_the_runs_that_wait_go_too(place, on_server):
+def test_prune_deletes_only_our_objects_and_their_waiting_runs(place, on_server):
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
     from prefect.states import AwaitingConcurrencySlot, Scheduled
 
@@ -157,7 +157,7 @@ def test_only_ours_is_deleted_and_the_runs_that_wait_go_too(place, on_server):
     on_server(work)
 
 
-def test_a_schedule_makes_runs_and_they_go_with_it(place, on_server):
+def test_the_runs_of_a_schedule_are_deleted_with_it(place, on_server):
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 
     async def work(client):
@@ -179,7 +179,7 @@ def test_a_schedule_makes_runs_and_they_go_with_it(place, on_server):
     on_server(work)
 
 
-def test_nothing_is_changed_where_anything_is_wrong(place, on_server):
+def test_an_invalid_declaration_changes_nothing(place, on_server):
     from infra.deploy.scripts import Invalid
 
     async def work(client):
@@ -198,7 +198,7 @@ def test_nothing_is_changed_where_anything_is_wrong(place, on_server):
     on_server(work)
 
 
-def test_destroy_removes_all_of_ours_and_nothing_else(place, on_server):
+def test_destroy_deletes_only_our_objects(place, on_server):
     from infra.deploy import deploy
     from infra.deploy.target import target_of
 
@@ -221,7 +221,7 @@ def test_destroy_removes_all_of_ours_and_nothing_else(place, on_server):
 
 
 @pytest.mark.parametrize(("left", "right"), [("left", "right"), ("same", "same")])
-def test_two_deploys_at_once_do_not_mix(place, on_server, left, right):
+def test_concurrent_deploys_run_one_after_the_other(place, on_server, left, right):
     from prefect.client.orchestration import get_client
 
     from infra.deploy import deploy
@@ -243,7 +243,7 @@ def test_two_deploys_at_once_do_not_mix(place, on_server, left, right):
     on_server(work)
 
 
-def test_a_live_deploy_is_waited_for_and_a_dead_one_is_taken_over(place, on_server):
+def test_the_lock_of_a_running_deploy_is_respected_and_a_stale_one_taken_over(place, on_server):
     from infra.deploy.lock import Locked, LockTimes, deploy_lock
 
     quick = LockTimes(renew_every=0.1, stale_after=0.5, max_wait=0.3, poll_every=0.05)
@@ -262,7 +262,7 @@ def test_a_live_deploy_is_waited_for_and_a_dead_one_is_taken_over(place, on_serv
     on_server(work)
 
 
-def test_a_deploy_that_lost_its_lock_is_told(place, on_server):
+def test_a_deploy_that_lost_its_lock_stops(place, on_server):
     from infra.deploy.lock import LockLost, LockTimes, deploy_lock, lock_name
 
     async def work(client):

@@ -15,7 +15,7 @@ from infra.settings import ROOT
 from tests.integration.deploy_fixtures import command, on_server, place, told
 
 
-def test_a_schedule_added_after_the_deploy_is_kept_by_the_next(place, on_server, command):
+def test_a_schedule_added_by_hand_is_kept_by_the_next_deploy(place, on_server, command):
     async def work(client):
         await place.apply(client)
 
@@ -39,7 +39,7 @@ def test_a_schedule_added_after_the_deploy_is_kept_by_the_next(place, on_server,
     on_server(again)
 
 
-def test_plain_prefect_deploy_from_the_root_works_and_is_left_alone(place, on_server):
+def test_prefect_deploy_works_and_its_deployment_is_kept(place, on_server):
     async def pool_first(client):
         await place.apply(client)
 
@@ -61,7 +61,7 @@ def test_plain_prefect_deploy_from_the_root_works_and_is_left_alone(place, on_se
     on_server(work)
 
 
-def test_the_command_line_says_what_it_would_do_and_exits_as_asked(command, place):
+def test_the_plan_command_and_its_exit_status(command, place):
     before = command("plan", "--json", "--detailed-exitcode")
     assert before.exit_code == 2, before.stderr
     creates = {row["name"] for row in json.loads(before.stdout)["actions"] if row["action"] == "create"}
@@ -80,7 +80,7 @@ def test_the_command_line_says_what_it_would_do_and_exits_as_asked(command, plac
     assert "the work pool and the blocks stay" in gone.stdout
 
 
-def test_one_script_applies_its_own_and_deletes_nothing_else(command, on_server, place, tmp_path):
+def test_the_script_option_applies_one_script_and_deletes_nothing(command, on_server, place, tmp_path):
     assert command("apply").exit_code == 0
     place.specs[0] = replace(place.specs[0], name="another")
 

@@ -104,7 +104,7 @@ def under_tag(place: Place, tag: str, **changed) -> Place:
 
 
 @pytest.mark.parametrize("tagged", [True, False])
-def test_what_others_have_under_our_names_is_a_conflict_and_stays_whole(place, on_server, tagged):
+def test_objects_of_others_under_our_names_are_conflicts_and_unchanged(place, on_server, tagged):
     from infra.deploy import deploy
     from infra.deploy.scripts import Invalid
     from infra.deploy.target import target_of
@@ -131,7 +131,7 @@ def test_what_others_have_under_our_names_is_a_conflict_and_stays_whole(place, o
     on_server(work)
 
 
-def test_what_others_have_beside_ours_stays_whole(place, on_server):
+def test_other_objects_of_others_are_unchanged(place, on_server):
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
     from infra.deploy import deploy
@@ -168,7 +168,7 @@ def test_what_others_have_beside_ours_stays_whole(place, on_server):
     on_server(work)
 
 
-def test_a_schedule_by_hand_with_our_prefix_is_kept_and_a_recreated_deployment_is_not_ours(place, on_server):
+def test_a_manual_schedule_with_our_prefix_is_kept_and_a_recreated_deployment_is_a_conflict(place, on_server):
     from infra.deploy.scripts import Invalid
 
     async def work(client):
@@ -206,7 +206,7 @@ def test_two_tags_never_share_an_object(place, on_server):
     on_server(work)
 
 
-def test_what_two_tags_have_in_their_records_is_changed_by_neither(place, on_server):
+def test_an_object_in_the_records_of_two_tags_is_changed_by_neither(place, on_server):
     """Two deploys at once under two tags may both be told by the server that they made a deployment."""
     from infra.deploy import deploy
     from infra.deploy.record import DeployedObjects, document_name
@@ -229,7 +229,7 @@ def test_what_two_tags_have_in_their_records_is_changed_by_neither(place, on_ser
     on_server(work)
 
 
-def test_what_an_earlier_version_made_without_a_record_is_ours(place, on_server):
+def test_objects_of_a_version_that_kept_no_record_are_ours(place, on_server):
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
     from infra.automations import give_up_silent_runs
@@ -258,7 +258,7 @@ def test_what_an_earlier_version_made_without_a_record_is_ours(place, on_server)
     on_server(work)
 
 
-def test_a_name_that_a_cut_off_deploy_did_not_get_to_create_is_anyones(place, on_server):
+def test_an_object_that_an_interrupted_deploy_did_not_create_is_not_ours(place, on_server):
     import httpx
     from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
@@ -284,7 +284,7 @@ def test_a_name_that_a_cut_off_deploy_did_not_get_to_create_is_anyones(place, on
     on_server(work)
 
 
-def test_a_pool_that_the_agent_made_is_ours(place, on_server):
+def test_a_pool_that_our_agent_created_is_ours(place, on_server):
     from prefect.client.schemas.actions import WorkPoolCreate
 
     from infra.work_pool import declared_pool
@@ -300,7 +300,7 @@ def test_a_pool_that_the_agent_made_is_ours(place, on_server):
     on_server(work)
 
 
-def test_a_switch_changed_in_the_code_is_applied_and_an_interrupted_delete_is_not_a_persons_doing(place, on_server):
+def test_a_switch_changed_in_the_code_is_applied_and_an_interrupted_delete_is_not_a_manual_pause(place, on_server):
     from infra.deploy.apply import Stopped
 
     async def states(client):
@@ -334,7 +334,7 @@ def test_a_switch_changed_in_the_code_is_applied_and_an_interrupted_delete_is_no
     on_server(work)
 
 
-def test_a_variable_of_someone_else_under_the_locks_name_stays(place, on_server):
+def test_a_variable_of_others_under_the_name_of_the_lock_is_unchanged(place, on_server):
     from infra.deploy.lock import Locked, LockTimes, deploy_lock, lock_name
 
     async def work(client):

@@ -51,7 +51,7 @@ def fresh() -> dict[str, Any]:
     return json.loads(made.stdout)
 
 
-def test_what_would_be_deployed_is_what_was_last_reviewed(fresh):
+def test_declarations_match_their_snapshots(fresh):
     """A script without a snapshot has not been reviewed yet."""
     now = fresh["snapshots"]
     reviewed = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
@@ -65,7 +65,7 @@ def test_scripts_are_found_by_their_folder():
     assert {name for name in files if "\nDEPLOYMENTS = " in (ROOT / name).read_text()} == set(scripts())
 
 
-def test_declarations_are_fine_by_themselves(specs):
+def test_declarations_have_no_problems(specs):
     assert asyncio.run(problems_of(specs)) == []
 
 

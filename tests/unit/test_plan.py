@@ -35,7 +35,7 @@ def on_server(thing: Desired, *, ours: bool = True, **fields) -> Actual:
     return Actual(thing.kind, thing.name, {**thing.fields, **fields}, f"id of {thing.name}", ours, parent=thing.parent)
 
 
-def test_creates_what_is_not_there_in_an_order_that_can_be_carried_out():
+def test_objects_are_created_in_the_order_of_their_dependencies():
     desired = [
         schedule(),
         deployment(),
@@ -45,7 +45,7 @@ def test_creates_what_is_not_there_in_an_order_that_can_be_carried_out():
     assert [action.kind for action in plan(desired, [])] == ["work pool", "block", "deployment", "schedule"]
 
 
-def test_update_names_the_field_deep_in_the_value_with_old_and_new():
+def test_an_update_has_the_path_and_both_values_of_a_nested_field():
     desired = deployment(job_variables={"env": {"A": "1", "B": "2"}}, tags=["t"])
     found = on_server(desired, job_variables={"env": {"A": "1", "B": "3"}})
     (action,) = plan([desired], [found])
@@ -54,7 +54,7 @@ def test_update_names_the_field_deep_in_the_value_with_old_and_new():
     assert action.fields == {"job_variables": {"env": {"A": "1", "B": "2"}}}
 
 
-def test_a_secret_is_changed_or_not_and_its_value_is_nowhere_in_the_changes():
+def test_a_changed_secret_is_in_the_plan_without_its_value():
     desired = Desired("block", "secret/x", {"value": {"inner": SECRET}, "user": "me"}, secrets=frozenset({"value"}))
     found = on_server(desired, value={"inner": "another secret value"})
     (action,) = plan([desired], [found])
@@ -63,7 +63,7 @@ def test_a_secret_is_changed_or_not_and_its_value_is_nowhere_in_the_changes():
     assert verbs(plan([desired], [on_server(desired)])) == [("unchanged", "secret/x")]
 
 
-def test_paused_by_hand_stays_paused_while_the_rest_is_updated():
+def test_a_manual_pause_is_kept_while_other_fields_are_updated():
     found = on_server(deployment(), paused=True, version="old")
     actions = plan([deployment()], [found])
     assert verbs(actions) == [("update", "flow/one"), ("kept", "flow/one")]
@@ -85,38 +85,38 @@ def test_a_schedule_switched_off_by_hand_stays_off():
     assert changed.fields == {"active": True}
 
 
-def test_a_schedule_added_by_hand_is_kept_and_said_so():
+def test_a_schedule_added_by_hand_is_kept_and_listed():
     by_hand = replace(on_server(schedule("mine"), ours=False), about="cron '0 1 * * *' UTC")
     actions = plan([deployment()], [on_server(deployment()), by_hand])
     assert not changing(actions)
     assert (actions[-1].verb, actions[-1].note) == (Verb.KEPT, f"{ADDED_BY_HAND}: cron '0 1 * * *' UTC")
 
 
-def test_a_schedule_of_ours_that_is_not_declared_any_more_is_deleted():
+def test_our_schedule_that_is_no_longer_declared_is_deleted():
     dropped = on_server(schedule("t-weekly"))
     assert verbs(changing(plan([deployment()], [on_server(deployment()), dropped]))) == [
         ("delete", "flow/one#t-weekly")
     ]
 
 
-def test_only_ours_is_deleted_and_its_schedules_go_with_it():
+def test_only_our_deployment_is_deleted_and_its_schedules_with_it():
     mine, other = deployment("flow/gone"), deployment("flow/theirs")
     found = [on_server(mine), on_server(schedule(parent="flow/gone")), on_server(other, ours=False)]
     assert verbs(plan([], found)) == [("delete", "flow/gone"), ("kept", "flow/theirs")]
 
 
-def test_what_a_person_added_to_a_deployment_that_goes_is_in_the_plan():
+def test_the_plan_lists_manual_schedules_of_a_deployment_that_it_deletes():
     by_hand = replace(on_server(schedule(parent="flow/gone"), ours=False), about="cron '0 1 * * *' UTC")
     (gone,) = plan([], [on_server(deployment("flow/gone")), by_hand])
     assert (gone.verb, gone.note) == (Verb.DELETE, f"with what was {ADDED_BY_HAND}: cron '0 1 * * *' UTC")
 
 
-def test_without_prune_other_deployments_stay_but_a_dropped_schedule_of_a_declared_one_goes():
+def test_without_prune_only_schedules_of_declared_deployments_are_deleted():
     found = [on_server(deployment()), on_server(deployment("flow/gone")), on_server(schedule("t-old"))]
     assert verbs(changing(plan([deployment()], found, prune=False))) == [("delete", "flow/one#t-old")]
 
 
-def test_what_someone_else_made_under_a_declared_name_is_a_conflict_and_nothing_is_added_to_it():
+def test_an_object_of_others_under_a_declared_name_is_a_conflict_and_gets_no_parts():
     desired = [deployment(), schedule()]
     theirs = replace(on_server(deployment()), ours=False, owner="t-dev")
     (action,) = plan(desired, [theirs])
@@ -124,14 +124,14 @@ def test_what_someone_else_made_under_a_declared_name_is_a_conflict_and_nothing_
     assert changing([action]) == []
 
 
-def test_what_is_there_as_declared_and_is_not_ours_is_used_as_it_is():
+def test_an_object_of_others_that_is_as_declared_is_used():
     pool = Desired("work pool", "taxi", {"type": "process"})
     assert verbs(plan([pool], [on_server(pool, ours=False)])) == [("unchanged", "taxi")]
     assert verbs(plan([pool], [on_server(pool, ours=False, type="docker")])) == [("conflict", "taxi")]
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_a_switch_that_the_code_changes_is_changed_and_not_taken_for_a_persons(before):
+def test_a_switch_changed_in_the_code_is_not_taken_for_a_manual_change(before):
     found = replace(on_server(schedule(), active=before), last=before)
     parent = on_server(deployment())
     (changed,) = changing(plan([deployment(), schedule(active=not before)], [parent, found]))
@@ -215,13 +215,13 @@ def carried_out(found: list[Actual], actions: list[Action]) -> list[Actual]:
 
 
 @given(declarations(), servers(), st.booleans(), st.booleans())
-def test_after_the_plan_is_carried_out_there_is_nothing_left_to_do(desired, found, reset, prune):
+def test_after_a_plan_is_applied_the_next_one_is_empty(desired, found, reset, prune):
     actions = plan(desired, found, reset=reset, prune=prune)
     assert changing(plan(desired, carried_out(found, actions), reset=reset, prune=prune)) == []
 
 
 @given(declarations(), servers(), st.booleans(), st.booleans())
-def test_nothing_that_is_not_ours_is_ever_changed(desired, found, reset, prune):
+def test_objects_that_are_not_ours_are_never_changed(desired, found, reset, prune):
     foreign = {(thing.kind, thing.name) for thing in found if not thing.ours}
     for action in changing(plan(desired, found, reset=reset, prune=prune)):
         assert (action.kind, action.name) not in foreign
@@ -231,7 +231,7 @@ def test_nothing_that_is_not_ours_is_ever_changed(desired, found, reset, prune):
 
 @settings(max_examples=50)
 @given(declarations(), servers())
-def test_what_a_person_switched_is_never_among_the_changes(desired, found):
+def test_a_manual_switch_is_never_among_the_changes(desired, found):
     switched = {
         (there.kind, there.name)
         for there in found
@@ -247,7 +247,7 @@ def test_what_a_person_switched_is_never_among_the_changes(desired, found):
 
 @settings(max_examples=50)
 @given(declarations(), servers())
-def test_every_declared_object_is_in_the_plan_and_nothing_is_in_it_twice(desired, found):
+def test_every_declared_object_is_in_the_plan_once(desired, found):
     named = [(action.kind, action.name) for action in plan(desired, found) if action.verb is not Verb.KEPT]
     assert len(set(named)) == len(named)
     foreign = {thing.name for thing in found if thing.kind == "deployment" and not thing.ours}

@@ -48,7 +48,7 @@ def desired_of(*specs: DeploymentSpec, pool_type: str = "process") -> list[Desir
     return [each for kind in KINDS.values() for each in kind.declare(declared)]
 
 
-def test_a_good_declaration_has_no_problem():
+def test_a_valid_declaration_has_no_problems():
     assert refused() == []
     assert refused_on_server() == []
 
@@ -87,13 +87,13 @@ def test_a_flow_with_a_required_parameter_may_be_deployed_without_a_schedule():
     assert refused(flow="tests/deploy_stubs.py:stub_required", schedules=()) == []
 
 
-def test_prefect_does_not_log_what_is_said_anyway(caplog, capfd):
+def test_prefect_does_not_log_the_reported_problems(caplog, capfd):
     assert refused(parameters={"month": 13})
     assert caplog.text == ""
     assert capfd.readouterr() == ("", "")
 
 
-def test_every_problem_is_said_not_only_the_first():
+def test_every_problem_is_reported():
     assert len(refused(parameters={"year": 2021, "month": 13})) == 2
 
 
@@ -110,7 +110,7 @@ def test_refused_for_the_pool_and_the_blocks(changes, why):
     assert problem.startswith(f"{SCRIPT}: ")
 
 
-def test_a_block_that_is_among_those_to_be_created_is_fine():
+def test_a_block_that_this_deploy_creates_can_be_referred_to():
     assert refused_on_server(job_variables={"command": "{{ prefect.blocks.secret.s.value }}"}) == []
 
 
@@ -134,13 +134,13 @@ def test_references_are_found_wherever_they_are():
     }
 
 
-def test_declared_twice_is_refused():
+def test_an_object_declared_twice_is_refused():
     desired = desired_of(GOOD, GOOD)
     assert f"{SCRIPT}: deployment stub_month/process is declared 2 times" in find_duplicates(desired)
     assert f"{SCRIPT}: schedule stub_month/process#t-monthly is declared 2 times" in find_duplicates(desired)
 
 
-def test_a_script_that_fails_is_named_and_so_is_every_other_one(tmp_path, monkeypatch):
+def test_every_failing_script_is_named(tmp_path, monkeypatch):
     made = "CronSchedule(cron='0 5 1 * *', timezone='Mars/Olympus')"
     (tmp_path / "zone.py").write_text(f"from prefect.client.schemas.schedules import CronSchedule\n{made}")
     (tmp_path / "broken.py").write_text("import no_such_module")
@@ -154,7 +154,7 @@ def test_a_script_that_fails_is_named_and_so_is_every_other_one(tmp_path, monkey
     assert empty.startswith("empty.py: ")
 
 
-def test_cron_on_the_command_line_is_one_more_schedule_of_that_deployment():
+def test_the_cron_option_adds_a_schedule():
     other = replace(GOOD, name="other")
     changed, same = with_cron([GOOD, other], "stub_month/process", "*/1 * * * *", TARGET)
     assert [schedule.slug for schedule in changed.schedules] == ["monthly", "command-line"]
@@ -172,6 +172,6 @@ def test_cron_on_the_command_line_is_one_more_schedule_of_that_deployment():
         ("stub_month/process", "every month", "Invalid cron string"),
     ],
 )
-def test_cron_on_the_command_line_refused(name, cron, why):
+def test_an_invalid_cron_option_is_refused(name, cron, why):
     with pytest.raises(Invalid, match=why):
         with_cron([GOOD], name, cron, TARGET)

@@ -55,7 +55,7 @@ def test_a_tag_becomes_the_digest_that_the_registry_has(monkeypatch):
     assert asked == ["localhost:5000/taxiway:v1"]
 
 
-def test_an_image_of_this_machine_alone_stands_as_its_id_and_no_registry_is_asked(monkeypatch):
+def test_an_image_of_this_machine_is_deployed_by_its_id_without_a_registry(monkeypatch):
     asked = answers(monkeypatch, DIGEST)
     assert by_digest(config(DIGEST)) == DIGEST
     assert asked == []

@@ -76,13 +76,13 @@ def test_interval_fires_from_its_anchor():
     assert fires(schedule, 2) == ["2026-03-01 07:30 +0000", "2026-03-01 19:30 +0000"]
 
 
-def test_a_rule_that_ends_soon_has_fewer_next_times():
+def test_a_rule_that_ends_has_fewer_next_times():
     schedule = RRuleSchedule(rrule="DTSTART:20260228T000000\nRRULE:FREQ=DAILY;COUNT=3", timezone="UTC")
     assert refused(schedule) == ""
     assert len(fires(schedule)) == 2
 
 
-def test_the_same_anchor_in_another_zone_is_the_same_schedule():
+def test_equal_anchors_in_two_time_zones_are_equal_schedules():
     def at(zone: dt.tzinfo) -> IntervalSchedule:
         anchor = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC).astimezone(zone)
         return IntervalSchedule(interval=DAY, anchor_date=anchor, timezone="UTC")

@@ -30,7 +30,7 @@ def text(desired, found) -> str:
     return asyncio.run(as_text(plan(desired, found)))
 
 
-def test_text_has_a_line_for_each_with_what_changes_and_when_it_fires():
+def test_the_text_has_a_line_for_each_action_with_changes_and_next_times():
     shown = text(WANTED, FOUND)
     assert "value: changed (secret)" in shown
     assert 'user: "old" -> "new"' in shown
@@ -43,14 +43,14 @@ def test_text_has_a_line_for_each_with_what_changes_and_when_it_fires():
     assert shown.endswith("Plan: 1 create, 2 update, 1 delete, 2 kept.")
 
 
-def test_a_secret_is_in_neither():
+def test_neither_text_nor_json_has_a_secret():
     actions = plan(WANTED, FOUND)
     both = asyncio.run(as_text(actions)) + asyncio.run(as_json(actions))
     assert "hush" not in both
     assert "psst" not in both
 
 
-def test_json_is_for_machines():
+def test_the_json_of_a_plan():
     shown = json.loads(asyncio.run(as_json(plan(WANTED, FOUND))))
     assert shown["changes"] is True
     by_name = {(row["action"], row["name"]): row for row in shown["actions"]}
@@ -62,7 +62,7 @@ def test_json_is_for_machines():
     assert by_name["kept", "f/d"]["note"] == "paused by hand"
 
 
-def test_no_change_says_so():
+def test_the_text_of_a_plan_without_changes():
     same = [Actual(thing.kind, thing.name, thing.fields, "1", ours=True, parent=thing.parent) for thing in WANTED]
     assert text(WANTED, same).endswith("No change: the server has what the code declares (3 unchanged).")
     assert json.loads(asyncio.run(as_json(plan(WANTED, same))))["changes"] is False
