@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, get_current_settings
 from prefect.types import SecretDict
 from prefect_docker import DockerRegistryCredentials
 from prefect_docker.types import VolumeStr
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from infra.environment import BIGQUERY, PREFECT_API, STORAGE, project_name, read_environment, uses_emulators
 from infra.image import deployed_image
@@ -111,14 +111,13 @@ def job_variables(name: str) -> dict[str, str]:
     return {field: f"{{{{ prefect.blocks.{SLUG}.{name}.{field} }}}}" for field in DockerContainer.model_fields}
 
 
-def container_blocks(config: Settings | None = None) -> dict[str, Block]:
+def container_blocks(config: Settings) -> dict[str, Block]:
     """The declared blocks of a Docker pool, by name: the container's, and the registry's login if it is set.
 
     Raises ImageUnavailable, DockerFailed: as `infra.image.deployed_image`, if the settings name no image.
     """
-    config = config or settings()
     registry = declared_registry()
-    container = declared_container(config.image or deployed_image(config), config, registry)
+    container = declared_container(deployed_image(config), config, registry)
     return ({config.registry_block: registry} if registry else {}) | {config.container_block: container}
 
 
@@ -143,7 +142,9 @@ def declared_container(
         env["PREFECT_UI_URL"] = ui  # a link in a run's log is opened in a browser outside the containers
     if uses_emulators(values):
         env |= {"STORAGE_EMULATOR_HOST": STORAGE, "BIGQUERY_EMULATOR_HOST": BIGQUERY, "NO_GCE_CHECK": "true"}
-    passed = {name: _plain(getattr(config, name)) for name in PASSED_SETTINGS if name in config.model_fields_set}
+    passed = {name: getattr(config, name) for name in PASSED_SETTINGS if name in config.model_fields_set}
+    if config.source_url and "source_url" in passed:
+        passed["source_url"] = config.source_url.get_secret_value()
     return DockerContainer(
         image=image,
         registry_credentials=registry,
@@ -154,10 +155,6 @@ def declared_container(
         command=COMMAND,
         container_create_kwargs={"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]},
     )
-
-
-def _plain(value: str | SecretStr) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def api_seen_from_containers(url: str) -> str:

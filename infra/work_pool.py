@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from infra.settings import Settings, settings
+from infra.settings import Settings
 
 # A string that is one or more placeholders and nothing else: `{{ prefect.blocks.docker-container.taxi-docker.env }}`.
 PLACEHOLDER = {"type": "string", "pattern": r"^\s*\{\{.*\}\}\s*$", "title": "Placeholder"}
@@ -31,9 +31,8 @@ class Pool:
     concurrency_limit: int | None
 
 
-def declared_pool(config: Settings | None = None) -> Pool:
+def declared_pool(config: Settings) -> Pool:
     """The pool that the settings describe."""
-    config = config or settings()
     return Pool(
         name=config.work_pool,
         type=config.work_pool_type,
