@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -31,22 +30,14 @@ _COLUMN = {
 def parse(schema: dict[str, Any] | None) -> list[Field]:
     """Return the fields of a request's schema with the names of types and modes that BigQuery returns.
 
-    Raises 400 for what BigQuery refuses, and 501 for types, modes and constraints that are not supported.
+    Raises 501 for types, modes and constraints that are not supported.
     """
-    fields = [_parse_field(field) for field in (schema or {}).get("fields", [])]
-    seen: set[str] = set()
-    for field in fields:
-        if field["name"].lower() in seen:
-            raise invalid(f"Duplicate field name in schema: {field['name']}")
-        seen.add(field["name"].lower())
-    return fields
+    return [_parse_field(field) for field in (schema or {}).get("fields", [])]
 
 
 def _parse_field(field: Field) -> Field:
-    name, kind = field.get("name", ""), field.get("type", "").upper()
+    name, kind = field["name"], field["type"].upper()
     kind, mode = _LEGACY.get(kind, kind), (field.get("mode") or "NULLABLE").upper()
-    if not re.fullmatch(r"[^\W\d]\w{0,299}", name, re.ASCII):
-        raise invalid(f'Invalid field name "{name}".')
     if kind not in _COLUMN:
         raise unsupported(f"the type {kind} of field {name}")
     if mode not in ("NULLABLE", "REQUIRED"):

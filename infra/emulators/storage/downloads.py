@@ -35,7 +35,6 @@ def _headers(resource: dict[str, Any]) -> dict[str, str]:
         "ETag": resource["etag"],
         "X-Goog-Generation": resource["generation"],
         "X-Goog-Hash": f"crc32c={resource['crc32c']},md5={resource['md5Hash']}",
-        "X-Goog-Storage-Class": resource["storageClass"],
         "X-Goog-Stored-Content-Encoding": "identity",
         "X-Goog-Stored-Content-Length": resource["size"],
     }
