@@ -49,7 +49,7 @@ def give_up_silent_runs(tag: str, timeout: timedelta = HEARTBEAT_TIMEOUT) -> Aut
             ChangeFlowRunState(
                 state=StateType.CRASHED,
                 name="Crashed",
-                message=f"No heartbeat for {timeout.total_seconds():.0f} s: the run's process is gone, its worker too.",
+                message=f"No heartbeat for {timeout.total_seconds():.0f} s: the run's process and worker have ended.",
             )
         ],
     )

@@ -63,9 +63,7 @@ def declared_blocks(config: Settings) -> dict[str, Block]:
 
     On a Docker pool, addresses that are not set are those of the Compose stack for containers.
 
-    Raises:
-        BlocksUnavailable, NoEnvironment: a setting is missing.
-        ImageUnavailable, DockerFailed: there is no image to run.
+    Raises BlocksUnavailable or NoEnvironment for a missing setting, ImageUnavailable or DockerFailed without an image.
     """
     if config.work_pool_type != "docker":
         return store_blocks(config)

@@ -60,12 +60,7 @@ class ForeignStack(RuntimeError):
 def up() -> None:
     """Build the images, start the stack, wait until it is healthy, and create the bucket and the dataset.
 
-    Raises:
-        NoEnvironment: `.env` is missing, or Compose reads a password in it differently.
-        DockerFailed: no engine, or a build failed.
-        ImageUnavailable: git cannot read the revision.
-        ForeignStack: the project's containers belong to another checkout.
-        StackFailed: a service did not become healthy.
+    Raises NoEnvironment, DockerFailed, ImageUnavailable, ForeignStack, or StackFailed if a service is not healthy.
     """
     values = read_environment()
     require(values, *SECRETS)
@@ -126,9 +121,7 @@ def without_secrets() -> dict[str, str]:
 def require_same_passwords(values: Mapping[str, str]) -> None:
     """Return if Compose and Prefect read the passwords of `.env` as this project does.
 
-    Raises:
-        NoEnvironment: they read some of them differently (a $ starts a variable there), or Compose cannot read a line.
-        DockerFailed: Compose cannot read its own file.
+    Raises NoEnvironment if they read some differently (for them a $ starts a variable), or Compose cannot read a line.
     """
     try:
         services = json.loads(compose("--profile=*", "config", "--format=json"))["services"].values()
@@ -178,7 +171,7 @@ def require_own_volumes() -> None:
         raise ForeignStack(f"{', '.join(foreign)}: not created by project {name}; nothing was removed")
     if labels and name != default_project_name() and not project_folders(name):
         raise ForeignStack(
-            f"unknown whether {', '.join(sorted(labels))} belong to this checkout; nothing was removed. "
+            f"cannot tell whether {', '.join(sorted(labels))} belong to this checkout; nothing was removed. "
             "If this checkout created them: make up, then make destroy"
         )
 

@@ -78,7 +78,7 @@ class DockerContainer(Block):
     )
     volumes: list[VolumeStr] = Field(
         [],
-        description="Mounts: /on/the/host:/in/the/container[:ro], volume:/in/the/container, or a path alone for a "
+        description="Mounts: /on/the/host:/in/the/container[:ro], volume:/in/the/container, or only a path for a "
         "volume that is removed with the container.",
     )
     auto_remove: bool = Field(True, title="Auto Remove", description="Remove the container when it has ended.")
@@ -126,10 +126,7 @@ def declared_container(
 ) -> DockerContainer:
     """The declared block: on the stack's network, unprivileged, with a read-only root file system.
 
-    Args:
-        image: repository@digest.
-        config: the names and addresses that differ from the defaults are passed to the container.
-        registry: the login of a private registry.
+    Names and addresses in `config` that differ from the defaults are passed to the container.
     """
     config = config or settings()
     values = read_environment()
@@ -158,8 +155,9 @@ def declared_container(
 
 
 def api_seen_from_containers(url: str) -> str:
-    """The Prefect API's address for a container. An address of this machine becomes the service's name on the network,
-    as in a container it would mean the container.
+    """The Prefect API's address for a container.
+
+    In a container, an address of this machine would be the container itself: use the service's name on the network.
     """
     return PREFECT_API if is_this_machine(urlsplit(url).hostname) else url
 

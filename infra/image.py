@@ -178,9 +178,7 @@ def build(target: str, *tags: str) -> str:
 def push(name: str) -> str:
     """Push the image `name` of this revision. Returns repository@digest.
 
-    Raises:
-        ImageUnavailable: there are uncommitted changes, or the image is not built.
-        DockerFailed: no login, or the registry refuses the push.
+    Raises ImageUnavailable if it is not built or the sources have uncommitted changes, DockerFailed.
     """
     if readable_revision().dirty:
         raise ImageUnavailable(

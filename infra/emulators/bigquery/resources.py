@@ -6,7 +6,7 @@ import secrets
 import time
 from typing import Any
 
-from infra.emulators.bigquery import decorators, duckdb_file, table_fields
+from infra.emulators.bigquery import duckdb_file, table_fields
 from infra.emulators.bigquery.duckdb_file import Cursor
 from infra.emulators.bigquery.table_names import Dataset, Table
 from infra.emulators.rest import GoogleError, not_found
@@ -53,7 +53,6 @@ def add_fields(cursor: Cursor, ref: Table, resource: Resource, after: list[table
 
 def replace_fields(cursor: Cursor, ref: Table, resource: Resource, fields: list[table_fields.Field]) -> Resource:
     """Delete all rows of the table and change its fields to `fields`."""
-    decorators.partitioning(resource, fields)
     cursor.execute(f"DROP TABLE {ref.sql}")
     cursor.execute(f"CREATE TABLE {ref.sql} ({table_fields.columns(fields)})")
     return save(cursor, "table", ref.key, resource | {"schema": {"fields": fields}})

@@ -72,7 +72,7 @@ class TableApi:
             if duckdb_file.get(cursor, "table", table.key):
                 raise resources.duplicate(f"Table {table}")
             home = resources.dataset(cursor, table.dataset)
-            resource = _expiration(decorators.partitioning(body, fields), body, home) | {
+            resource = _expiration(decorators.partitioning(body), body, home) | {
                 "kind": "bigquery#table",
                 "id": str(table),
                 "tableReference": table.reference,
@@ -98,7 +98,7 @@ class TableApi:
             resource = resources.table(cursor, table)
             _check_etag(call, resource)
             if body.get("timePartitioning"):
-                changed = decorators.partitioning(body, resource["schema"]["fields"])
+                changed = decorators.partitioning(body)
                 decorators.check_same(table, resource, changed)
                 resource |= changed
             if "expirationTime" in body:
