@@ -82,12 +82,9 @@ def with_placeholders(template: Mapping[str, Any]) -> dict[str, Any]:
     for name, schema in properties.items():
         if not _accepts_strings(schema):
             kept = {key: schema.pop(key) for key in KEPT if key in schema}
-            properties[name] = {**kept, "anyOf": [*_branches(schema), PLACEHOLDER]}
+            alternatives = schema["anyOf"] if set(schema) == {"anyOf"} else [schema]
+            properties[name] = {**kept, "anyOf": [*alternatives, PLACEHOLDER]}
     return changed
-
-
-def _branches(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return schema["anyOf"] if set(schema) == {"anyOf"} else [dict(schema)]
 
 
 def _accepts_strings(schema: Mapping[str, Any]) -> bool:

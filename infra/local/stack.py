@@ -184,14 +184,13 @@ class Stack:
         postgres.ensure_databases(maintenance, "prefect", "trips")
 
     def _start_emulators(self) -> Iterator[Process]:
-        environment = self._environment({"STORAGE_EMULATOR_HOST": self._address("storage")})
         for name in ("storage", "bigquery"):
             state = self.state / name
             state.mkdir(exist_ok=True)
             yield self._spawn(
                 name,
                 [sys.executable, "-m", "infra.emulators", name, "--port", str(self.ports[name]), "--state", state],
-                environment,
+                self._environment({}),
             )
 
     def _start_prefect(self) -> None:

@@ -19,7 +19,7 @@ from infra.emulators.rest import invalid, not_found, only_known, unsupported
 _OF_JOB = {"query", "useLegacySql", "queryParameters", "parameterMode", "defaultDataset", "useQueryCache"}
 _OF_REQUEST = {"location", "maxResults", "timeoutMs", "requestId", "formatOptions", "jobCreationMode"}
 _KEPT = 24 * 3600  # seconds that results are kept, as in BigQuery; older ones are deleted when the emulator starts
-_WAIT = 10.0  # seconds that a request for results waits if it does not say how long
+_WAIT = 10.0  # seconds that a request for results waits if it has no timeout
 
 
 class JobApi:

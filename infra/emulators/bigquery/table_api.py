@@ -71,13 +71,13 @@ class TableApi:
         with self._db.transaction(table.key) as cursor:
             if duckdb_file.get(cursor, "table", table.key):
                 raise resources.duplicate(f"Table {table}")
-            home = resources.dataset(cursor, table.dataset)
-            resource = _expiration(decorators.partitioning(body), body, home) | {
+            dataset = resources.dataset(cursor, table.dataset)
+            resource = _expiration(decorators.partitioning(body), body, dataset) | {
                 "kind": "bigquery#table",
                 "id": str(table),
                 "tableReference": table.reference,
                 "type": "TABLE",
-                "location": home["location"],
+                "location": dataset["location"],
                 "creationTime": resources.now(),
                 "schema": {"fields": fields},
             }
@@ -150,14 +150,14 @@ def _check_etag(call: Call, resource: Resource) -> None:
         raise GoogleError(412, "conditionNotMet", "Precondition check failed.")
 
 
-def _expiration(partitioned: Resource, body: Resource, home: Resource) -> Resource:
-    """Return a new table's `timePartitioning` and `expirationTime`, with the defaults of its dataset `home`.
+def _expiration(partitioned: Resource, body: Resource, dataset: Resource) -> Resource:
+    """Return a new table's `timePartitioning` and `expirationTime`, with the defaults of its dataset.
 
     For a partitioned table the default for partitions is used instead of that for tables.
     """
-    partitions_default = home.get("defaultPartitionExpirationMs")
+    partitions_default = dataset.get("defaultPartitionExpirationMs")
     if partitioned and partitions_default:
         return {"timePartitioning": {"expirationMs": str(partitions_default)} | partitioned["timePartitioning"]}
-    default = home.get("defaultTableExpirationMs")
+    default = dataset.get("defaultTableExpirationMs")
     expires = body.get("expirationTime") or (default and str(int(resources.now()) + int(default)))
     return partitioned | ({"expirationTime": expires} if expires else {})

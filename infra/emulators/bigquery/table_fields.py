@@ -91,15 +91,15 @@ def evolve(table: str, before: list[Field], given: list[Field], updates: Collect
 
     New fields need ALLOW_FIELD_ADDITION in `updates`. NULLABLE fields may be missing: the rows hold null.
     """
-    known, brought = ({field["name"].lower(): field for field in fields} for fields in (before, given))
-    added = [field for name, field in brought.items() if name not in known]
+    old, new = ({field["name"].lower(): field for field in fields} for fields in (before, given))
+    added = [field for name, field in new.items() if name not in old]
     for field in added:
         if "ALLOW_FIELD_ADDITION" not in updates:
             raise _mismatch(table, f"Cannot add fields (field: {field['name']})")
         if field["mode"] == "REQUIRED":
             raise _mismatch(table, f"Cannot add required fields to an existing schema. (field: {field['name']})")
-    for name, field in known.items():
-        _check_match(table, field, brought.get(name))
+    for name, field in old.items():
+        _check_match(table, field, new.get(name))
     return before + added
 
 

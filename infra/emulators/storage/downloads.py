@@ -20,17 +20,9 @@ def download(request: Request, resource: dict[str, Any], content: Path) -> Respo
     size = int(resource["size"])
     start, end = _range(request.headers.get("range"), size)
     partial = "range" in request.headers
-    headers = _headers(resource) | {"Content-Length": str(end - start)}
-    if partial:
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    # Opened before the first await: replacing or deleting the object from here on does not cut off the download.
-    body = content.open("rb")
-    return StreamingResponse(_slices(body, start, end), 206 if partial else 200, headers)
-
-
-def _headers(resource: dict[str, Any]) -> dict[str, str]:
-    return {
+    headers = {
         "Accept-Ranges": "bytes",
+        "Content-Length": str(end - start),
         "Content-Type": resource.get("contentType") or "application/octet-stream",
         "ETag": resource["etag"],
         "X-Goog-Generation": resource["generation"],
@@ -38,6 +30,11 @@ def _headers(resource: dict[str, Any]) -> dict[str, str]:
         "X-Goog-Stored-Content-Encoding": "identity",
         "X-Goog-Stored-Content-Length": resource["size"],
     }
+    if partial:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    # Opened before the first await: replacing or deleting the object from here on does not cut off the download.
+    body = content.open("rb")
+    return StreamingResponse(_slices(body, start, end), 206 if partial else 200, headers)
 
 
 def _range(header: str | None, size: int) -> tuple[int, int]:
