@@ -111,7 +111,7 @@ async def ensure_pool(client: PrefectClient, config: Settings) -> None:
         pool = await client.read_work_pool(config.work_pool)
     except ObjectNotFound:
         declared = declared_pool(config.model_copy(update={"work_pool_type": "docker"}))
-        with suppress(ObjectAlreadyExists):  # a deploy has created it meanwhile
+        with suppress(ObjectAlreadyExists):  # a deploy has just created it
             await client.create_work_pool(WorkPoolCreate.model_validate(vars(declared)))
         pool = await client.read_work_pool(config.work_pool)
     if pool.type != "docker":
