@@ -38,13 +38,13 @@ from infra.local.stack import AlreadyUp, Stack
 from infra.months import months_of
 from infra.settings import settings
 
-# In a log there is no terminal to fit into.
+# A log has no terminal width.
 console = Console(width=None if sys.stdout.isatty() else 110)
 
-# TLC's own address is asked once and briefly: without a network the demo must not hang.
+# One short attempt to reach TLC's address: without a network the demo must not hang.
 BRIEFLY = RetryPolicy(attempts=1, connect_timeout=3.0, read_timeout=5.0, total_timeout=8.0)
 
-# A month whose published row count is not known is generated with about a green month's.
+# Rows of a generated month whose published row count is not known: about those of a green month.
 GENERATED_ROWS = 75_000
 
 
@@ -60,14 +60,14 @@ def main(
     keep: Annotated[bool, typer.Option("--keep", help="leave the stack and its UI running")] = False,
 ) -> None:
     """Run all pipelines, print what they loaded, stop everything."""
-    # As Ctrl-C, which asyncio knows how to end in order; a shell's background job is started with it ignored.
+    # Both signals as Ctrl-C, on which asyncio stops cleanly. A shell starts background jobs with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     started = time.monotonic()
     try:
         demo(partitions_of(service, year, months), source_url, keep=keep)
-    except (DemoFailed, TaxiwayError, NotHealthy, PostgresUnavailable, AlreadyUp) as failure:
-        console.print(f"taxiway: {failure}", style="red", highlight=False, soft_wrap=True)
+    except (DemoFailed, TaxiwayError, NotHealthy, PostgresUnavailable, AlreadyUp) as error:
+        console.print(f"taxiway: {error}", style="red", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("taxiway: stopped; nothing is left running")
@@ -76,26 +76,26 @@ def main(
 
 
 def partitions_of(service: str, year: int, months: str) -> list[Partition]:
-    """The months that were asked for. Raises DemoFailed for what is not a dataset, a year or a list of months."""
+    """The partitions of these months. Raises DemoFailed for an unknown dataset, year or month."""
     if service not in ("yellow", "green"):
-        raise DemoFailed(f"SERVICE={service}: the demo knows yellow and green")
+        raise DemoFailed(f"SERVICE={service}: the demo supports yellow and green")
     if not 2009 <= year <= 2100:
-        raise DemoFailed(f"YEAR={year}: TLC's files begin in 2009")
+        raise DemoFailed(f"YEAR={year}: TLC's files start in 2009")
     try:
         return [named(service).partition(year, month) for month in months_of(months)]
-    except ValueError as wrong:
-        raise DemoFailed(f"MONTHS={months}: {wrong}") from None
+    except ValueError as error:
+        raise DemoFailed(f"MONTHS={months}: {error}") from None
 
 
 def demo(months: list[Partition], template: str, *, keep: bool) -> None:
-    """Start the stack, load the months into all three stores, report; the stack is stopped unless it is kept."""
+    """Start the stack, load the months into all three stores, report. Stop the stack unless `keep` is set."""
     config = settings()
     stack = Stack(config.state_dir, config, keep=keep)
-    with ExitStack() as at_the_end:
-        source = at_the_end.enter_context(reachable_source(template, months, config.state_dir))
+    with ExitStack() as cleanup:
+        source = cleanup.enter_context(reachable_source(template, months, config.state_dir))
         with console.status("starting PostgreSQL, the Prefect server and the Google emulators"):
             stack.up()
-        at_the_end.callback(stack.down)
+        cleanup.callback(stack.down)
         console.print(f"stack is up: {stack.ui_url}")
         os.environ.update(stack.operator_environment)
         from demo import runs as demo_runs  # Prefect reads its settings when it is first imported
@@ -105,7 +105,7 @@ def demo(months: list[Partition], template: str, *, keep: bool) -> None:
         run_all(demo_runs, months, source)
         show(demo_runs.report(months), config.state_dir / "report")
         if keep:
-            at_the_end.pop_all()
+            cleanup.pop_all()
             console.print(f"taxiway: the stack is kept: {stack.ui_url} (make down stops it)", highlight=False)
 
 
@@ -113,50 +113,52 @@ def demo(months: list[Partition], template: str, *, keep: bool) -> None:
 def reachable_source(template: str, months: list[Partition], state: Path) -> Iterator[str]:
     """The URL template to load from: the given one, else TLC's, else one of generated months served on loopback.
 
-    An empty one is that of the setting, which may hold a password: the runs read it themselves.
+    Empty if the setting has a template, which may contain a password: the runs read it themselves.
     """
     if template:
         try:
             require_public(template)
-        except ValueError as wrong:
-            raise DemoFailed(f"SOURCE_URL {wrong}") from None
+        except ValueError as error:
+            raise DemoFailed(f"SOURCE_URL {error}") from None
         try:
             months[0].url(template)
-        except ValueError as wrong:
-            raise DemoFailed(str(wrong)) from None
+        except ValueError as error:
+            raise DemoFailed(str(error)) from None
         yield template
-        return
-    if settings().source_url:
+    elif settings().source_url:
         yield ""
-        return
-    published = months[0].dataset.source
-    try:
-        probe(months[0].url(published), policy=BRIEFLY)
-    except Forbidden:  # the address works: the runs report what it refuses
-        yield published
-        return
-    except TaxiwayError as failure:
-        console.print(f"TLC's address cannot be reached ({failure.reason}): using generated months", soft_wrap=True)
+    elif published_source_answers(months[0]):
+        yield months[0].dataset.source
     else:
-        yield published
-        return
-    folder = state / "generated"
-    for month in months:
-        file = folder / f"{month.stem}.parquet"
-        if not file.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            generate(month, file, rows=month.published_rows or GENERATED_ROWS, seed=0)
-    with served(folder) as address:
-        yield f"{address}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet"
+        folder = state / "generated"
+        folder.mkdir(parents=True, exist_ok=True)
+        for month in months:
+            file = folder / f"{month.stem}.parquet"
+            if not file.exists():
+                generate(month, file, rows=month.published_rows or GENERATED_ROWS, seed=0)
+        with served(folder) as address:
+            yield f"{address}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet"
+
+
+def published_source_answers(month: Partition) -> bool:
+    """Whether TLC's address can be reached. It may refuse the month: the runs then report that."""
+    try:
+        probe(month.url(month.dataset.source), policy=BRIEFLY)
+    except Forbidden:
+        return True
+    except TaxiwayError as error:
+        console.print(f"TLC's address cannot be reached ({error.reason}): using generated months", soft_wrap=True)
+        return False
+    return True
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Serve a folder over HTTP on loopback. Gives its address."""
+    """Serve a folder over HTTP on loopback. Yields its address."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
     Thread(target=server.serve_forever, daemon=True).start()
@@ -176,7 +178,7 @@ def run_all(demo_runs: ModuleType, months: list[Partition], source: str) -> None
             while runs:
                 time.sleep(0.3)
                 for pipeline, run in list(runs.items()):
-                    done, state = demo_runs.look(run)
+                    done, state = demo_runs.progress(run)
                     progress.update(bars[pipeline], completed=done, state=state.name)
                     if state.is_final():
                         del runs[pipeline]

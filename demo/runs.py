@@ -1,4 +1,4 @@
-"""The demo's runs, as a client of the API: blocks and deployments saved, runs created and watched, the report run."""
+"""The demo's calls of the Prefect API: deploy, create runs, read their progress, run the report."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from infra.google import ensure_resources
 from infra.local.stack import Stack
 from infra.settings import Settings
 
-# What may run at the same time; BigQuery is loaded from the bucket.
+# Pipelines that run at the same time. BigQuery is loaded from the bucket, so its pipeline runs last.
 ROUNDS = ((Pipeline.WEB_TO_GCS, Pipeline.WEB_TO_POSTGRES), (Pipeline.GCS_TO_BIGQUERY,))
 
 
 def prepare(stack: Stack) -> None:
-    """Make bucket and dataset, apply blocks, pool and deployments, start the worker."""
+    """Create the bucket and the dataset, deploy everything, start the worker."""
     config = Settings()
     ensure_resources(config, credentials_block(config))
     asyncio.run(deploy(config))
@@ -37,14 +37,14 @@ def prepare(stack: Stack) -> None:
 
 
 def start(pipeline: Pipeline, months: Sequence[Partition], source: str) -> UUID:
-    """Create a run of `etl_parent_flow` for the months, as a click in the UI does. Gives its id."""
+    """Create a run of `etl_parent_flow` for the months, as the UI does. Returns its id."""
     parameters: dict[str, Any] = {
         "months": [month.start.month for month in months],
         "year": months[0].start.year,
         "service": months[0].dataset.name,
         "pipeline": str(pipeline),
         "source_url": source or None,
-        # The demo shows the work: a second demo on the same state loads anew.
+        # A second demo on the same state loads the months again.
         "force": True,
     }
     with get_client(sync_client=True) as client:
@@ -52,8 +52,8 @@ def start(pipeline: Pipeline, months: Sequence[Partition], source: str) -> UUID:
         return client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
 
 
-def look(run: UUID) -> tuple[int, State]:
-    """How many months of a run have ended, and the run's own state."""
+def progress(run: UUID) -> tuple[int, State]:
+    """How many months of a run have ended, and the state of the run itself."""
     months = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run]))
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(run).state or Pending()
@@ -63,14 +63,13 @@ def look(run: UUID) -> tuple[int, State]:
 
 def report(months: Sequence[Partition]) -> list[dict[str, Any]]:
     """Run the report pipeline in this process. Returns the rows of `summary.json`, one a store and month."""
-    start = [month.start for month in months]
-    parameters = {"months": [each.month for each in start], "year": start[0].year, "service": months[0].dataset.name}
+    numbers = [month.start.month for month in months]
 
     async def run() -> State:
-        return await report_loads(**parameters)
+        return await report_loads(months=numbers, year=months[0].start.year, service=months[0].dataset.name)
 
     logging.disable(logging.INFO)
-    # The stack is stopped right after it: a log record that is sent late would be an error on the terminal.
+    # The stack stops right after this run: a log record that is sent later would show an error on the terminal.
     with temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}):
         asyncio.run(run())
     logging.disable(logging.NOTSET)

@@ -42,14 +42,9 @@ class AgentFailed(RuntimeError):
 
 
 async def run(config: Settings, limit: int | None) -> None:
-    """Run the pool's flow runs until a signal, then wait for the current ones.
+    """Run the pool's flow runs, at most `limit` at once, until a signal. Then wait for the current ones.
 
-    Args:
-        config: names the pool.
-        limit: how many runs at once; None for any number.
-
-    Raises:
-        AgentFailed: the Docker engine does not answer, another agent has this name, or the pool has another type.
+    Raises AgentFailed if no Docker engine answers, another agent has this name, or the pool has another type.
     """
     name = f"agent-{socket.gethostname()}"
     with only_one(name, config.work_pool):
@@ -116,7 +111,7 @@ async def ensure_pool(client: PrefectClient, config: Settings) -> None:
         pool = await client.read_work_pool(config.work_pool)
     except ObjectNotFound:
         declared = declared_pool(config.model_copy(update={"work_pool_type": "docker"}))
-        with suppress(ObjectAlreadyExists):  # a deploy has created it meanwhile
+        with suppress(ObjectAlreadyExists):  # a deploy has just created it
             await client.create_work_pool(WorkPoolCreate.model_validate(vars(declared)))
         pool = await client.read_work_pool(config.work_pool)
     if pool.type != "docker":
@@ -155,7 +150,7 @@ def only_one(name: str, pool: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AgentFailed(f"{name} runs already on this machine, on pool {pool}") from None
+            raise AgentFailed(f"{name} already runs on this machine, on pool {pool}") from None
         yield
 
 
@@ -169,7 +164,7 @@ def parse_limit(text: str) -> int | None:
 
 
 def say(line: str) -> None:
-    """Print a line for the person at the terminal."""
+    """Print a line for the user, at once."""
     print(f"taxiway: {line}", flush=True)
 
 

@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
-from infra.settings import Settings, settings
+from infra.settings import Settings
 
 # This project's runs send a heartbeat every 30 s; Prefect's default is 180 s. The timeout is two default intervals and
 # 30 s, so that it does not hit a run with the default interval, or a run whose container or server is unavailable for
@@ -20,9 +20,8 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 NO_HEARTBEAT = ("Completed", "Failed", "Crashed", "Cancelled", "Scheduled", "Rescheduled", "AwaitingRetry", "Suspended")
 
 
-def declared_automations(config: Settings | None = None) -> list[AutomationCore]:
+def declared_automations(config: Settings) -> list[AutomationCore]:
     """All declared automations; each has the project's tag."""
-    config = config or settings()
     return [give_up_silent_runs(config.tag)]
 
 
@@ -50,7 +49,7 @@ def give_up_silent_runs(tag: str, timeout: timedelta = HEARTBEAT_TIMEOUT) -> Aut
             ChangeFlowRunState(
                 state=StateType.CRASHED,
                 name="Crashed",
-                message=f"No heartbeat for {timeout.total_seconds():.0f} s: the run's process is gone, its worker too.",
+                message=f"No heartbeat for {timeout.total_seconds():.0f} s: the run's process and worker have ended.",
             )
         ],
     )

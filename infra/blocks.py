@@ -12,7 +12,7 @@ from prefect_sqlalchemy import ConnectionComponents, SqlAlchemyConnector
 
 from infra.google_key import InvalidKey, service_account_key
 from infra.postgres_url import parts_of
-from infra.settings import Settings, settings
+from infra.settings import Settings
 
 
 class BlocksUnavailable(ValueError):
@@ -58,21 +58,13 @@ def credentials_block(config: Settings) -> GcpCredentials:
         ) from None
 
 
-def bucket_block(config: Settings, credentials: GcpCredentials) -> GcsBucket:
-    """The bucket, accessed with the credentials."""
-    return GcsBucket(bucket=config.bucket, gcp_credentials=credentials)
-
-
-def declared_blocks(config: Settings | None = None) -> dict[str, Block]:
+def declared_blocks(config: Settings) -> dict[str, Block]:
     """All declared blocks by name, in the order in which to save them: a block may refer to an earlier one.
 
     On a Docker pool, addresses that are not set are those of the Compose stack for containers.
 
-    Raises:
-        BlocksUnavailable, NoEnvironment: a setting is missing.
-        ImageUnavailable, DockerFailed: there is no image to run.
+    Raises BlocksUnavailable or NoEnvironment for a missing setting, ImageUnavailable or DockerFailed without an image.
     """
-    config = config or settings()
     if config.work_pool_type != "docker":
         return store_blocks(config)
     from infra.docker_container import container_blocks  # imports the Docker SDK, which a process pool does not need
@@ -87,5 +79,5 @@ def store_blocks(config: Settings) -> dict[str, Block]:
     return {
         config.postgres_block: postgres_block(config),
         config.credentials_block: credentials,
-        config.bucket_block: bucket_block(config, credentials),
+        config.bucket_block: GcsBucket(bucket=config.bucket, gcp_credentials=credentials),
     }

@@ -60,12 +60,7 @@ class ForeignStack(RuntimeError):
 def up() -> None:
     """Build the images, start the stack, wait until it is healthy, and create the bucket and the dataset.
 
-    Raises:
-        NoEnvironment: `.env` is missing, or Compose reads a password in it differently.
-        DockerFailed: no engine, or a build failed.
-        ImageUnavailable: git cannot read the revision.
-        ForeignStack: the project's containers belong to another checkout.
-        StackFailed: a service did not become healthy.
+    Raises NoEnvironment, DockerFailed, ImageUnavailable, ForeignStack, or StackFailed if a service is not healthy.
     """
     values = read_environment()
     require(values, *SECRETS)
@@ -90,17 +85,25 @@ def up() -> None:
         make_resources(values)
 
 
-def down(*, volumes: bool = False) -> None:
-    """Stop the stack and remove its containers; with `volumes`, also its data.
+def down() -> None:
+    """Stop the stack and remove its containers. Raises ForeignStack for those of another checkout, DockerFailed."""
+    require_own_containers()
+    compose("--profile=*", "down", "--remove-orphans", env=without_secrets())
 
-    Raises:
-        DockerFailed: no engine, or Compose failed.
-        ForeignStack: the project's containers, or with `volumes` its volumes, belong to another checkout.
+
+def destroy(name: str) -> None:
+    """After a confirmation: stop the stack of project `name` and delete its data.
+
+    Raises ForeignStack if its containers or volumes belong to another checkout, DockerFailed.
     """
     require_own_containers()
-    if volumes:
-        require_own_volumes()
-    compose("--profile=*", "down", "--remove-orphans", *(["--volumes"] if volumes else []), env=without_secrets())
+    require_own_volumes()
+    engine = docker("info", "--format={{.Name}}")
+    question = f"Remove stack {name} on Docker engine {engine} with all its trips, objects, tables, runs?"
+    print(f"{question} [y/N] ", end="", flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        sys.exit("taxiway: nothing was removed")
+    compose("--profile=*", "down", "--remove-orphans", "--volumes", env=without_secrets())
 
 
 def compose(*arguments: str, env: Mapping[str, str] | None = None) -> str:
@@ -118,9 +121,7 @@ def without_secrets() -> dict[str, str]:
 def require_same_passwords(values: Mapping[str, str]) -> None:
     """Return if Compose and Prefect read the passwords of `.env` as this project does.
 
-    Raises:
-        NoEnvironment: they read some of them differently (a $ starts a variable there), or Compose cannot read a line.
-        DockerFailed: Compose cannot read its own file.
+    Raises NoEnvironment if they read some differently (for them a $ starts a variable), or Compose cannot read a line.
     """
     try:
         services = json.loads(compose("--profile=*", "config", "--format=json"))["services"].values()
@@ -170,7 +171,7 @@ def require_own_volumes() -> None:
         raise ForeignStack(f"{', '.join(foreign)}: not created by project {name}; nothing was removed")
     if labels and name != default_project_name() and not project_folders(name):
         raise ForeignStack(
-            f"unknown whether {', '.join(sorted(labels))} belong to this checkout; nothing was removed. "
+            f"cannot tell whether {', '.join(sorted(labels))} belong to this checkout; nothing was removed. "
             "If this checkout created them: make up, then make destroy"
         )
 
@@ -258,14 +259,6 @@ def addresses(values: Mapping[str, str]) -> str:
     return "\n".join(f"  {name:<11} {address:<36} {login}" for name, address, login in rows)
 
 
-def confirmed(question: str) -> bool:
-    """Whether the user answered yes."""
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        return False
-
-
 def main(command: str) -> None:
     """`up`, `down` or `destroy`."""
     if command == "up":
@@ -276,12 +269,7 @@ def main(command: str) -> None:
     require_engine()
     name = project_name(read_environment())
     if command == "destroy":
-        require_own_containers()
-        require_own_volumes()
-        engine = docker("info", "--format={{.Name}}")
-        if not confirmed(f"Remove stack {name} on Docker engine {engine} with all its trips, objects, tables, runs?"):
-            sys.exit("taxiway: nothing was removed")
-        down(volumes=True)
+        destroy(name)
         print(f"taxiway: removed stack {name} and its data")
     else:
         down()

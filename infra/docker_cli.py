@@ -32,16 +32,11 @@ _KNOWN = {
 
 
 def docker(*arguments: str, env: Mapping[str, str] | None = None, registry: str = "", show: bool = False) -> str:
-    """Run a docker command in the project's folder and return what it printed.
+    """Run a docker command in the project's folder and return its output, or print it with `show` (a build's progress).
 
-    Args:
-        arguments: after `docker`.
-        env: the whole environment; None for that of this process.
-        registry: the registry's host, for the message about a missing login.
-        show: print the output (a build's progress) instead of returning it.
+    `registry` is the registry's host, for the message about a missing login.
 
-    Raises:
-        DockerFailed: there is no docker command, no engine, or the command failed.
+    Raises DockerFailed if there is no docker command, no engine, or the command failed.
     """
     try:
         done = subprocess.run(

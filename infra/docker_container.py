@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, get_current_settings
 from prefect.types import SecretDict
 from prefect_docker import DockerRegistryCredentials
 from prefect_docker.types import VolumeStr
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
 from infra.environment import BIGQUERY, PREFECT_API, STORAGE, project_name, read_environment, uses_emulators
 from infra.image import deployed_image
@@ -78,7 +78,7 @@ class DockerContainer(Block):
     )
     volumes: list[VolumeStr] = Field(
         [],
-        description="Mounts: /on/the/host:/in/the/container[:ro], volume:/in/the/container, or a path alone for a "
+        description="Mounts: /on/the/host:/in/the/container[:ro], volume:/in/the/container, or only a path for a "
         "volume that is removed with the container.",
     )
     auto_remove: bool = Field(True, title="Auto Remove", description="Remove the container when it has ended.")
@@ -111,14 +111,13 @@ def job_variables(name: str) -> dict[str, str]:
     return {field: f"{{{{ prefect.blocks.{SLUG}.{name}.{field} }}}}" for field in DockerContainer.model_fields}
 
 
-def container_blocks(config: Settings | None = None) -> dict[str, Block]:
+def container_blocks(config: Settings) -> dict[str, Block]:
     """The declared blocks of a Docker pool, by name: the container's, and the registry's login if it is set.
 
     Raises ImageUnavailable, DockerFailed: as `infra.image.deployed_image`, if the settings name no image.
     """
-    config = config or settings()
     registry = declared_registry()
-    container = declared_container(config.image or deployed_image(config), config, registry)
+    container = declared_container(deployed_image(config), config, registry)
     return ({config.registry_block: registry} if registry else {}) | {config.container_block: container}
 
 
@@ -127,10 +126,7 @@ def declared_container(
 ) -> DockerContainer:
     """The declared block: on the stack's network, unprivileged, with a read-only root file system.
 
-    Args:
-        image: repository@digest.
-        config: the names and addresses that differ from the defaults are passed to the container.
-        registry: the login of a private registry.
+    Names and addresses in `config` that differ from the defaults are passed to the container.
     """
     config = config or settings()
     values = read_environment()
@@ -143,7 +139,9 @@ def declared_container(
         env["PREFECT_UI_URL"] = ui  # a link in a run's log is opened in a browser outside the containers
     if uses_emulators(values):
         env |= {"STORAGE_EMULATOR_HOST": STORAGE, "BIGQUERY_EMULATOR_HOST": BIGQUERY, "NO_GCE_CHECK": "true"}
-    passed = {name: _plain(getattr(config, name)) for name in PASSED_SETTINGS if name in config.model_fields_set}
+    passed = {name: getattr(config, name) for name in PASSED_SETTINGS if name in config.model_fields_set}
+    if config.source_url and "source_url" in passed:
+        passed["source_url"] = config.source_url.get_secret_value()
     return DockerContainer(
         image=image,
         registry_credentials=registry,
@@ -156,13 +154,10 @@ def declared_container(
     )
 
 
-def _plain(value: str | SecretStr) -> str:
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
 def api_seen_from_containers(url: str) -> str:
-    """The Prefect API's address for a container. An address of this machine becomes the service's name on the network,
-    as in a container it would mean the container.
+    """The Prefect API's address for a container.
+
+    In a container, an address of this machine would be the container itself: use the service's name on the network.
     """
     return PREFECT_API if is_this_machine(urlsplit(url).hostname) else url
 

@@ -1,4 +1,4 @@
-"""Prefect's Docker worker, corrected where Prefect 3.9.1 and prefect-docker 0.7 fall short.
+"""Prefect's Docker worker, with corrections of Prefect 3.9.1 and prefect-docker 0.7.
 
 Each correction overrides or calls private names of Prefect, so all of them are here; tests/unit/test_docker_worker.py
 fails when one of those names changes. A correction can be removed when the test named beside it passes without it.
@@ -160,5 +160,5 @@ def _wait_for_exit(container: Container) -> int:
 
 
 def _stop(container: Container) -> None:
-    with suppress(APIError):  # it has ended meanwhile
+    with suppress(APIError):  # it has already ended
         container.stop(timeout=STOP_SECONDS)

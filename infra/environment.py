@@ -1,4 +1,4 @@
-"""`make env`: write `.env` once, with random passwords that only this machine knows."""
+"""`make env`: write `.env` once, with random passwords."""
 
 from __future__ import annotations
 

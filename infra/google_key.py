@@ -20,7 +20,11 @@ class InvalidKey(ValueError):
 
 def service_account_key(text: str) -> dict[str, Any]:
     """The key in the setting's text. Raises InvalidKey."""
-    key = _json(_content(_unquoted(text)))
+    content = _content(_unquoted(text))
+    try:
+        key = json.loads(content, strict=False)  # not strict: a pasted key may contain real newlines
+    except ValueError:
+        raise InvalidKey(f"{NAME} is not valid JSON: {EXPECTED}") from None
     if not isinstance(key, dict):
         raise InvalidKey(f"{NAME} is not a key: {EXPECTED}")
     kind = key.get("type")
@@ -36,7 +40,7 @@ def service_account_key(text: str) -> dict[str, Any]:
     except (ValueError, TypeError, AttributeError):
         needed = ("client_email", "token_uri", "private_key")
         missing = [name for name in needed if not isinstance(key.get(name), str)]
-        what = f"lacks {', '.join(missing)}" if missing else "has a private_key that cannot be read"
+        what = f"has no {', '.join(missing)}" if missing else "has a private_key that cannot be read"
         raise InvalidKey(f"{NAME} {what}: {EXPECTED}") from None
     return key
 
@@ -61,10 +65,3 @@ def _content(text: str) -> str:
     except (OSError, ValueError, RuntimeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a path"
         raise InvalidKey(f"{NAME} is neither JSON nor base64 nor a readable file ({why}): {EXPECTED}") from None
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text, strict=False)  # not strict: a pasted key may contain real newlines
-    except ValueError:
-        raise InvalidKey(f"{NAME} is not valid JSON: {EXPECTED}") from None

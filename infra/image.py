@@ -16,7 +16,7 @@ from pathlib import Path
 from infra.command_line import one_line_for, verb_of
 from infra.docker_cli import DockerFailed, docker, require_engine
 from infra.environment import project_name, read_environment
-from infra.settings import ROOT, Settings, settings
+from infra.settings import ROOT, Settings
 
 # What an image is built from. Changes of other files do not make it dirty.
 SOURCES = ("flows", "infra", "docker", ".dockerignore", "requirements.lock", "requirements-uv.lock")
@@ -175,26 +175,15 @@ def build(target: str, *tags: str) -> str:
     return docker("image", "inspect", "--format", "{{.Id}}", tags[0])
 
 
-def build_image() -> tuple[str, str]:
-    """Build the flow image. Returns repository:tag and the image id."""
-    require_engine()
-    name = reference()
-    return name, build("runtime", name, local_image("runtime"))
+def push(name: str) -> str:
+    """Push the image `name` of this revision. Returns repository@digest.
 
-
-def push_image() -> str:
-    """Push the image of this revision. Returns repository@digest.
-
-    Raises:
-        ImageUnavailable: there are uncommitted changes, or the image is not built.
-        DockerFailed: no engine, no login, or the registry refuses the push.
+    Raises ImageUnavailable if it is not built or the sources have uncommitted changes, DockerFailed.
     """
-    require_engine()
     if readable_revision().dirty:
         raise ImageUnavailable(
             "the sources have uncommitted changes, and the tag of a pushed image names a commit; commit first"
         )
-    name = reference()
     if not docker("image", "ls", "--quiet", name):
         raise ImageUnavailable(f"{name} is not built; run: make image")
     docker("push", "--quiet", name, registry=registry_of(name))
@@ -220,14 +209,13 @@ def pushed_digest(name: str) -> str | None:
     return None
 
 
-def deployed_image(config: Settings | None = None) -> str:
+def deployed_image(config: Settings) -> str:
     """The image for the block: TAXIWAY_IMAGE, else this revision's image, by digest if it has one.
 
     An image that was never pushed is named by its id and runs only on this machine.
 
     Raises ImageUnavailable if there is no image, DockerFailed without an engine.
     """
-    config = config or settings()
     if config.image:
         return config.image
     name = reference()
@@ -238,11 +226,12 @@ def deployed_image(config: Settings | None = None) -> str:
 
 def main(command: str) -> None:
     """Run `build` or `push` and print the result."""
+    require_engine()
+    name = reference()
     if command == "build":
-        name, image_id = build_image()
-        print(f"taxiway: built {name}, image id {image_id}")
+        print(f"taxiway: built {name}, image id {build('runtime', name, local_image('runtime'))}")
     else:
-        print(f"taxiway: pushed {push_image()}")
+        print(f"taxiway: pushed {push(name)}")
 
 
 if __name__ == "__main__":

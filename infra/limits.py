@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from infra.settings import Settings, settings
+from infra.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,6 @@ class Limit:
     limit: int
 
 
-def declared_limits(config: Settings | None = None) -> list[Limit]:
+def declared_limits(config: Settings) -> list[Limit]:
     """All declared limits: downloads at once, as the source is one public server for all workers."""
-    config = config or settings()
     return [Limit(name=config.downloads_limit, limit=config.downloads_at_once)]

@@ -1,14 +1,10 @@
-"""Month numbers as people write them."""
+"""Month numbers in text such as `1,2,3` or `1-3`."""
 
 from __future__ import annotations
 
 
 def months_of(text: str) -> list[int]:
-    """Month numbers from text such as `1,2,3` or `1-3,12`: ascending, each once.
-
-    Raises:
-        ValueError: one line, if there is none, or one is not 1 to 12.
-    """
+    """Month numbers from text such as `1,2,3` or `1-3,12`: ascending, each once. Raises ValueError, one line."""
     numbers: set[int] = set()
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         low, dash, high = part.partition("-")
@@ -20,5 +16,5 @@ def months_of(text: str) -> list[int]:
             raise ValueError(f"months {text!r}: {part!r} is not within 1 to 12")
         numbers.update(span)
     if not numbers:
-        raise ValueError(f"months {text!r}: there is none; write them as 1,2,3 or 1-3")
+        raise ValueError(f"months {text!r}: no month given; write them as 1,2,3 or 1-3")
     return sorted(numbers)

@@ -19,12 +19,8 @@ EXPECTED = (
 def libpq_url(text: str) -> str:
     """The address as `postgres_url` writes it.
 
-    Args:
-        text: postgresql:// or postgres://, also with a driver (postgresql+psycopg2://) or as jdbc:postgresql:, or a DSN
-            (`host=... dbname=...`).
-
-    Raises:
-        ValueError: it is none of these. The message has no part of it, as it may contain a password.
+    `text` is postgresql:// or postgres://, also with a driver (postgresql+psycopg2://) or as jdbc:postgresql:, or a DSN
+    (`host=... dbname=...`). Raises ValueError otherwise; its message has no part of `text`, which may have a password.
     """
     return postgres_url(**parts_of(text))
 

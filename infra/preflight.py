@@ -1,4 +1,4 @@
-"""Checks environment variables that would break HTTP clients or temporary files, before anything else is imported.
+"""Checks environment variables that would break HTTP clients or temporary files, before any other import.
 
 Pure functions of the environment. This module imports no library that reads those variables.
 """
@@ -44,7 +44,7 @@ def problems(environment: Mapping[str, str]) -> list[str]:
     name = "PREFECT_HOME" if environment.get("PREFECT_HOME") else "HOME"
     home = environment.get(name)
     if home and (why := reason(prefect_home, home if name == "PREFECT_HOME" else f"{home}/.prefect")):
-        found.append(f"{name}={home}: Prefect cannot look there ({why}); set PREFECT_HOME to a folder of your own")
+        found.append(f"{name}={home}: Prefect cannot read it ({why}); set PREFECT_HOME to your own folder")
     return found
 
 

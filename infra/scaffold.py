@@ -26,11 +26,10 @@ class CannotScaffold(ValueError):
 def scaffold(name: str, root: Path = ROOT) -> list[Path]:
     """Write the files of a new pipeline below `root`. Returns their paths.
 
-    Raises:
-        CannotScaffold: the name is not a lower-case Python name, or one of the files exists. Nothing is written then.
+    Raises CannotScaffold, and writes nothing, if the name is not a lower-case Python name or one of the files exists.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise CannotScaffold(f"{name!r} is no name of a pipeline: use lower-case letters, digits and underscores")
+        raise CannotScaffold(f"{name!r} is not a pipeline name: use lower-case letters, digits and underscores")
     files = {template: root / path.format(name=name) for template, path in FILES.items()}
     if existing := [str(path.relative_to(root)) for path in files.values() if path.exists()]:
         raise CannotScaffold(f"{', '.join(existing)} exists already: choose another name")

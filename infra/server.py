@@ -77,11 +77,7 @@ def reason(error: Exception) -> str:
 
 @contextmanager
 def ends_in_one_line(*expected: type[Exception]) -> Iterator[None]:
-    """Exit with one line on standard error and status 1 for errors that the user can correct.
-
-    Args:
-        expected: exceptions whose message is such a line, besides errors of the Prefect server.
-    """
+    """Exit with one line on standard error and status 1 for `expected` exceptions and errors of the Prefect server."""
     with one_line_for(NoServer, *expected):
         try:
             yield

@@ -61,7 +61,7 @@ class Settings(BaseSettings):
 
     @field_validator("postgres_url")
     @classmethod
-    def _as_libpq_takes_it(cls, url: SecretStr | None) -> SecretStr | None:
+    def _as_libpq_url(cls, url: SecretStr | None) -> SecretStr | None:
         return SecretStr(libpq_url(url.get_secret_value())) if url else None
 
     @field_validator("google_key")

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from infra.settings import Settings, settings
+from infra.settings import Settings
 
 # A string that is one or more placeholders and nothing else: `{{ prefect.blocks.docker-container.taxi-docker.env }}`.
 PLACEHOLDER = {"type": "string", "pattern": r"^\s*\{\{.*\}\}\s*$", "title": "Placeholder"}
@@ -31,9 +31,8 @@ class Pool:
     concurrency_limit: int | None
 
 
-def declared_pool(config: Settings | None = None) -> Pool:
+def declared_pool(config: Settings) -> Pool:
     """The pool that the settings describe."""
-    config = config or settings()
     return Pool(
         name=config.work_pool,
         type=config.work_pool_type,
@@ -83,12 +82,9 @@ def with_placeholders(template: Mapping[str, Any]) -> dict[str, Any]:
     for name, schema in properties.items():
         if not _accepts_strings(schema):
             kept = {key: schema.pop(key) for key in KEPT if key in schema}
-            properties[name] = {**kept, "anyOf": [*_branches(schema), PLACEHOLDER]}
+            alternatives = schema["anyOf"] if set(schema) == {"anyOf"} else [schema]
+            properties[name] = {**kept, "anyOf": [*alternatives, PLACEHOLDER]}
     return changed
-
-
-def _branches(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return schema["anyOf"] if set(schema) == {"anyOf"} else [dict(schema)]
 
 
 def _accepts_strings(schema: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import re
 import secrets
 import tempfile
 from asyncio import Lock
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from email import message_from_string
 from pathlib import Path
@@ -19,10 +19,12 @@ import google_crc32c
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from infra.emulators.rest import invalid, not_found
+from infra.emulators.rest import invalid, json_body, not_found, unsupported
 
-_HEAD_LIMIT = 1 << 20  # bytes of metadata before the media part of a multipart body; Google's clients send far less
 _RESULTS = 100  # results of resumable uploads that are kept, for a last chunk that is sent again
+
+Prepare = Callable[[Request, str, str, dict[str, Any]], dict[str, Any]]
+Finish = Callable[[dict[str, Any], Path, "Digest"], Awaitable[dict[str, Any]]]
 
 
 class Digest:
@@ -58,7 +60,7 @@ class Digest:
 
 @dataclass
 class Session:
-    """An unfinished resumable upload: the request that opened it, and the bytes received so far."""
+    """An unfinished resumable upload: what the request that opened it asks for, and the bytes received so far."""
 
     path: Path
     about: dict[str, Any]
@@ -66,84 +68,94 @@ class Session:
     lock: Lock = field(default_factory=Lock)
 
 
-class Spool:
-    """A folder for unfinished uploads. Resumable sessions survive a restart; other unfinished bodies are deleted."""
+class Uploads:
+    """The upload endpoint of a service.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    `prepare` gets the request, the project or bucket, the media type and the metadata. It raises for an upload that is
+    not allowed, and returns what `finish` needs, as JSON. `finish` gets that, the received file and its digest. It must
+    move or delete the file, and returns the response's JSON.
+
+    Resumable sessions are stored in `folder` and survive a restart; other unfinished files are deleted.
+    """
+
+    def __init__(self, folder: Path, prepare: Prepare, finish: Finish) -> None:
+        self._folder, self._prepare, self._finish = folder, prepare, finish
         self._sessions: dict[str, Session] = {}
-        self._finished: dict[str, dict[str, Any]] = {}
+        self._results: dict[str, dict[str, Any]] = {}
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob("*.body"):
             leftover.unlink()
 
-    def file(self) -> Path:
-        """Create an empty file, which the caller must move or delete."""
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".body", delete=False) as body:
-            return Path(body.name)
+    async def post(self, request: Request, target: str) -> Response:
+        """Receive a whole file, or open a resumable session."""
+        match request.query_params.get("uploadType"):
+            case "multipart":
+                return JSONResponse(await self._receive(request, target))
+            case "resumable":
+                media_type = request.headers.get("x-upload-content-type", "application/octet-stream")
+                return self._open(request, self._prepare(request, target, media_type, await json_body(request)))
+            case other:
+                raise unsupported(f"uploadType={other} in {request.url.path}")
 
-    async def multipart(self, request: Request) -> tuple[dict[str, Any], str, Path, Digest]:
-        """Write the media of a multipart/related body to a new file; return metadata, media type, file, digest."""
+    async def put(self, request: Request) -> Response:
+        """Receive a chunk. Answer 308 until the upload is complete, then with its result.
+
+        If the last chunk is sent again, answer with the same result: the first response may have been lost.
+        """
+        upload_id = request.query_params.get("upload_id", "")
+        if upload_id in self._results:
+            async for _ in request.stream():  # a client may not read the response before it has sent its chunk
+                pass
+            return JSONResponse(self._results[upload_id])
+        session = self._session(upload_id)
+        async with session.lock:
+            if not await _complete(request, session):
+                received = {"Range": f"bytes=0-{session.digest.size - 1}"} if session.digest.size else {}
+                return Response(status_code=308, headers=received)
+        path = session.path.replace(self._new_file())
+        session.path.with_suffix(".json").unlink()
+        del self._sessions[upload_id]
+        try:
+            given = request.headers.get("x-goog-hash", "").split(",")
+            hashes = dict(each.strip().split("=", 1) for each in given if "=" in each)
+            session.digest.check(hashes.get("crc32c"), hashes.get("md5"))
+            result = await self._finish(session.about, path, session.digest)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self._results[upload_id] = result
+        if len(self._results) > _RESULTS:
+            del self._results[next(iter(self._results))]
+        return JSONResponse(result)
+
+    async def _receive(self, request: Request, target: str) -> dict[str, Any]:
+        """Receive a multipart/related body and return the upload's result."""
         boundary = message_from_string(f"Content-Type: {request.headers.get('content-type', '')}").get_param("boundary")
-        if not boundary:
-            raise invalid("A multipart upload needs a boundary in its Content-Type.")
         parts = _Related(request.stream(), str(boundary).encode())
         metadata, media_type = await parts.head()
-        path, digest = await self._write(parts.media())
-        if not parts.closed:
-            path.unlink()
-            raise invalid("The multipart body ends before its closing boundary.")
-        return metadata, media_type, path, digest
+        about, path, digest = self._prepare(request, target, media_type, metadata), self._new_file(), Digest()
+        try:
+            with path.open("wb") as out:
+                async for chunk in parts.media():
+                    out.write(chunk)
+                    digest.update(chunk)
+            return await self._finish(about, path, digest)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
-    def begin(self, about: dict[str, Any]) -> str:
-        """Open a resumable session that stores `about`; return its upload id."""
+    def _open(self, request: Request, about: dict[str, Any]) -> Response:
         upload_id = secrets.token_urlsafe(24)
-        path = self.folder / f"{upload_id}.part"
+        path = self._folder / f"{upload_id}.part"
         path.touch()
         path.with_suffix(".json").write_text(json.dumps(about))
         self._sessions[upload_id] = Session(path, about, Digest())
-        return upload_id
-
-    async def resume(self, upload_id: str, request: Request) -> Session | Response:
-        """Receive one chunk. Return the session once it is complete, until then the 308 response to send.
-
-        For a session that has ended with a result, return that result again: its first response may have been lost.
-        """
-        if upload_id in self._finished:
-            async for _ in request.stream():  # a client may not read the response before it has sent its chunk
-                pass
-            return JSONResponse(self._finished[upload_id])
-        session = self._session(upload_id)
-        async with session.lock:
-            start, total = _content_range(request.headers.get("content-range", ""))
-            if start is not None and start != session.digest.size:
-                raise invalid(f"The chunk starts at byte {start}, expected byte {session.digest.size}.")
-            with session.path.open("ab") as out:
-                async for chunk in request.stream():
-                    out.write(chunk)
-                    session.digest.update(chunk)
-            if total is not None and session.digest.size > total:
-                raise invalid(f"Received {session.digest.size} bytes, expected {total}.")
-            if session.digest.size == total:
-                return session
-        received = {"Range": f"bytes=0-{session.digest.size - 1}"} if session.digest.size else {}
-        return Response(status_code=308, headers=received)
-
-    def end(self, upload_id: str, result: dict[str, Any] | None = None) -> Response:
-        """Forget a session and its file, unless that was moved. Return the response with the upload's result."""
-        session = self._session(upload_id)
-        session.path.unlink(missing_ok=True)
-        session.path.with_suffix(".json").unlink(missing_ok=True)
-        del self._sessions[upload_id]
-        if result is not None:
-            self._finished[upload_id] = result
-            while len(self._finished) > _RESULTS:
-                del self._finished[next(iter(self._finished))]
-        return JSONResponse(result)
+        location = f"{request.url.replace(query='')}?uploadType=resumable&upload_id={upload_id}"
+        return Response(headers={"Location": location, "X-GUploader-UploadID": upload_id})
 
     def _session(self, upload_id: str) -> Session:
         if upload_id not in self._sessions:
-            path = self.folder / f"{Path(upload_id).name}.part"
+            path = self._folder / f"{Path(upload_id).name}.part"
             if not path.exists():
                 raise not_found(f"No such upload: {upload_id}")
             digest = Digest()
@@ -153,17 +165,25 @@ class Spool:
             self._sessions[upload_id] = Session(path, json.loads(path.with_suffix(".json").read_text()), digest)
         return self._sessions[upload_id]
 
-    async def _write(self, chunks: AsyncIterator[bytes]) -> tuple[Path, Digest]:
-        path, digest = self.file(), Digest()
-        try:
-            with path.open("wb") as out:
-                async for chunk in chunks:
-                    out.write(chunk)
-                    digest.update(chunk)
-        except BaseException:
-            path.unlink()
-            raise
-        return path, digest
+    def _new_file(self) -> Path:
+        with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".body", delete=False) as body:
+            return Path(body.name)
+
+
+async def _complete(request: Request, session: Session) -> bool:
+    """Add the request's chunk to the session; return whether the upload is complete."""
+    header = request.headers.get("content-range", "")
+    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)", header.strip())
+    if not match:
+        raise invalid(f"A chunk of a resumable upload needs a Content-Range, not {header!r}.")
+    start, total = match.groups()
+    if start and int(start) != session.digest.size:
+        raise invalid(f"The chunk starts at byte {start}, expected byte {session.digest.size}.")
+    with session.path.open("ab") as out:
+        async for chunk in request.stream():
+            out.write(chunk)
+            session.digest.update(chunk)
+    return total is not None and session.digest.size == int(total)
 
 
 class _Related:
@@ -171,7 +191,6 @@ class _Related:
 
     def __init__(self, stream: AsyncIterator[bytes], boundary: bytes) -> None:
         self._stream, self._delimiter, self._buffer = stream, b"\r\n--" + boundary, b"\r\n"
-        self.closed = False
 
     async def head(self) -> tuple[dict[str, Any], str]:
         """Read up to the media; return the metadata and the media's content type."""
@@ -179,11 +198,7 @@ class _Related:
         await self._until(b"\r\n\r\n")
         metadata = await self._until(self._delimiter)
         headers = await self._until(b"\r\n\r\n")
-        try:
-            content_type = message_from_string(headers.decode().strip()).get_content_type()
-            return json.loads(metadata or b"{}"), content_type
-        except ValueError as error:
-            raise invalid(f"The metadata of the multipart body cannot be read: {error}") from None
+        return json.loads(metadata or b"{}"), message_from_string(headers.decode().strip()).get_content_type()
 
     async def media(self) -> AsyncIterator[bytes]:
         """Yield the media's bytes. The last few are held back, as they contain the closing boundary."""
@@ -195,30 +210,10 @@ class _Related:
             if ready > 0:
                 yield held[:ready]
                 held = held[ready:]
-        self.closed = closing in held
-        yield held.rpartition(closing)[0]
+        yield held[: held.rindex(closing)]
 
     async def _until(self, mark: bytes) -> bytes:
         while mark not in self._buffer:
-            if len(self._buffer) > _HEAD_LIMIT:
-                raise invalid("The multipart body's metadata does not end.")
-            try:
-                self._buffer += await anext(self._stream)
-            except StopAsyncIteration:
-                raise invalid("The multipart body ends in its metadata.") from None
+            self._buffer += await anext(self._stream)
         before, _, self._buffer = self._buffer.partition(mark)
         return before
-
-
-def goog_hashes(header: str | None) -> dict[str, str]:
-    """Parse an `X-Goog-Hash` header into its checksums, by `crc32c` and `md5`."""
-    return dict(part.strip().split("=", 1) for part in (header or "").split(",") if "=" in part)
-
-
-def _content_range(header: str) -> tuple[int | None, int | None]:
-    """Return where a chunk starts and how long the whole upload is; None for what the client does not tell."""
-    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(?:(\d+)|\*)", header.strip())
-    if not match:
-        raise invalid(f"A chunk of a resumable upload needs a Content-Range, not {header!r}.")
-    start, total = match.groups()
-    return (int(start) if start else None), (int(total) if total else None)

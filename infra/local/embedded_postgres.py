@@ -136,7 +136,7 @@ def url(data: Path, port: int, database: str) -> str:
 def client_defaults_hidden() -> Iterator[None]:
     """Remove PGSSLMODE, PGSERVICE, PGOPTIONS and the like from the environment of this process and its children.
 
-    They are meant for the user's own server, and every PostgreSQL client uses them where a URL says nothing else.
+    They are for the user's own server, and every PostgreSQL client uses them for options that a URL does not have.
     """
     hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
     try:

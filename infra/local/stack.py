@@ -126,14 +126,14 @@ class Stack:
             self.down()
             raise
 
-    def start_worker(self, *, limit: int = 4) -> None:
+    def start_worker(self) -> None:
         """Start a worker. The pool must exist: otherwise the worker would create a different one."""
         self._spawn(
             "worker",
             [
                 *PREFECT,
                 *("worker", "start", "--type=process", "--name=embedded"),
-                *(f"--pool={self.config.work_pool}", f"--limit={limit}"),
+                *(f"--pool={self.config.work_pool}", "--limit=4"),
             ],
             self._environment(self.client_environment),
         )
@@ -184,14 +184,13 @@ class Stack:
         postgres.ensure_databases(maintenance, "prefect", "trips")
 
     def _start_emulators(self) -> Iterator[Process]:
-        environment = self._environment({"STORAGE_EMULATOR_HOST": self._address("storage")})
         for name in ("storage", "bigquery"):
             state = self.state / name
             state.mkdir(exist_ok=True)
             yield self._spawn(
                 name,
                 [sys.executable, "-m", "infra.emulators", name, "--port", str(self.ports[name]), "--state", state],
-                environment,
+                self._environment({}),
             )
 
     def _start_prefect(self) -> None:
@@ -221,8 +220,13 @@ class Stack:
         return process
 
     def _wait(self, process: Process, path: str, seconds: float) -> None:
-        url = f"{self._address(process.name)}{path}"
-        wait_healthy(process, self._log(process.name), lambda: answers(url), seconds=seconds)
+        def answers() -> bool:
+            try:
+                return httpx.get(f"{self._address(process.name)}{path}", timeout=2).is_success
+            except httpx.HTTPError:
+                return False
+
+        wait_healthy(process, self._log(process.name), answers, seconds=seconds)
 
     def _environment(self, added: dict[str, str]) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(REMOVED + REMOVED_PYTHON)}
@@ -235,14 +239,6 @@ class Stack:
 
     def _log(self, name: str) -> Path:
         return self.state / "logs" / f"{name}.log"
-
-
-def answers(url: str) -> bool:
-    """Whether a GET of the URL succeeds."""
-    try:
-        return httpx.get(url, timeout=2).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def read_running(path: Path) -> list[Process]:

@@ -190,7 +190,7 @@ def test_a_cancelled_run_ends(deployed, agent, slow, log):
 
 
 def test_a_second_agent_on_this_machine_refuses(deployed, agent):
-    assert "runs already on this machine, on pool taxi" in deployed.refusal("infra.agent")
+    assert "already runs on this machine, on pool taxi" in deployed.refusal("infra.agent")
 
 
 def test_an_invalid_limit_is_refused(deployed):

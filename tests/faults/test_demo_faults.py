@@ -1,4 +1,4 @@
-"""However the demo ends, nothing of it is left running."""
+"""After the demo ends, for any reason, none of its processes is running."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from infra.settings import ROOT
 
 @pytest.fixture
 def demo(tmp_path):
-    """Start the demo on a state folder of its own. Gives the process; its output is in `out`."""
+    """A function that starts the demo in its own state folder. It returns the process; the output is in `out`."""
     month = GREEN.partition(2021, 1)
     generate(month, tmp_path / f"{month.stem}.parquet", rows=2_000, seed=1)
     started = []
@@ -38,8 +38,8 @@ def demo(tmp_path):
         process.kill()
 
 
-def left(tmp_path):
-    """Processes that have anything to do with the demo's state folder."""
+def running(tmp_path):
+    """Processes that have the demo's state folder in their command or environment."""
     state = str(tmp_path / "state")
     found = []
     for process in psutil.process_iter():
@@ -51,9 +51,9 @@ def left(tmp_path):
     return found
 
 
-def until(tmp_path, words, process):
+def wait_for_output(tmp_path, text, process):
     deadline = time.monotonic() + 120
-    while words not in (tmp_path / "out").read_text():
+    while text not in (tmp_path / "out").read_text():
         assert process.poll() is None, (tmp_path / "out").read_text()
         assert time.monotonic() < deadline, (tmp_path / "out").read_text()
         time.sleep(0.2)
@@ -61,29 +61,29 @@ def until(tmp_path, words, process):
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_demo_leaves_nothing(demo, tmp_path, stop):
+def test_a_stopped_demo_leaves_no_process(demo, tmp_path, stop):
     process = demo("--source-url", f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet")
-    until(tmp_path, "stack is up", process)
+    wait_for_output(tmp_path, "stack is up", process)
     time.sleep(3)  # into the deploy, or the first runs
     process.send_signal(stop)
     assert process.wait(60) == 130
     assert "Traceback" not in (tmp_path / "out").read_text()
-    assert left(tmp_path) == []
+    assert running(tmp_path) == []
 
 
 @pytest.mark.timeout(240)
-def test_a_failed_demo_gives_the_reason_in_one_line_and_leaves_nothing(demo, tmp_path):
+def test_a_failed_demo_reports_the_reason_in_one_line_and_leaves_no_process(demo, tmp_path):
     process = demo("--source-url", f"file://{tmp_path}/nowhere/{{service}}_tripdata_{{year}}-{{month:02}}.parquet")
     assert process.wait(180) == 1
     last = (tmp_path / "out").read_text().strip().splitlines()[-1]
     assert last.startswith("taxiway: ") and "nowhere" in last and "2021-01" in last
     assert "Traceback" not in (tmp_path / "out").read_text()
-    assert left(tmp_path) == []
+    assert running(tmp_path) == []
 
 
 @pytest.mark.timeout(240)
-def test_an_unreachable_proxy_is_not_used_for_this_machine(demo, tmp_path):
-    """The stack is on this machine. Entries of NO_PROXY that httpx cannot read do not stop it either."""
+def test_a_dead_proxy_is_not_used_for_addresses_of_this_machine(demo, tmp_path):
+    """Nor do entries of NO_PROXY that httpx cannot read stop the demo."""
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"), "http://127.0.0.1:9")
     source = f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet"
     process = demo("--source-url", source, **proxies, NO_PROXY="fd07:b51a:cc66:f0::/64", no_proxy="")
@@ -91,7 +91,7 @@ def test_an_unreachable_proxy_is_not_used_for_this_machine(demo, tmp_path):
 
 
 @pytest.mark.timeout(240)
-def test_the_variables_of_another_postgresql_do_not_reach_ours(demo, tmp_path):
+def test_variables_for_another_postgresql_server_are_ignored(demo, tmp_path):
     other = {
         "PGHOST": "nowhere.invalid",
         "PGHOSTADDR": "192.0.2.1",
@@ -111,35 +111,35 @@ def test_the_variables_of_another_postgresql_do_not_reach_ours(demo, tmp_path):
     assert process.wait(200) == 0, (tmp_path / "out").read_text()
 
 
-def test_a_wrong_setting_is_one_line(demo, tmp_path):
+def test_an_invalid_setting_is_reported_in_one_line(demo, tmp_path):
     assert demo(TAXIWAY_POSTGRES_URL="mysql://u:hush@h/d").wait(60) == 1
     [line] = (tmp_path / "out").read_text().strip().splitlines()
     assert line.startswith("taxiway: TAXIWAY_POSTGRES_URL: expected postgresql://") and "hush" not in line
 
 
-def test_a_variable_that_cannot_work_is_one_line(demo, tmp_path):
+def test_an_unusable_variable_is_reported_in_one_line(demo, tmp_path):
     assert demo(SSL_CERT_FILE="/nowhere/ca.pem").wait(60) == 1
     [line] = (tmp_path / "out").read_text().strip().splitlines()
     assert line.startswith("taxiway: SSL_CERT_FILE=/nowhere/ca.pem: ")
-    assert left(tmp_path) == []
+    assert running(tmp_path) == []
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-def test_the_stack_of_a_killed_demo_stops(demo, tmp_path):
+def test_the_stack_of_a_killed_demo_is_stopped(demo, tmp_path):
     process = demo("--source-url", f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet")
-    until(tmp_path, "stack is up", process)
+    wait_for_output(tmp_path, "stack is up", process)
     process.kill()
     process.wait()
     deadline = time.monotonic() + 30
-    while left(tmp_path):
-        assert time.monotonic() < deadline, left(tmp_path)
+    while running(tmp_path):
+        assert time.monotonic() < deadline, running(tmp_path)
         time.sleep(0.5)
 
 
 @pytest.mark.timeout(240)
 def test_a_kept_stack_is_stopped_by_down(demo, tmp_path):
-    """KEEP=1: the UI answers after the demo, a second demo says that a stack is running, `make down` stops it."""
+    """KEEP=1: the UI answers after the demo, a second demo reports the running stack, `make down` stops it."""
     import urllib.request
 
     process = demo("--keep", "--source-url", f"file://{tmp_path}/{{service}}_tripdata_{{year}}-{{month:02}}.parquet")
@@ -155,4 +155,4 @@ def test_a_kept_stack_is_stopped_by_down(demo, tmp_path):
         env={**os.environ, "TAXIWAY_STATE_DIR": str(tmp_path / "state")},
     )  # fmt: skip
     assert "stopped" in down.stdout
-    assert left(tmp_path) == []
+    assert running(tmp_path) == []

@@ -61,8 +61,8 @@ def test_the_page(checkout, deployed):
     run(".venv/bin/ruff check flows deployments tests && .venv/bin/ruff format --check flows deployments tests")
 
 
-@pytest.mark.parametrize(("name", "reason"), [("Bikes", "no name of a pipeline"), ("zones", "exists already")])
-def test_what_cannot_be_scaffolded(checkout, name, reason):
+@pytest.mark.parametrize(("name", "reason"), [("Bikes", "not a pipeline name"), ("zones", "exists already")])
+def test_an_invalid_or_used_name_is_refused(checkout, name, reason):
     with pytest.raises(CannotScaffold, match=reason):
         scaffold(name, checkout)
     assert not (checkout / f"deployments/load_{name}.py").exists()

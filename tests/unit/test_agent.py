@@ -28,7 +28,7 @@ def refusal(name: str, pool: str) -> str:
 
 def test_a_second_agent_with_the_same_name_and_pool_is_refused(folder):
     with only_one("agent-host", "taxi"), only_one("agent-host", "another pool"):
-        assert refusal("agent-host", "taxi") == "agent-host runs already on this machine, on pool taxi"
+        assert refusal("agent-host", "taxi") == "agent-host already runs on this machine, on pool taxi"
 
 
 def test_a_lock_that_cannot_be_opened_is_reported_in_one_line(folder):

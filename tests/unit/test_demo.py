@@ -1,4 +1,4 @@
-"""The demo's own words: wrong options are one line, and the report holds what the ledgers say."""
+"""The demo's options, its source of files, and the report."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_wrong_options_are_one_line(wrong, message):
     assert "\n" not in str(failure.value)
 
 
-def test_months_partitions_of():
+def test_the_months_become_partitions():
     assert partitions_of("green", 2021, "1-2") == [GREEN.partition(2021, 1), GREEN.partition(2021, 2)]
 
 
@@ -60,7 +60,7 @@ def test_the_summary_is_a_list_of_objects(tmp_path):
     }  # fmt: skip
 
 
-def test_the_page_shows_the_numbers_and_asks_no_network(tmp_path):
+def test_the_page_shows_the_numbers_and_loads_nothing_from_the_network(tmp_path):
     days = pd.Series([5, 7], index=pd.date_range("2021-01-01", periods=2))
     times = Profile(days, pd.Series(range(24), index=range(24)))
     write_page(tmp_path / "report.html", "Green <2021>", [loaded(), loaded("bucket", {})], times)
@@ -79,7 +79,7 @@ def test_generated_months_are_served_over_http(tmp_path):
         assert urllib.request.urlopen(f"{address}/month.parquet").read() == b"PAR1"
 
 
-def test_an_address_that_cannot_be_used_is_refused_before_anything_starts(tmp_path):
+def test_an_invalid_address_is_refused_before_anything_starts(tmp_path):
     months = [GREEN.partition(2021, 1)]
     with (
         pytest.raises(DemoFailed, match="the scheme must be"),
@@ -88,7 +88,7 @@ def test_an_address_that_cannot_be_used_is_refused_before_anything_starts(tmp_pa
         pass
 
 
-def test_an_address_with_a_password_comes_from_the_setting_alone(tmp_path, monkeypatch):
+def test_an_address_with_a_password_is_only_accepted_from_the_setting(tmp_path, monkeypatch):
     """It would become a run's parameter, which everyone can read."""
     address = "https://me:hunter2@host/{year}-{month:02}.parquet"
     with pytest.raises(DemoFailed, match="set TAXIWAY_SOURCE_URL") as refusal, reachable_source(address, [], tmp_path):

@@ -62,9 +62,9 @@ USER = {"type": "authorized_user", "client_id": "x", "client_secret": "s3cr3t", 
         ("s3cr3t\0", "nor a readable file"),
         ("x" * 5000 + "s3cr3t-", "nor a readable file .File name too long"),
         ('{"type": "service_account", "private_key": "s3cr3t"', "is not valid JSON"),
-        ('{"type": "service_account"}', "lacks client_email, token_uri, private_key"),
+        ('{"type": "service_account"}', "has no client_email, token_uri, private_key"),
         (json.dumps(KEY | {"private_key": "s3cr3t"}), "has a private_key that cannot be read"),
-        (json.dumps(KEY | {"private_key": ["s3cr3t"]}), "lacks private_key"),
+        (json.dumps(KEY | {"private_key": ["s3cr3t"]}), "has no private_key"),
     ],
 )
 def test_an_invalid_key_is_one_line_without_its_value(value, reason):

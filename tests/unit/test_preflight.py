@@ -127,7 +127,7 @@ def test_no_proxy_for_all_hosts_is_kept():
 HOSTS = ("prefect", "storage", "bigquery.example", "127.0.0.1")
 
 
-# From Python 3.14 on, Prefect takes a home that it may not look into for one that is not there.
+# From Python 3.14 on, Prefect treats a home that it may not read as missing.
 raises = pytest.mark.skipif(sys.version_info >= (3, 14), reason="Path.exists does not raise")
 LOCKED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "TMPDIR")
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from infra.emulators.bigquery.table_fields import Field, column_type
+from infra.emulators.bigquery.table_fields import column_type
 from infra.emulators.bigquery.table_names import Table, quoted
 from infra.emulators.rest import invalid, only_known, unsupported
 
 _DECORATOR = {"MONTH": "%Y%m", "DAY": "%Y%m%d", "HOUR": "%Y%m%d%H"}
 
 
-def partitioning(body: dict[str, Any], fields: list[Field]) -> dict[str, Any]:
-    """Return the `timePartitioning` of a request, checked against the fields; {} if it has none."""
+def partitioning(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the `timePartitioning` of a request; {} if it has none. Raise 501 for kinds that are not supported."""
     given = body.get("timePartitioning")
     if not given:
         return {}
@@ -22,9 +22,6 @@ def partitioning(body: dict[str, Any], fields: list[Field]) -> dict[str, Any]:
         raise unsupported(f"partitioning by {given.get('type')}")
     if not given.get("field"):
         raise unsupported("partitioning by ingestion time")
-    allowed = ("DATETIME", "TIMESTAMP") if given["type"] == "HOUR" else ("DATE", "DATETIME", "TIMESTAMP")
-    if _field(fields, given["field"])["type"] not in allowed:
-        raise invalid(f"The field {given['field']} cannot be partitioned by {given['type']}: wrong type.")
     expiration = {"expirationMs": str(given["expirationMs"])} if given.get("expirationMs") else {}
     return {"timePartitioning": {"type": given["type"], "field": given["field"]} | expiration}
 
@@ -46,7 +43,8 @@ def condition(table: Table, resource: dict[str, Any]) -> str | None:
     start = _start(table, kind)
     month_later = (start.replace(day=1) + dt.timedelta(days=31)).replace(day=1)
     end = {"MONTH": month_later, "DAY": start + dt.timedelta(days=1), "HOUR": start + dt.timedelta(hours=1)}[kind]
-    column, to = quoted(name), column_type(_field(resource["schema"]["fields"], name))
+    field = next(field for field in resource["schema"]["fields"] if field["name"].lower() == name.lower())
+    column, to = quoted(name), column_type(field)
     return f"{column} >= CAST('{start}' AS {to}) AND {column} < CAST('{end}' AS {to})"
 
 
@@ -70,10 +68,3 @@ def _start(table: Table, kind: str) -> dt.datetime:
     except ValueError:
         pass
     raise invalid(f"Invalid partition id {text} for a table partitioned by {kind}: {table.whole}")
-
-
-def _field(fields: list[Field], name: str) -> Field:
-    for field in fields:
-        if field["name"].lower() == name.lower():
-            return field
-    raise invalid(f"The field specified for partitioning cannot be found in the schema: {name}")

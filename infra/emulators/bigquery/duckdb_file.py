@@ -99,6 +99,4 @@ def as_google_error(reason: str, prefix: str = "") -> Iterator[None]:
         missing_function = isinstance(error, duckdb.CatalogException) and "Function" in line
         if missing_function or isinstance(error, duckdb.NotImplementedException):
             raise unsupported(line) from None
-        if isinstance(error, duckdb.OutOfMemoryException):
-            reason = "resourcesExceeded"
         raise GoogleError(400, reason, prefix + line) from None

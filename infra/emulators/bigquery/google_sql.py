@@ -10,7 +10,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, ParseError, TokenError, UnsupportedError
 
-from infra.emulators.bigquery import query_parameters
+from infra.emulators.bigquery import table_fields
 from infra.emulators.bigquery.table_names import Dataset, Table
 from infra.emulators.rest import GoogleError, unsupported
 
@@ -118,11 +118,43 @@ def _duckdb(tree: exp.Expr, request: dict[str, Any]) -> str:
     nodes: list[exp.Expr] = list(tree.find_all(*_REPLACEMENTS))
     for node in reversed(nodes):
         _REPLACEMENTS[type(node)](node)
-    query_parameters.bind(tree, query_parameters.parse(request))
+    _bind_parameters(tree, request.get("queryParameters") or [])
     try:
         return tree.sql("duckdb", identify=True, unsupported_level=ErrorLevel.RAISE)
     except UnsupportedError as error:
         raise unsupported(str(error)) from None
+
+
+def _bind_parameters(tree: exp.Expr, given: list[dict[str, Any]]) -> None:
+    """Replace the names of parameters in the query by their values, as literals with a type."""
+    if not all(each.get("name") for each in given):
+        raise unsupported("query parameters without a name")
+    values = {each["name"].lower(): _parameter(each) for each in given}
+    for node in list(tree.find_all(exp.Parameter)):
+        name = node.name.lower()
+        if name not in values:
+            raise GoogleError(400, "invalidQuery", f"Query parameter '{name}' not found")
+        node.replace(values[name].copy())
+
+
+def _parameter(given: dict[str, Any]) -> exp.Expr:
+    kind, value = given["parameterType"], given.get("parameterValue") or {}
+    if kind["type"] != "ARRAY":
+        return _scalar(kind["type"], value.get("value"))
+    element = kind["arrayType"]["type"]
+    values = [_scalar(element, each.get("value")) for each in value.get("arrayValues") or []]
+    return exp.cast(exp.Array(expressions=values), f"{_column(element)}[]", dialect="duckdb")
+
+
+def _scalar(kind: str, value: str | None) -> exp.Expr:
+    literal = exp.null() if value is None else exp.Literal.string(value)
+    return exp.cast(literal, _column(kind), dialect="duckdb")
+
+
+def _column(kind: str) -> str:
+    if kind in ("STRUCT", "ARRAY", "BYTES"):
+        raise unsupported(f"a query parameter of type {kind}")
+    return table_fields.column_type(table_fields.parse({"fields": [{"name": "parameter", "type": kind}]})[0])
 
 
 def _as_double(node: exp.Literal) -> None:

@@ -6,16 +6,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
 from infra.emulators.bigquery import load_job, query_job, result_pages
 from infra.emulators.bigquery.api_call import Call
 from infra.emulators.bigquery.duckdb_file import Database
 from infra.emulators.bigquery.job_queue import Job, Jobs
-from infra.emulators.rest import GoogleError, invalid, not_found, only_known, unsupported
+from infra.emulators.media import Digest
+from infra.emulators.rest import invalid, not_found, only_known, unsupported
 
 _OF_JOB = {"query", "useLegacySql", "queryParameters", "parameterMode", "defaultDataset", "useQueryCache"}
 _OF_REQUEST = {"location", "maxResults", "timeoutMs", "requestId", "formatOptions", "jobCreationMode"}
 _KEPT = 24 * 3600  # seconds that results are kept, as in BigQuery; older ones are deleted when the emulator starts
-_WAIT = 10.0  # seconds that a request for results waits if it does not say how long
+_WAIT = 10.0  # seconds that a request for results waits if it has no timeout
 
 
 class JobApi:
@@ -36,33 +40,23 @@ class JobApi:
 
         self._jobs = Jobs(db, run)
 
-    def check(self, body: dict[str, Any], *, uploaded: bool = False) -> None:
-        """Raise 400 or 501 for a job that is wrong or not supported, before it is created."""
-        configuration = body.get("configuration") or {}
-        only_known(body, {"configuration", "jobReference"}, "a job")
-        only_known(configuration, {"load", "query", "labels"}, "a job's configuration")
-        if "load" in configuration:
-            load_job.check(configuration["load"])
-        if "query" in configuration:
-            query_job.check(configuration["query"])
-        if uploaded != ("load" in configuration) or uploaded == ("query" in configuration):
-            raise unsupported("jobs.insert other than a query, or a load with an uploaded file")
-
     def insert(self, call: Call) -> dict[str, Any]:
         """jobs.insert, without data."""
-        self.check(call.body)
+        self._check(call.body)
         reference, configuration = call.body.get("jobReference") or {}, call.body["configuration"]
         return _public(self._jobs.start(call.path["project"], reference, configuration).resource)
 
-    def load(self, project: str, body: dict[str, Any], media: Path) -> dict[str, Any]:
-        """jobs.insert with data. The file `media` is deleted when the job ends."""
-        try:
-            self.check(body, uploaded=True)
-            reference = body.get("jobReference") or {}
-            return _public(self._jobs.start(project, reference, body["configuration"], media).resource)
-        except BaseException:
-            media.unlink(missing_ok=True)
-            raise
+    def prepare_load(self, request: Request, project: str, media_type: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Check the request of a load job with an uploaded file."""
+        self._check(body, uploaded=True)
+        return {"project": project, "body": body}
+
+    async def load(self, about: dict[str, Any], media: Path, digest: Digest) -> dict[str, Any]:
+        """jobs.insert with an uploaded file, which is deleted when the job ends."""
+        project, body = about["project"], about["body"]
+        reference = body.get("jobReference") or {}
+        job = await run_in_threadpool(self._jobs.start, project, reference, body["configuration"], media)
+        return _public(job.resource)
 
     def get(self, call: Call) -> dict[str, Any]:
         """jobs.get."""
@@ -75,20 +69,12 @@ class JobApi:
         return {"kind": "bigquery#jobList", "jobs": jobs}
 
     def query(self, call: Call) -> dict[str, Any]:
-        """jobs.query: run a query job and wait. A request that is sent again with its requestId gets the same job."""
-        body, project = call.body, call.path["project"]
+        """jobs.query: run a query job and wait."""
+        body = call.body
         only_known(body, _OF_JOB | _OF_REQUEST, "jobs.query")
         configuration: dict[str, Any] = {"query": {key: body[key] for key in _OF_JOB if key in body}}
-        self.check({"configuration": configuration})
-        reference, job_id = {"location": body.get("location")}, f"request_{body.get('requestId')}"
-        if body.get("requestId"):
-            reference["jobId"] = job_id
-        try:
-            job = self._jobs.start(project, reference, configuration)
-        except GoogleError as error:
-            if error.reason != "duplicate":
-                raise
-            job = self._jobs.get(project, job_id)
+        self._check({"configuration": configuration})
+        job = self._jobs.start(call.path["project"], {"location": body.get("location")}, configuration)
         options = {key: str(body[key]) for key in ("maxResults", "timeoutMs") if body.get(key) is not None}
         int_timestamps = (body.get("formatOptions") or {}).get("useInt64Timestamp", "")
         options["formatOptions.useInt64Timestamp"] = str(int_timestamps)
@@ -101,6 +87,18 @@ class JobApi:
     def close(self) -> None:
         """Cancel the running jobs and wait for their end."""
         self._jobs.close()
+
+    def _check(self, body: dict[str, Any], *, uploaded: bool = False) -> None:
+        """Raise 400 or 501 for a job that is wrong or not supported, before it is created."""
+        configuration = body.get("configuration") or {}
+        only_known(body, {"configuration", "jobReference"}, "a job")
+        only_known(configuration, {"load", "query", "labels"}, "a job's configuration")
+        if "load" in configuration:
+            load_job.check(configuration["load"])
+        if "query" in configuration:
+            query_job.check(configuration["query"])
+        if uploaded != ("load" in configuration) or uploaded == ("query" in configuration):
+            raise unsupported("jobs.insert other than a query, or a load with an uploaded file")
 
     def _job(self, call: Call) -> Job:
         return self._jobs.get(call.path["project"], call.path["job"], call.query.get("location"))

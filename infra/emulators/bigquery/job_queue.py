@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import threading
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import duckdb
 from infra.emulators.bigquery import duckdb_file
 from infra.emulators.bigquery.duckdb_file import Cursor, Database
 from infra.emulators.bigquery.resources import duplicate, now
-from infra.emulators.rest import GoogleError, fault, invalid, not_found
+from infra.emulators.rest import GoogleError, fault, not_found
 
 _PARALLEL = 4  # jobs that run at the same time; they share the threads of DuckDB
 _STATUS = {"notFound": 404, "duplicate": 409, "notImplemented": 501, "backendError": 500}
@@ -138,7 +137,10 @@ class Jobs:
             job.resource["status"] = {"state": "DONE"}
         except Exception as error:  # every error ends the job, or clients would wait for it forever
             with self._db.transaction() as cursor:
-                job.fail(cursor, _google_error(job, error))
+                if job.cancelled:
+                    job.fail(cursor, _cancelled())
+                else:
+                    job.fail(cursor, error if isinstance(error, GoogleError) else fault(error))
         finally:
             if job.media:
                 job.media.unlink(missing_ok=True)
@@ -156,8 +158,6 @@ class Jobs:
 
 def _resource(project: str, reference: dict[str, Any], configuration: dict[str, Any]) -> dict[str, Any]:
     job_id = reference.get("jobId") or f"job_{secrets.token_urlsafe(18)}"
-    if not re.fullmatch(r"[\w\-]{1,1024}", job_id, re.ASCII):
-        raise invalid(f'Invalid job ID "{job_id}".')
     location = reference.get("location") or "US"
     kind = "LOAD" if "load" in configuration else "QUERY"
     return {
@@ -173,11 +173,3 @@ def _resource(project: str, reference: dict[str, Any], configuration: dict[str, 
 
 def _cancelled() -> GoogleError:
     return GoogleError(400, "stopped", "Job execution was cancelled: User requested cancellation")
-
-
-def _google_error(job: Job, error: Exception) -> GoogleError:
-    if job.cancelled:
-        return _cancelled()
-    if isinstance(error, GoogleError):
-        return error
-    return fault(error)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from infra.emulators.bigquery import decorators, resources, table_fields
 from infra.emulators.bigquery.duckdb_file import Cursor, Database, as_google_error
 from infra.emulators.bigquery.job_queue import Job
-from infra.emulators.bigquery.parquet_source import parquet_fields, parquet_select
 from infra.emulators.bigquery.resources import Resource
-from infra.emulators.bigquery.table_fields import Field
-from infra.emulators.bigquery.table_names import Table
+from infra.emulators.bigquery.table_fields import Field, column_type, field_of_arrow
+from infra.emulators.bigquery.table_names import Table, literal, quoted
 from infra.emulators.rest import GoogleError, invalid, only_known, unsupported
 
 _SUPPORTED = {
@@ -19,6 +21,10 @@ _SUPPORTED = {
     "createDisposition": (None, "CREATE_IF_NEEDED", "CREATE_NEVER"),
     "schemaUpdateOptions": (None, [], ["ALLOW_FIELD_ADDITION"]),
 }
+# Other types that a parquet column may be loaded as: only a flag distinguishes timestamps with and without a zone, and
+# text may hold JSON.
+_LOADS_AS = {("DATETIME", "TIMESTAMP"), ("TIMESTAMP", "DATETIME"), ("STRING", "JSON"), ("BYTES", "STRING")}
+_READING = "Error while reading data, error message: "
 
 
 def check(options: dict[str, Any]) -> None:
@@ -45,11 +51,11 @@ def run(db: Database, job: Job) -> None:
     options, path = job.configuration["load"], job.media
     assert path is not None
     table = Table.of(options["destinationTable"])
-    with as_google_error("invalid", "Error while reading data, error message: "), db.transaction(table.key) as cursor:
+    with as_google_error("invalid", _READING), db.transaction(table.key) as cursor:
         job.watch(cursor)
-        file_fields = parquet_fields(path)
+        file_fields = _file_fields(path)
         fields = table_fields.parse(options.get("schema")) or file_fields
-        select = parquet_select(path, file_fields, fields)
+        select = _select(path, file_fields, fields)
         resource = _prepare(cursor, table, fields, options)
         rows = _write(cursor, table, resource, select, options)
         statistics = {"inputFiles": "1", "inputFileBytes": str(path.stat().st_size), "outputRows": str(rows)}
@@ -88,5 +94,41 @@ def _write(cursor: Cursor, table: Table, resource: Resource, select: str, option
         raise invalid(f"Some rows belong to different partitions rather than destination partition {table.partition}")
     if expired := decorators.expired(resource):
         cursor.execute(f"DELETE FROM {table.sql} WHERE {expired}")
-    resources.touch(cursor, table, resource)
+    resources.save(cursor, "table", table.key, resource)
     return rows
+
+
+def _file_fields(path: Path) -> list[Field]:
+    """Return the fields of the file's own schema; raise 400 if it is not a parquet file."""
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, ValueError) as error:
+        raise invalid(f"{_READING}Input file is not in Parquet format. {error}") from None
+    fields = [field_of_arrow(column.name, column.type) for column in schema]
+    for field in fields:
+        if field["mode"] == "REPEATED":
+            raise unsupported(f"the parquet list {field['name']}")
+    return fields
+
+
+def _select(path: Path, file_fields: list[Field], fields: list[Field]) -> str:
+    """Return the SELECT that reads the file's `file_fields` as `fields`; raise 400 for a column that does not match."""
+    in_file, in_schema = ({field["name"].lower(): field for field in each} for each in (file_fields, fields))
+    unknown = sorted(in_file.keys() - in_schema.keys())
+    if unknown:
+        raise invalid(f"Provided Schema does not match the file. Cannot add fields (field: {unknown[0]})")
+    columns = []
+    for name, column in in_file.items():
+        field = in_schema[name]
+        _check_type(column, field)
+        columns.append(f"CAST({quoted(column['name'])} AS {column_type(field)}) AS {quoted(field['name'])}")
+    return f"SELECT {', '.join(columns)} FROM read_parquet({literal(str(path))}, hive_partitioning = false)"
+
+
+def _check_type(column: Field, field: Field) -> None:
+    actual, expected = column["type"], field["type"]
+    if actual != expected and (actual, expected) not in _LOADS_AS:
+        raise invalid(
+            f"{_READING}Parquet column '{column['name']}' has type {actual} which does not match the target type "
+            f"{expected}."
+        )

@@ -57,5 +57,5 @@ def _delete(db: Database, job: Job, statement: Statement, target: Table) -> None
         job.watch(cursor)
         cursor.execute(statement.sql)
         [[rows]] = cursor.fetchall()
-        resources.touch(cursor, target, resources.table(cursor, target))
+        resources.save(cursor, "table", target.key, resources.table(cursor, target))
         job.succeed(cursor, {"query": {"statementType": "DELETE", "numDmlAffectedRows": str(rows)}})

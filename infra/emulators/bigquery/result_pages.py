@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from infra.emulators.bigquery.duckdb_file import Cursor
 from infra.emulators.bigquery.table_fields import Field, field_of_arrow
 from infra.emulators.bigquery.table_names import Table, quoted
-from infra.emulators.rest import GoogleError, invalid
+from infra.emulators.rest import GoogleError
 
 _PAGE = 10_000  # rows per page, unless the client asks for fewer
 _BATCH = 50_000
@@ -155,9 +155,5 @@ def _arrow_type(field: Field) -> pa.DataType:
 
 def _window(query: Any) -> tuple[int, int]:
     """Return the first row and the number of rows, from startIndex or pageToken, and maxResults."""
-    try:
-        start = int(query.get("pageToken") or query.get("startIndex") or 0)
-        limit = min(int(query.get("maxResults") or _PAGE), _PAGE) if query.get("maxResults") != "0" else 0
-    except ValueError:
-        raise invalid("pageToken, startIndex and maxResults must be numbers.") from None
-    return start, limit
+    start = int(query.get("pageToken") or query.get("startIndex") or 0)
+    return start, min(int(query.get("maxResults") or _PAGE), _PAGE)

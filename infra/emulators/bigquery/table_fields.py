@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
@@ -31,22 +30,14 @@ _COLUMN = {
 def parse(schema: dict[str, Any] | None) -> list[Field]:
     """Return the fields of a request's schema with the names of types and modes that BigQuery returns.
 
-    Raises 400 for what BigQuery refuses, and 501 for types, modes and constraints that are not supported.
+    Raises 501 for types, modes and constraints that are not supported.
     """
-    fields = [_parse_field(field) for field in (schema or {}).get("fields", [])]
-    seen: set[str] = set()
-    for field in fields:
-        if field["name"].lower() in seen:
-            raise invalid(f"Duplicate field name in schema: {field['name']}")
-        seen.add(field["name"].lower())
-    return fields
+    return [_parse_field(field) for field in (schema or {}).get("fields", [])]
 
 
 def _parse_field(field: Field) -> Field:
-    name, kind = field.get("name", ""), field.get("type", "").upper()
+    name, kind = field["name"], field["type"].upper()
     kind, mode = _LEGACY.get(kind, kind), (field.get("mode") or "NULLABLE").upper()
-    if not re.fullmatch(r"[^\W\d]\w{0,299}", name, re.ASCII):
-        raise invalid(f'Invalid field name "{name}".')
     if kind not in _COLUMN:
         raise unsupported(f"the type {kind} of field {name}")
     if mode not in ("NULLABLE", "REQUIRED"):
@@ -100,15 +91,15 @@ def evolve(table: str, before: list[Field], given: list[Field], updates: Collect
 
     New fields need ALLOW_FIELD_ADDITION in `updates`. NULLABLE fields may be missing: the rows hold null.
     """
-    known, brought = ({field["name"].lower(): field for field in fields} for fields in (before, given))
-    added = [field for name, field in brought.items() if name not in known]
+    old, new = ({field["name"].lower(): field for field in fields} for fields in (before, given))
+    added = [field for name, field in new.items() if name not in old]
     for field in added:
         if "ALLOW_FIELD_ADDITION" not in updates:
             raise _mismatch(table, f"Cannot add fields (field: {field['name']})")
         if field["mode"] == "REQUIRED":
             raise _mismatch(table, f"Cannot add required fields to an existing schema. (field: {field['name']})")
-    for name, field in known.items():
-        _check_match(table, field, brought.get(name))
+    for name, field in old.items():
+        _check_match(table, field, new.get(name))
     return before + added
 
 

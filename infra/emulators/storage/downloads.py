@@ -20,25 +20,21 @@ def download(request: Request, resource: dict[str, Any], content: Path) -> Respo
     size = int(resource["size"])
     start, end = _range(request.headers.get("range"), size)
     partial = "range" in request.headers
-    headers = _headers(resource) | {"Content-Length": str(end - start)}
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Length": str(end - start),
+        "Content-Type": resource.get("contentType") or "application/octet-stream",
+        "ETag": resource["etag"],
+        "X-Goog-Generation": resource["generation"],
+        "X-Goog-Hash": f"crc32c={resource['crc32c']},md5={resource['md5Hash']}",
+        "X-Goog-Stored-Content-Encoding": "identity",
+        "X-Goog-Stored-Content-Length": resource["size"],
+    }
     if partial:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     # Opened before the first await: replacing or deleting the object from here on does not cut off the download.
     body = content.open("rb")
     return StreamingResponse(_slices(body, start, end), 206 if partial else 200, headers)
-
-
-def _headers(resource: dict[str, Any]) -> dict[str, str]:
-    return {
-        "Accept-Ranges": "bytes",
-        "Content-Type": resource.get("contentType") or "application/octet-stream",
-        "ETag": resource["etag"],
-        "X-Goog-Generation": resource["generation"],
-        "X-Goog-Hash": f"crc32c={resource['crc32c']},md5={resource['md5Hash']}",
-        "X-Goog-Storage-Class": resource["storageClass"],
-        "X-Goog-Stored-Content-Encoding": "identity",
-        "X-Goog-Stored-Content-Length": resource["size"],
-    }
 
 
 def _range(header: str | None, size: int) -> tuple[int, int]:

@@ -10,26 +10,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from infra.emulators.media import Spool
+from infra.emulators.media import Uploads
 from infra.emulators.rest import application, unsupported
 from infra.emulators.storage.buckets import Buckets
 from infra.emulators.storage.object_files import ObjectFiles
 from infra.emulators.storage.objects import Objects
-from infra.emulators.storage.uploads import Uploads
 
 
 def create(state: Path) -> Starlette:
     """Return the emulator's application. It keeps all its files in the folder `state`."""
     files = ObjectFiles(state)
-    routes = Routes(Buckets(files), Objects(files), Uploads(files, Spool(state / "uploads")))
+    routes = Routes(Buckets(files), Objects(files), state / "uploads")
     return application([Route("/{path:path}", routes.answer, methods=["GET", "POST", "PUT", "PATCH", "DELETE"])])
 
 
 class Routes:
     """Dispatches requests. Object names may contain slashes, so a path is split before it is unquoted."""
 
-    def __init__(self, buckets: Buckets, objects: Objects, uploads: Uploads) -> None:
-        self._buckets, self._objects, self._uploads = buckets, objects, uploads
+    def __init__(self, buckets: Buckets, objects: Objects, uploads: Path) -> None:
+        self._buckets, self._objects = buckets, objects
+        self._uploads = Uploads(uploads, objects.prepare_upload, objects.finish_upload)
 
     async def answer(self, request: Request) -> Response:  # noqa: PLR0911 - a table of routes
         """Answer one request; raise a 501 `GoogleError` for a call that is not supported."""
