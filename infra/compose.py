@@ -103,6 +103,8 @@ def destroy(name: str) -> None:
     print(f"{question} [y/N] ", end="", flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         sys.exit("taxiway: nothing was removed")
+    require_own_containers()  # another checkout may have started one of this name since
+    require_own_volumes()
     compose("--profile=*", "down", "--remove-orphans", "--volumes", env=without_secrets())
 
 
