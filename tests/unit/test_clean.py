@@ -83,7 +83,7 @@ def test_csv_and_parquet_of_one_generated_month_are_the_same(month, tmp_path):
 def test_a_cleaning_is_one_pass(month, tmp_path):
     cleaning = Cleaning(month, GREEN_2021_01, [], tmp_path / "rejected.parquet")
     cleaning.into(count)
-    with pytest.raises(RuntimeError, match="one pass"):
+    with pytest.raises(RuntimeError, match="run only once"):
         cleaning.into(count)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def trips(month: Partition, rows: int, **columns: object) -> pa.RecordBatch:
 
 
 def judged(month: Partition, *batches: pa.RecordBatch, read: int | None = None, missing=()) -> dict[str, CheckResult]:
-    with Quality(month) as gathered:
+    with closing(Quality(month)) as gathered:
         for batch in batches:
             gathered.add(batch)
         rows = sum(batch.num_rows for batch in batches)
@@ -163,7 +164,7 @@ def test_a_month_held_twice_is_blocked():
 
 
 def counted(*batches: pa.RecordBatch, spill: Path | None = None) -> int:
-    with Duplicates(spill) as found:
+    with closing(Duplicates(spill)) as found:
         for batch in batches:
             found.add(batch)
         return found.count()
@@ -238,7 +239,7 @@ def test_every_real_month_passes_every_check(path):
     service, _, label = path.stem.split("_")
     month = named(service).partition(*map(int, label.split("-")))
     known, rows = month.dataset.columns_by_name, 0
-    with Quality(month) as gathered:
+    with closing(Quality(month)) as gathered:
         for batch in pq.ParquetFile(path).iter_batches():
             rows += batch.num_rows
             by_name = {
