@@ -121,11 +121,6 @@ def replaced(store: Store, cleaning: Pass, source: LoadSource, **options: Any) -
     return entry
 
 
-def state(store: AnyStore) -> tuple[list[LedgerEntry], dict[Month, int], int]:
-    """The whole ledger, the rows of each month, and the rejected rows of January."""
-    return store.entries(), store.counts(), store.count_rejected(JANUARY)
-
-
 class Server:
     """A PostgreSQL server of the tests' own, which can be killed and started again."""
 

@@ -128,7 +128,7 @@ def test_one_bad_object_is_named_and_hides_no_other(store, bucket, tmp_path, con
     assert store.entries(GREEN) == [good] and store.entry(JANUARY) is None
     verified = verify({"bucket": store}, [GREEN])
     assert [str(difference) for difference in verified.differences] == [
-        f"bucket, green 2021-01: gs://{bucket.name}/{data_name(JANUARY)}: is no whole parquet file"
+        f"bucket, green 2021-01: gs://{bucket.name}/{data_name(JANUARY)}: is not a complete parquet file"
     ]
     assert verified.partitions == 1
 
@@ -145,7 +145,7 @@ def test_a_truncated_object_and_rejected_rows_that_are_none(store, bucket, tmp_p
     bucket.blob(rejected_name(store.entry(FEBRUARY))).upload_from_string("<html>")
     verified = verify({"bucket": store}, [GREEN])
     assert [str(difference.partition) for difference in verified.differences] == ["green 2021-01", "green 2021-02"]
-    assert all("is no whole parquet file" in str(difference) for difference in verified.differences)
+    assert all("is not a complete parquet file" in str(difference) for difference in verified.differences)
 
 
 def test_a_folder_of_a_bucket(bucket, tmp_path):  # noqa: F811
