@@ -182,7 +182,7 @@ def test_a_source_that_refuses_everybody_fails_the_run(deployed, monkeypatch):
         end = run(etl_web_to_gcs, service="green", year=2016, source_url=template)
     assert end.startswith("Failed: http://127.0.0.1") and "\n" not in end
     assert "/2016-1: the server answered 403 Forbidden" in end and end.endswith(
-        "of the 12 partitions asked for can be read"
+        "of the 12 partitions checked can be read"
     )
 
 
