@@ -1,4 +1,4 @@
-"""The single pass over a source file: read, cast to the contract, rules applied, rows that do not fit rejected."""
+"""The single pass over a source file: read it, cast it to the contract, apply the rules, reject the other rows."""
 
 from __future__ import annotations
 
