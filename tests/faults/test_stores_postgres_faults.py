@@ -117,7 +117,7 @@ def test_a_first_load_that_is_killed_leaves_no_month(uri, tmp_path):  # noqa: F8
 
 @pytest.mark.parametrize("blocks", [False, True])
 @pytest.mark.parametrize("end", ["killed", "stopped", "restarted", "connection ended"])
-def test_the_server_goes_away_in_the_middle(tmp_path, end, blocks):
+def test_the_server_stops_during_a_load(tmp_path, end, blocks):
     own = Server(tmp_path)
     try:
         store = PostgresStore(own.url)

@@ -1,4 +1,4 @@
-"""Which of the recorded loads of a month counts, given what its rows are of."""
+"""Which of a month's ledger entries are valid, by the load ids of its rows."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ EMPTY, EMPTY_BLOCKED = row("empty", 1, rows=0), row("kept", 3, "blocked", rows=0
         ([REFUSED, row("last", 5, "blocked")], Found(None, "last"), "", [row("last", 5, "blocked")]),
     ],
 )
-def test_what_counts(ledger, found, committed, counts):
+def test_valid_entries(ledger, found, committed, counts):
     given = valid_entries(ledger, found, lambda entry: entry.load_id in committed.split())
     assert given == [each.entry for each in counts]
     assert given == valid_entries(reversed(ledger), found, lambda entry: entry.load_id in committed.split())
