@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 
 from flows.datasets.dataset import Partition
 from flows.datasets.registry import named
-from flows.pipeline.due import asked_for, due_in_bucket
+from flows.pipeline.due import due_in_bucket, requested
 from flows.pipeline.load_partition import local_disk, partition_task
 from flows.pipeline.load_partitions import load_partitions
 from flows.pipeline.open_stores import bigquery_store, bucket_store
@@ -60,7 +60,7 @@ async def etl_gcs_to_bq(
     """
     source, target = named(service), await bigquery_store(credentials_block, dataset)
     bucket = await bucket_store(bucket_block)
-    found = asked_for(source, year, month) if month else await due_in_bucket(target, bucket, source, year)
+    found = requested(source, year, month) if month else await due_in_bucket(target, bucket, source, year)
     fetch = partial(extract_from_gcs, bucket=bucket)
     return await load_partitions(target, found, fetch, limit=limit, force=force, dry_run=dry_run)
 

@@ -31,7 +31,7 @@ Ledger = Mapping[Partition, Sequence[LedgerEntry]]
 class Reason(StrEnum):
     """Why a partition is loaded, the most urgent reason first."""
 
-    ASKED = "asked for"
+    REQUESTED = "requested"
     NEW = "new"
     SOURCE = "source changed"
     CONTRACT = "contract changed"
@@ -128,12 +128,12 @@ async def due_on_the_web(
     ledger = by_partition(await asyncio.to_thread(store.entries, dataset))
     partitions = candidates(dataset, year)
     loaded = [partition for partition, known in ledger.items() if any(entry.status != "refused" for entry in known)]
-    asked = await offers_on_the_web(partitions, template, loaded, slot)
-    found = due(asked.offers, ledger, contract)
+    checked = await offers_on_the_web(partitions, template, loaded, slot)
+    found = due(checked.offers, ledger, contract)
     for partition, entries in ledger.items() if year is None else ():
         if partition not in partitions and all(entry.contract_version != contract for entry in entries):
             found.append(Due(partition, Reason.CONTRACT))
-    return Found(in_order(found), asked.failures, waiting(asked.offers, ledger, contract))
+    return Found(in_order(found), checked.failures, waiting(checked.offers, ledger, contract))
 
 
 async def due_in_bucket(store: Store, bucket: Store, dataset: Dataset, year: int | None) -> Found:
@@ -145,11 +145,11 @@ async def due_in_bucket(store: Store, bucket: Store, dataset: Dataset, year: int
     return Found(due(offers, ledger, contract), waiting=waiting(offers, ledger, contract))
 
 
-def asked_for(dataset: Dataset, year: int | None, month: int) -> Found:
+def requested(dataset: Dataset, year: int | None, month: int) -> Found:
     """The month of a run's parameters. Raises TerminalError without a year, or if the dataset has no months."""
     if year is None:
         raise TerminalError(f"month {month}", "missing required parameter: year")
     try:
-        return Found([Due(dataset.partition(year, month), Reason.ASKED)])
+        return Found([Due(dataset.partition(year, month), Reason.REQUESTED)])
     except ValueError as wrong:
         raise TerminalError(f"{year}-{month:02}", str(wrong)) from None

@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 
 from flows.datasets.dataset import Dataset, Partition
 from flows.errors import Refused
-from flows.pipeline.due import Due, Found, asked_for, due_on_the_web
+from flows.pipeline.due import Due, Found, due_on_the_web, requested
 from flows.pipeline.load_partition import Fetch, PartitionResult, fetch_from_web, load_partition
 from flows.pipeline.parameters import template
 from flows.stores.store import Store
@@ -40,7 +40,7 @@ async def load_from_web(
     """Load a month from the web; without a month, what is due. The parameters are those of the flows."""
     source = template(dataset, source_url)
     try:
-        found = asked_for(dataset, year, month) if month else await due_on_the_web(store, source, dataset, year)
+        found = requested(dataset, year, month) if month else await due_on_the_web(store, source, dataset, year)
     except ValueError as wrong:
         raise Refused(str(dataset), str(wrong)) from None
 

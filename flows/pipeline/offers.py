@@ -49,7 +49,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Checked:
     """The result of checking a source: its offers, and the errors by partition."""
 
     offers: list[Offer]
@@ -58,7 +58,7 @@ class Asked:
 
 async def offers_on_the_web(
     partitions: Sequence[Partition], template: str, known: Iterable[Partition], slot: Slot
-) -> Asked:
+) -> Checked:
     """Check the web for each partition (in ascending order), several at once, holding a download slot.
 
     Partitions that the server does not have are left out. So are those with a 403 that are newer than all known or
@@ -69,7 +69,7 @@ async def offers_on_the_web(
         ValueError: the template is invalid.
     """
     addresses = [(partition, partition.url(template)) for partition in partitions]
-    shares = await asyncio.gather(*(_ask_share(addresses[start::AT_ONCE], slot) for start in range(AT_ONCE)))
+    shares = await asyncio.gather(*(_check_share(addresses[start::AT_ONCE], slot) for start in range(AT_ONCE)))
     found = {partition: answer for share in shares for partition, answer in share.items()}
     offers = [answer for answer in found.values() if isinstance(answer, Offer)]
     missing = {each: answer for each in partitions if not isinstance(answer := found[each], Offer)}
@@ -79,29 +79,29 @@ async def offers_on_the_web(
     overdue = dt.datetime.now(dt.UTC).date() - OVERDUE
     absent = [partition for partition in missing if partition in expected or partition.first_day < overdue]
     if absent and not offers:
-        first, asked = missing[absent[0]], len(partitions)
-        among = f"; none of the {asked} partitions checked can be read" if asked > 1 else ""
+        first, checked = missing[absent[0]], len(partitions)
+        among = f"; none of the {checked} partitions checked can be read" if checked > 1 else ""
         raise type(first)(first.subject, first.reason + among)
     failures = {
         partition: answer
         for partition, answer in missing.items()
         if not isinstance(answer, NotPublished) and not (isinstance(answer, Forbidden) and partition not in expected)
     }
-    return Asked(offers, failures)
+    return Checked(offers, failures)
 
 
-async def _ask_share(addresses: Sequence[tuple[Partition, str]], slot: Slot) -> dict[Partition, Offer | TaxiwayError]:
+async def _check_share(addresses: Sequence[tuple[Partition, str]], slot: Slot) -> dict[Partition, Offer | TaxiwayError]:
     """Check some of the partitions, one after the other, with one slot."""
     if not addresses:
         return {}
     try:
         async with slot():
-            return {partition: await asyncio.to_thread(_ask, partition, url) for partition, url in addresses}
+            return {partition: await asyncio.to_thread(_check, partition, url) for partition, url in addresses}
     except TaxiwayError as failure:
         return {partition: failure for partition, _ in addresses}
 
 
-def _ask(partition: Partition, url: str) -> Offer | TaxiwayError:
+def _check(partition: Partition, url: str) -> Offer | TaxiwayError:
     try:
         found = probe(url, policy=POLICY)
     except TaxiwayError as failure:
@@ -113,11 +113,11 @@ def _ask(partition: Partition, url: str) -> Offer | TaxiwayError:
 
 def offers_in_bucket(entries: Iterable[LedgerEntry], partitions: Iterable[Partition]) -> list[Offer]:
     """The partitions that the bucket has, as offers to BigQuery; the version is the bucket's load."""
-    asked = set(partitions)
+    wanted = set(partitions)
     return [
         Offer(entry.partition, entry.finished, etag=entry.load_id or None)
         for entry in entries
-        if entry.status == "loaded" and entry.partition in asked
+        if entry.status == "loaded" and entry.partition in wanted
     ]
 
 

@@ -16,7 +16,7 @@ from flows.datasets.zones import ZONES
 from flows.errors import Forbidden, NotPublished, SourceUnavailable, TerminalError
 from flows.pipeline import due as due_module
 from flows.pipeline import offers
-from flows.pipeline.due import Reason, asked_for, by_partition, candidates, due, due_in_bucket, due_on_the_web, waiting
+from flows.pipeline.due import Reason, by_partition, candidates, due, due_in_bucket, due_on_the_web, requested, waiting
 from flows.pipeline.offers import Offer, modified_at, offers_in_bucket
 from flows.reading.retry import RetryPolicy
 from flows.stores.ledger import LedgerEntry
@@ -138,12 +138,12 @@ def test_a_reloaded_month_of_the_bucket_is_due_outside_the_window_too():
 
 
 def test_a_month_needs_its_year():
-    found = asked_for(GREEN, 2025, 1)
-    assert [(one.partition, one.reason) for one in found.due] == [(MONTH, Reason.ASKED)]
+    found = requested(GREEN, 2025, 1)
+    assert [(one.partition, one.reason) for one in found.due] == [(MONTH, Reason.REQUESTED)]
     with pytest.raises(TerminalError, match="month 3: missing required parameter: year"):
-        asked_for(GREEN, None, 3)
+        requested(GREEN, None, 3)
     with pytest.raises(TerminalError, match="2021-01: zones: a partition is named by no date"):
-        asked_for(ZONES, 2021, 1)
+        requested(ZONES, 2021, 1)
 
 
 def test_http_dates():

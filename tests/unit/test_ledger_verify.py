@@ -135,7 +135,7 @@ class DownAfterItsLedger(Counted):
         raise StoreUnavailable("down", "no connection")
 
     def count_rejected(self, month):
-        raise AssertionError("a store that is down was asked again")
+        raise AssertionError("a store that is down was called again")
 
 
 def test_an_unavailable_store_has_not_lost_its_months():
