@@ -1,4 +1,4 @@
-"""Backfill: a run of one pipeline for each of many months, several at once; a failed one does not stop the others."""
+"""Backfill: run one pipeline for each of many months, several at once; a failed month does not stop the others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULTS = settings()
 
 
 class Pipeline(StrEnum):
-    """What is run for each month, by the name of its flow."""
+    """The pipeline to run, by the name of its flow."""
 
     WEB_TO_GCS = "etl_web_to_gcs"
     GCS_TO_BIGQUERY = "etl_gcs_to_bq"
@@ -32,7 +32,7 @@ class Pipeline(StrEnum):
 
 
 class EachMonth(StrEnum):
-    """Where a month's run is."""
+    """How a month is run."""
 
     SUBFLOW = "subflow"
     DEPLOYMENT = "deployment"
@@ -82,11 +82,11 @@ async def etl_parent_flow(
             return run.state or Failed(message="the run has no state")
 
     states = await asyncio.gather(*map(one, months))
-    numbered = zip(months, states, strict=True)
+    partitions = [named(service).partition(year, month) for month in months]
     return combined(
         [
-            PartitionResult(named(service).partition(year, month), state.is_completed(), str(state.message))
-            for month, state in numbered
+            PartitionResult(partition, state.is_completed(), str(state.message))
+            for partition, state in zip(partitions, states, strict=True)
         ]
     )
 

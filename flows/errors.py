@@ -1,27 +1,25 @@
-"""Every error that a pipeline raises on purpose, in two families: only a transient one is worth another try.
+"""The errors that pipelines raise on purpose, in two families. Only a TransientError is retried.
 
     TaxiwayError              what failed and why, in one line
-    |-- TerminalError         another try would fail in the same way
-    |   |-- Refused           a source that is not loaded: what is wrong with it
+    |-- TerminalError         a retry would fail in the same way
+    |   |-- Refused           a source that is not loaded
     |   |   |-- NotPublished  the source's server does not have this month
-    |   |   `-- Forbidden     the source's server answers 403, which may mean either
-    |   `-- StoreFailed       a store that refuses what it was asked to do
-    `-- TransientError        may go away by itself
+    |   |   `-- Forbidden     the source's server answers 403
+    |   `-- StoreFailed       a store refuses a request
+    `-- TransientError        a temporary failure
         |-- SourceUnavailable a source that cannot be read now: no connection, a full disk
         `-- StoreUnavailable  a store that cannot be reached now: no connection, a lock that is not released
 
-Whatever else is raised is a fault of the program and is not retried.
+Any other exception is a bug and is not retried.
 """
 
 from __future__ import annotations
 
 
 class TaxiwayError(Exception):
-    """What failed and why, in one line. What was stored before is unchanged.
+    """What failed and why, in one line. Existing data is unchanged.
 
-    Attributes:
-        subject: the URL, path, table, object or server it is about; never with a password.
-        reason: why, in one line.
+    `subject` is the URL, path, table, object or server that the error is about, never with a password.
     """
 
     def __init__(self, subject: str, reason: str) -> None:
@@ -30,15 +28,15 @@ class TaxiwayError(Exception):
 
 
 class TerminalError(TaxiwayError):
-    """Another try would fail in the same way."""
+    """A retry would fail in the same way."""
 
 
 class TransientError(TaxiwayError):
-    """May go away by itself; the same work is tried again."""
+    """A temporary failure: the same work is retried."""
 
 
 class Refused(TerminalError):
-    """A source that is not loaded: it is not what it claims to be, or cannot be asked for."""
+    """A source that is not loaded: it is not a valid file of the dataset, or cannot be requested."""
 
 
 class NotPublished(Refused):
@@ -48,17 +46,17 @@ class NotPublished(Refused):
 class Forbidden(Refused):
     """The source's server still answers 403 after several tries.
 
-    S3 and CloudFront (where TLC's files are) answer so for a file that is not there, and to clients that they refuse.
+    S3 and CloudFront (where TLC's files are) send 403 both for a missing file and to a client that they block.
     """
 
 
 class SourceUnavailable(TransientError):
-    """A source that cannot be read now."""
+    """A source that cannot be read now: no connection, a full disk."""
 
 
 class StoreFailed(TerminalError):
-    """A store that refuses what it was asked to do."""
+    """A store that rejects a request."""
 
 
 class StoreUnavailable(TransientError):
-    """A store that cannot be reached now."""
+    """A store that cannot be reached now: no connection, a lock that is not released."""

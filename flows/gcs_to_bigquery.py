@@ -1,4 +1,4 @@
-"""Bucket to BigQuery: a month's parquet object, cleaned once more, as one partition of the dataset's table."""
+"""Bucket to BigQuery: load a month's parquet object into one partition of the dataset's table."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from prefect.runtime import flow_run
 
 from flows.datasets.dataset import Partition
 from flows.datasets.registry import named
-from flows.pipeline.due import asked_for, due_in_bucket
+from flows.pipeline.due import due_in_bucket, requested
 from flows.pipeline.load_partition import local_disk, partition_task
 from flows.pipeline.load_partitions import load_partitions
 from flows.pipeline.open_stores import bigquery_store, bucket_store
-from flows.pipeline.parameters import Limit, MonthNumber, Service, Year, command, failing_in_one_line, run_name
+from flows.pipeline.parameters import Limit, MonthNumber, Service, Year, command, fail_in_one_line, run_name
 from flows.stores.bucket import BucketStore
 from flows.stores.ledger import LoadSource
 from infra.settings import settings
@@ -25,18 +25,13 @@ DEFAULTS = settings()
 
 @partition_task("extract {partition}")
 async def extract_from_gcs(partition: Partition, directory: Path, bucket: BucketStore) -> tuple[Path, LoadSource]:
-    """Copy the partition's object to local disk. Gives its path, and the source as the ledger records it.
-
-    Raises:
-        Refused: the bucket does not have the partition.
-        SourceUnavailable: the local disk has no room for it.
-    """
+    """Copy the partition's object into the folder, see `BucketStore.download`."""
     with local_disk(partition):
         return await asyncio.to_thread(bucket.download, partition, directory, flow_run_id=flow_run.get_id())
 
 
 @flow(name="etl_gcs_to_bq", flow_run_name=run_name, persist_result=False)
-@failing_in_one_line
+@fail_in_one_line
 async def etl_gcs_to_bq(
     service: Service = "green",
     year: Year | None = None,
@@ -65,7 +60,7 @@ async def etl_gcs_to_bq(
     """
     source, target = named(service), await bigquery_store(credentials_block, dataset)
     bucket = await bucket_store(bucket_block)
-    found = asked_for(source, year, month) if month else await due_in_bucket(target, bucket, source, year)
+    found = requested(source, year, month) if month else await due_in_bucket(target, bucket, source, year)
     fetch = partial(extract_from_gcs, bucket=bucket)
     return await load_partitions(target, found, fetch, limit=limit, force=force, dry_run=dry_run)
 

@@ -1,4 +1,4 @@
-"""Report: what the ledgers of all stores say of some months, as a table in the UI, a JSON file and an HTML page."""
+"""Report: the ledger entries of some months in all stores, as a table in the UI, a JSON file and an HTML page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefect_sqlalchemy import SqlAlchemyConnector
 
 from flows.datasets.registry import named
 from flows.pipeline.open_stores import bigquery_store, bucket_store, libpq_uri, load_block, postgres_store
-from flows.pipeline.parameters import Months, Service, Year, command, failing_in_one_line
+from flows.pipeline.parameters import Months, Service, Year, command, fail_in_one_line
 from flows.pipeline.report_page import Loaded, profile, write_page, write_summary
 from flows.stores.store import Store
 from infra.settings import settings
@@ -21,7 +21,7 @@ DEFAULTS = settings()
 
 
 @flow(name="report_loads", flow_run_name="report {service} {year} {months}", persist_result=False)
-@failing_in_one_line
+@fail_in_one_line
 async def report_loads(
     months: Months = [1, 2, 3],  # noqa: B006 (Prefect shows it as the default; nobody changes it)
     year: Year = 2021,

@@ -1,4 +1,4 @@
-"""Reconciliation: every partition in every store is counted again. The run fails if there is a difference."""
+"""Reconciliation: count every partition in every store again; the run fails if there is a difference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 from flows.datasets.registry import datasets
 from flows.errors import TaxiwayError
 from flows.pipeline.open_stores import bigquery_store, bucket_store, postgres_store
-from flows.pipeline.parameters import command, failing_in_one_line
+from flows.pipeline.parameters import command, fail_in_one_line
 from flows.stores.reconcile import Difference, verify
 from flows.stores.store import Store
 from infra.settings import settings
@@ -21,7 +21,7 @@ DEFAULTS = settings()
 
 
 @flow(name="verify_stores", persist_result=False)
-@failing_in_one_line
+@fail_in_one_line
 async def verify_stores(
     postgres_block: str = DEFAULTS.postgres_block,
     bucket_block: str = DEFAULTS.bucket_block,
@@ -46,7 +46,7 @@ async def verify_stores(
     for name, store in opened.items():
         try:
             stores[name] = await store
-        except TaxiwayError as failure:  # hides no other store
+        except TaxiwayError as failure:  # check the other stores all the same
             unusable.append(Difference(name, None, str(failure)))
     verified = await asyncio.to_thread(verify, stores, datasets().values())
     differences = [*unusable, *verified.differences]

@@ -1,4 +1,4 @@
-"""Web to bucket: a month's file, typed and cleaned, as one parquet object."""
+"""Web to bucket: load a month's file, typed and cleaned, into one parquet object."""
 
 from __future__ import annotations
 
@@ -7,23 +7,14 @@ from prefect import State, flow
 from flows.datasets.registry import named
 from flows.pipeline.load_partitions import load_from_web
 from flows.pipeline.open_stores import bucket_store
-from flows.pipeline.parameters import (
-    Limit,
-    MonthNumber,
-    Service,
-    SourceUrl,
-    Year,
-    command,
-    failing_in_one_line,
-    run_name,
-)
+from flows.pipeline.parameters import Limit, MonthNumber, Service, SourceUrl, Year, command, fail_in_one_line, run_name
 from infra.settings import settings
 
 DEFAULTS = settings()
 
 
 @flow(name="etl_web_to_gcs", flow_run_name=run_name, persist_result=False)
-@failing_in_one_line
+@fail_in_one_line
 async def etl_web_to_gcs(
     service: Service = "green",
     year: Year | None = None,

@@ -1,4 +1,4 @@
-"""Made-up ledger entries."""
+"""Ledger entries for tests."""
 
 from __future__ import annotations
 

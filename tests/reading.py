@@ -1,4 +1,4 @@
-"""A file read through the contract, for tests, and where TLC's real files are."""
+"""Reads files by the contract, for tests, and finds TLC's real files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ needs_tlc = pytest.mark.skipif(not TLC.is_dir(), reason=f"TLC's files are not at
 
 
 class Cleaned(NamedTuple):
-    """What became of a file: clean rows, counts, and rejected rows with `row` as the object it is JSON of."""
+    """The result of reading a file: clean rows, counts, and rejected rows with `row` decoded from JSON."""
 
     clean: pa.Table
     counts: Outcome

@@ -1,1 +1,1 @@
-"""What data is: its columns, where it comes from, and what its rows must be."""
+"""The datasets: their columns, sources, rules and checks, and how a file becomes clean rows."""

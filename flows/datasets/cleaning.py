@@ -1,9 +1,11 @@
-"""The single pass over a source file: read, cast to the contract, rules applied, rows that do not fit rejected."""
+"""The single pass over a source file: read it, cast it to the contract, apply the rules, reject the other rows."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +17,7 @@ from flows.datasets.layout import read_layout
 from flows.datasets.outcome import Outcome
 from flows.datasets.quality import Quality
 from flows.datasets.quality_check import CheckResult
-from flows.datasets.rejected import RejectedRows, line_as_json, rows_as_json
+from flows.datasets.rejected import RejectedRows, rows_as_json
 from flows.datasets.rule import Action, Rule
 from flows.datasets.version import version_of
 from flows.errors import Refused, StoreFailed
@@ -24,19 +26,14 @@ from flows.reading.raw import Broken, RawBatch
 
 
 class Cleaning:
-    """One pass over one source file.
+    """One pass over one source file: csv, csv.gz or parquet, in any published layout or in the contract's own.
 
     Args:
-        path: the file: csv, csv.gz or parquet of any published layout, or a parquet file of the contract itself.
-        partition: whose file it is.
-        rules: what rows must pass, in this order.
-        rejected: where rejected rows are written (REJECTED_SCHEMA).
-        subject: what errors name, `path` if not given: the URL it came from.
-
-    Attributes:
-        partition, rejected: as given.
-        schema: the schema of every clean batch.
-        layout: the file's layout.
+        path: the file.
+        partition: the partition that the file holds.
+        rules: the rules to apply, in this order.
+        rejected: the file that rejected rows are written to (REJECTED_SCHEMA).
+        subject: the URL that error messages name; by default `path`.
 
     Raises:
         Refused: the file is not of this dataset, is of no known kind, or lacks a required column.
@@ -61,20 +58,17 @@ class Cleaning:
         self._started = False
 
     def into(self, write: Callable[[pa.RecordBatchReader], int]) -> Outcome:
-        """Run the pass: hand the clean batches, each of exactly `schema`, to a consumer. Can be done once.
+        """Run the pass, once: `write` gets the clean batches and returns how many rows it has written.
 
-        The file `rejected` is complete afterwards; it does not exist if the pass fails or nothing was rejected.
-
-        Args:
-            write: consumes the whole reader and returns how many rows it has written.
+        Afterwards the file `rejected` is complete; it does not exist if the pass failed or rejected nothing.
 
         Raises:
-            Refused: the file turns out damaged, cut off, without a row, or with merge-conflict markers.
-            StoreFailed: the consumer did not read, or did not write, every row.
-            Exception: whatever the consumer raises.
+            Refused: the file is damaged, truncated, without a row, or has merge-conflict markers.
+            StoreFailed: `write` did not read, or did not write, every row.
+            Exception: whatever `write` raises.
         """
         if self._started:
-            raise RuntimeError("a Cleaning is one pass: make another one to read the file again")
+            raise RuntimeError("a Cleaning can run only once: create another one to read the file again")
         self._started = True
         written = write(pa.RecordBatchReader.from_batches(self.schema, self._pass()))
         if self._checks is None or written != self._rows_clean:
@@ -92,7 +86,7 @@ class Cleaning:
 
     def _pass(self) -> Iterator[pa.RecordBatch]:
         try:
-            with Quality(self.partition, self.rejected.parent) as quality:
+            with closing(Quality(self.partition, self.rejected.parent)) as quality:
                 for raw in self._file.batches():
                     batch = self._clean(raw)
                     if len(batch):
@@ -115,8 +109,6 @@ class Cleaning:
         if reasons is not None and reasons.null_count < len(reasons):
             self._reject(raw, reasons)
             batch = batch.filter(pc.is_null(reasons))
-        if batch.schema != self.schema:  # COPY trusts the types it was told: never let others through
-            raise TypeError(f"a batch of {batch.schema} is not of {self.schema}")
         self._rows_clean += len(batch)
         self._rows_read += len(batch)
         return batch
@@ -137,7 +129,7 @@ class Cleaning:
         return batch, reasons
 
     def _reject(self, raw: RawBatch, reasons: pa.StringArray) -> None:
-        """Reject the rows that have a reason, and keep them as the file has them."""
+        """Write the rows that have a reason, with their original values, to the rejected rows."""
         where = pc.is_valid(reasons)
         rows, why = raw.columns.filter(where), reasons.filter(where)
         names = [self.layout.label(at) for at in range(rows.num_columns)]
@@ -146,7 +138,7 @@ class Cleaning:
     def _reject_broken(self, broken: list[Broken]) -> None:
         if broken:
             numbers, reasons, lines = zip(*broken, strict=True)
-            rows = pa.array([line_as_json(line) for line in lines], pa.string())
+            rows = pa.array([json.dumps({"line": line}) for line in lines], pa.string())
             self._keep_rejected(pa.array(numbers, pa.int64()), pa.array(reasons, pa.string()), rows)
 
     def _keep_rejected(self, numbers: pa.Array, reasons: pa.Array, rows: pa.Array) -> None:

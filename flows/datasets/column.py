@@ -18,10 +18,10 @@ class Column:
     Attributes:
         name: its name in every store.
         type: int32, int64, float64, bool, string, date32, or timestamp[us] without a time zone (wall clock).
-        synonyms: other names of the column in source files, besides `name` itself; case and punctuation do not matter.
-            Where a file has several of them, the earlier one counts, and `name` before all.
+        synonyms: other names of the column in source files; case and punctuation do not matter. If a file has several,
+            `name` has priority, then the earlier synonym.
         required: a file without the column is refused, a row without a value is rejected.
-        words: texts that stand for a value of the column (lower case -> value).
+        words: texts for values of the column (lower case -> value).
     """
 
     name: str
@@ -37,5 +37,5 @@ class Column:
 
 
 def normalized(name: str) -> str:
-    """A column's name without what changes from file to file: case, spaces, underscores, any other punctuation."""
+    """A column's name in lower case, without spaces and punctuation, which differ from file to file."""
     return re.sub(r"[\W_]+", "", name.casefold())

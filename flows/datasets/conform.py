@@ -1,4 +1,4 @@
-"""A file's batches as batches of the contract, and which rows do not fit it."""
+"""Converts a file's batches to the contract's schema, and finds the rows that do not fit."""
 
 from __future__ import annotations
 
@@ -15,28 +15,22 @@ from flows.errors import Refused
 from flows.reading.cast import as_text, cast
 from flows.reading.plain import TEXT_MAP, text_of
 
-# Texts for `extra_columns`, by the names that they are kept under.
+# Texts for `extra_columns`, by their names there.
 Extra = list[tuple[str, pa.StringArray]]
 
 
 class Conformed(NamedTuple):
-    """Rows in the contract's schema, and why a row does not fit it: text, null where it does; None where all do."""
+    """Rows in the contract's schema, and the reason of each row that does not fit it (null if it does)."""
 
     batch: pa.RecordBatch
     reasons: pa.StringArray | None
 
 
 class Conform:
-    """Brings a file's batches into the contract's schema.
+    """Converts a file's batches to the contract's schema.
 
-    Args:
-        layout: which column is which.
-        partition: whose file it is.
-        subject: the URL or path that errors name.
-
-    Attributes:
-        extra_columns: names of the columns that are kept in `extra_columns`: those that the contract does not know and,
-            as they are met, those without a name and those that contradict another.
+    `extra_columns` are the names of the columns that are stored in `extra_columns`: those that the contract does not
+    have and, from the first batch with values on, those without a name and those that contradict another column.
     """
 
     def __init__(self, layout: Layout, partition: Partition, subject: str) -> None:
@@ -46,11 +40,7 @@ class Conform:
         self.extra_columns: list[str] = [name for at, name in layout.extra.items() if layout.header[at].strip()]
 
     def __call__(self, raw: pa.RecordBatch) -> Conformed:
-        """One batch, `raw` with the file's columns by position.
-
-        Raises:
-            Refused: the file was written by this project and is of another partition.
-        """
+        """Convert a batch. Raises Refused if the file was written by this project, and is of another partition."""
         rows, reasons, extra = raw.num_rows, None, []
         arrays = []
         for column in self._dataset.columns:
@@ -73,7 +63,7 @@ class Conform:
         return Conformed(pa.RecordBatch.from_arrays(arrays, schema=self._schema), reasons)
 
     def _column(self, raw: pa.RecordBatch, column: Column) -> tuple[pa.Array, pa.Array | None, Extra]:
-        """A column's values, where they are bad, and what a second column of the same meaning says otherwise."""
+        """A column's values, a mask of the bad ones, and the values that contradict them in a column of a synonym."""
         positions = self._layout.sources.get(column.name)
         if not positions:
             return pa.nulls(raw.num_rows, column.type), None, []
@@ -94,7 +84,7 @@ class Conform:
         return name
 
     def _own_extra(self, raw: pa.RecordBatch) -> pa.MapArray:
-        """The map that a file of this project already has."""
+        """The extra columns of a file that this project wrote."""
         values = self._own(raw, EXTRA_COLUMNS)
         for name in pc.unique(values.keys).to_pylist() if values.null_count < len(values) else []:
             self._note(name)
@@ -109,23 +99,22 @@ class Conform:
             raise Refused(self._subject, f"holds rows of {found}, not of {self._partition.key}")
 
     def _own(self, raw: pa.RecordBatch, name: str) -> pa.Array:
-        """A column that only files of this project have, in its type."""
+        """A column that only files of this project have; its type is checked."""
         values, kind = raw.column(self._layout.header.index(name)), self._schema.field(name).type
         if values.type != kind:
-            raise Refused(
-                self._subject, f"has a column {name} of type {values.type}, not {kind}: no file of this project"
-            )
+            what = f"has a column {name} of type {values.type}, not {kind}"
+            raise Refused(self._subject, f"{what}: not a file of this project")
         return values
 
 
 def add_reason(reasons: pa.StringArray | None, where: pa.BooleanArray, reason: str) -> pa.StringArray:
-    """`reasons` with this one added where there is none yet."""
+    """`reasons` with this one for the rows that have none yet."""
     new = pc.if_else(where, reason, pa.scalar(None, pa.string()))
     return new if reasons is None else pc.coalesce(reasons, new)
 
 
 def _as_map(extra: Extra, rows: int) -> pa.MapArray:
-    """Text columns as one map column of name -> text, without the nulls; a row with nothing is null."""
+    """Text columns as one map column of name -> text, without nulls; a row without any text is null."""
     if not extra:
         return pa.nulls(rows, TEXT_MAP)
     valid = np.stack([pc.is_valid(text).to_numpy(zero_copy_only=False) for _, text in extra], axis=1)

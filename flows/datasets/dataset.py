@@ -1,7 +1,7 @@
-"""Datasets and their partitions: the model that everything else works with.
+"""Datasets and their partitions.
 
-A dataset is a typed schema with a name, a source address, rules and checks. A partition is the unit of everything: one
-source file, one task, one bucket object, one partition of a table, one ledger entry, one retry.
+A partition is the unit of all work: one source file, one task, one bucket object, one partition of a table, one ledger
+entry, one retry.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EXTRA_COLUMNS = "extra_columns"
 
 
 class Partitioning(StrEnum):
-    """What a partition of a dataset holds: a stretch of time, or the whole dataset."""
+    """What a partition of a dataset holds: a period of time, or the whole dataset."""
 
     MONTH = "month"
     DAY = "day"
@@ -35,13 +35,13 @@ class Partitioning(StrEnum):
 
 
 class _Scheme(NamedTuple):
-    """What follows from a partitioning.
+    """The properties of a partitioning.
 
     Attributes:
-        key: the keys, as a format of the partition's start.
-        column: the type of the column that holds the start in every row, if there is such a column.
-        fields: what names a partition, and what a URL template must have.
-        step: a time that leads from the start of a partition into the next one.
+        key: the format of a partition's key, from its start.
+        column: the type of the partition column, which has the start in every row; None without one.
+        fields: the parts of the start that identify a partition; a URL template must have them.
+        step: from the start of a partition, this leads into the next one.
     """
 
     key: str
@@ -60,7 +60,7 @@ _SCHEMES = {
 }
 
 
-# What stands for a field of a file name.
+# The patterns for the fields of a file name.
 _PATTERNS = {"service": "<service>", "year": r"(?P<year>\d{4})"} | {
     name: rf"(?P<{name}>\d{{1,2}})" for name in ("month", "day", "hour")
 }
@@ -75,18 +75,18 @@ class Dataset:
         table: its table in Postgres and BigQuery.
         columns: the contract: the same for every file, whatever its layout.
         partitioning: what one partition holds.
-        source: where a partition is published: a URL template with {service} (the dataset's name), {year}, {month:02},
-            {day:02} and {hour:02}, as far as the partitioning has them.
-        file_name: the name of a partition's object in the bucket, without its ending; a template as `source`.
-        first: the key of the first partition that was published; empty for a dataset of one partition.
-        rules: store -> the rules that rows must pass on their way into it, in this order.
-        checks: what every partition is checked for, in the order of the reports.
+        source: where partitions are published: a URL template with {service} (the dataset's name) and the fields of the
+            partitioning: {year}, {month:02}, {day:02}, {hour:02}.
+        file_name: a template of the same fields for a partition's object in the bucket, without the file extension.
+        first: the key of the first published partition; empty for a dataset of one partition.
+        rules: store -> the rules for rows that are loaded into it, in this order.
+        checks: the checks of every partition, in the order of the reports.
         sample_rows: a file of up to this many rows is a sample: a failed check only warns.
-        published_rows: how many rows the publisher counted in the partition of a key; None where that is not known.
-        layouts: name -> header (comma-separated) of every layout that was published. A layout gets its name from here;
-            columns are matched one by one, so that a file of no known layout is read as well.
-        marks: column names, as `normalized` gives them, that tell this dataset's files from those of others.
-        signature: normalized column names that together tell a file of this dataset where there is no mark.
+        published_rows: key -> the publisher's row count of the partition; None if unknown.
+        layouts: name -> header (comma-separated) of every published layout. They only give a layout its name: columns
+            are matched one by one, so files of unknown layouts are read as well.
+        marks: normalized column names of which each identifies a file of this dataset.
+        signature: normalized column names that together identify a file of this dataset without a mark.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Dataset:
 
     @property
     def scheme(self) -> _Scheme:
-        """What follows from the partitioning."""
+        """The properties of the partitioning."""
         return _SCHEMES[self.partitioning]
 
     @property
@@ -122,10 +122,9 @@ class Dataset:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The schema of every clean batch, in every store.
+        """The schema of every clean batch: the contract's columns, `extra_columns` and the partition column, if any.
 
-        The columns of the contract, then `extra_columns` (map of name to text: what the file has and the contract does
-        not; null where there is nothing), last the partition column, if there is one (never null).
+        `extra_columns` is a map of name to text with the file's other columns; null in a row without any.
         """
         fields = [column.field for column in self.columns]
         fields.append(pa.field(EXTRA_COLUMNS, pa.map_(pa.string(), pa.string())))
@@ -135,14 +134,13 @@ class Dataset:
 
     @cached_property
     def columns_by_name(self) -> Mapping[str, Column]:
-        """Every name that a column has had, as `normalized` gives it, to the column."""
+        """The columns by their normalized names and synonyms."""
         return {normalized(name): column for column in self.columns for name in (column.name, *column.synonyms)}
 
     def partition(self, *start: int) -> Partition:
-        """The partition that starts then: `partition(2021, 1)` for a month, `partition()` for a whole dataset.
+        """The partition with that start: `partition(2021, 1)` for a month, `partition()` for a whole dataset.
 
-        Raises:
-            ValueError: the numbers do not name a partition of this dataset.
+        Raises ValueError if the numbers do not identify a partition of this dataset.
         """
         if len(start) != len(self.scheme.fields):
             raise ValueError(f"{self}: a partition is named by {', '.join(self.scheme.fields) or 'no date'}")
@@ -150,7 +148,7 @@ class Dataset:
         return self.partition_at(dt.datetime(year, month, day, hour))
 
     def partition_of(self, key: str) -> Partition:
-        """The partition of a key such as `2021-01`. Raises ValueError for a key that names none."""
+        """The partition of a key such as `2021-01`. Raises ValueError for an invalid key."""
         partition = Partition(self, key)
         if partition.start.strftime(self.scheme.key) != key:
             raise ValueError(f"{self}: {key!r} is not the key of a partition")
@@ -161,7 +159,7 @@ class Dataset:
         return Partition(self, start.strftime(self.scheme.key))
 
     def partition_in(self, text: str) -> Partition | None:
-        """The partition whose file name stands in the text; None if there is none."""
+        """The partition whose file name is in the text, if there is one."""
         pieces = Formatter().parse(self.file_name)
         pattern = "".join(re.escape(literal) + _PATTERNS.get(name or "", "") for literal, name, _, _ in pieces)
         found = re.search(pattern.replace("<service>", re.escape(self.name)) + r"(?!\d)", text)
@@ -171,7 +169,7 @@ class Dataset:
             return None
 
     def partitions_until(self, last: dt.date) -> Iterator[Partition]:
-        """Every partition from the first that was published to the one that holds the day `last`, in order."""
+        """Every partition from the first published one to the one that holds the day `last`, in order."""
         if self.partitioning is Partitioning.WHOLE:
             yield self.partition()
             return
@@ -183,11 +181,9 @@ class Dataset:
 
 @dataclass(frozen=True, order=True)
 class Partition:
-    """One partition of a dataset; partitions of one dataset are ordered by time.
+    """One partition of a dataset. Partitions of one dataset are ordered by time.
 
-    Attributes:
-        dataset: whose partition it is.
-        key: `2021-01`, `2021-01-31`, `2021-01-31T23` or `whole`: the time in the file's name, not that of any row.
+    The key, `2021-01`, `2021-01-31`, `2021-01-31T23` or `whole`, is the time in the file's name, not that of its rows.
     """
 
     dataset: Dataset
@@ -198,7 +194,7 @@ class Partition:
 
     @cached_property
     def start(self) -> dt.datetime:
-        """When the partition begins (wall clock, no time zone); of no meaning for a whole dataset."""
+        """When the partition begins (wall clock, no time zone); meaningless for a whole dataset."""
         return dt.datetime.strptime(self.key, self.dataset.scheme.key)
 
     @property
@@ -214,24 +210,24 @@ class Partition:
 
     @property
     def column_value(self) -> dt.date:
-        """What the partition column holds in every row: the first day, or the hour."""
+        """The value of the partition column in every row: the first day, or the hour."""
         return self.start if self.dataset.partitioning is Partitioning.HOUR else self.first_day
 
     @property
     def fields(self) -> Mapping[str, str | int]:
-        """What a template may use."""
+        """The fields of a template and their values."""
         return {"service": self.dataset.name} | {name: getattr(self.start, name) for name in self.dataset.scheme.fields}
 
     @property
     def stem(self) -> str:
-        """The name of its file without the ending: `green_tripdata_2021-01`."""
+        """The name of its file without the extension: `green_tripdata_2021-01`."""
         return self.dataset.file_name.format(**self.fields)
 
     @property
     def published_rows(self) -> int | None:
-        """How many rows the publisher counted; None where that is not known."""
+        """The publisher's row count; None if unknown."""
         return self.dataset.published_rows(self.key)
 
     def url(self, template: str) -> str:
-        """Where the partition is, by a URL template. Raises ValueError, one line, for a wrong template."""
+        """The partition's URL from a template. Raises ValueError for an invalid template."""
         return source_url(template, self.fields, required=self.dataset.scheme.fields)

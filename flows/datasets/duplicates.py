@@ -1,7 +1,7 @@
-"""How many rows of a month are there more than once, in flat memory: 64-bit hashes of whole rows, counted exactly.
+"""Counts a month's duplicate rows in constant memory, by 64-bit hashes of whole rows.
 
-Rows that differ in one number never share a hash, as every step of it can be undone; that any two of 15 million rows do
-by chance is to be expected once in 160,000 such months.
+Rows that differ in one number only never share a hash, because every step of it can be reversed. Two of 15 million rows
+share one by chance in one of 160,000 such months.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -32,25 +31,20 @@ _WORDS_KEPT = 100_000
 
 
 class Duplicates:
-    """Counts the rows of a month that are copies of earlier ones; a context manager, which removes its file."""
+    """Counts the rows of a month that are copies of earlier ones.
+
+    The hashes of a month of more than RUN rows are in a temporary file in the folder `spill`, 8 bytes a row.
+    """
 
     def __init__(self, spill: Path | None = None) -> None:
-        """Take the directory for the file of a month of more than RUN rows (8 bytes a row); default: the system's."""
-        self._spill = spill
         self._hasher = _Hasher()
         self._waiting: list[Hashes] = []
         # Per run, where its parts begin and end, in hashes from the file's start.
         self._runs: list[NDArray[np.int64]] = []
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> Duplicates:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._file = tempfile.TemporaryFile(dir=spill)  # noqa: SIM115 - closed by close()
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take the rows of a batch; all batches have the same columns."""
+        """Count the rows of a batch; all batches have the same columns."""
         self._waiting.append(self._hasher.rows(batch))
         if sum(map(len, self._waiting)) >= RUN:
             self._write_run()
@@ -66,29 +60,20 @@ class Duplicates:
         )
 
     def close(self) -> None:
-        """Remove what was written to disk."""
-        if self._file:
-            self._file.close()
-            self._file = None
+        """Delete the temporary file."""
+        self._file.close()
 
     def _write_run(self) -> None:
         run = np.sort(np.concatenate([np.empty(0, np.uint64), *self._waiting]))
         self._waiting.clear()
-        file = self._spilled()
         start = self._runs[-1][-1] if self._runs else 0
         self._runs.append(start + np.concatenate([[0], np.searchsorted(run, _EDGES), [len(run)]]))
-        file.write(run.data)
-        file.flush()
-
-    def _spilled(self) -> IO[bytes]:
-        """The file of the runs, made when it is first needed."""
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._spill)  # noqa: SIM115 - closed by close()
-        return self._file
+        self._file.write(run.data)
+        self._file.flush()
 
     def _read(self, start: int, stop: int) -> Hashes:
         size = int(stop - start) * 8
-        return np.frombuffer(os.pread(self._spilled().fileno(), size, int(start) * 8), np.uint64)
+        return np.frombuffer(os.pread(self._file.fileno(), size, int(start) * 8), np.uint64)
 
 
 def _copies(hashes: Hashes) -> int:

@@ -1,4 +1,4 @@
-"""`make inspect`: any file or URL read through the contract, and what would become of its rows."""
+"""`make inspect`: read any file or URL by the contract, and show which rows would be loaded and rejected."""
 
 from __future__ import annotations
 
@@ -27,16 +27,9 @@ from flows.reading.open_file import open_raw
 
 @dataclass
 class Inspection:
-    """What a file is and what would become of its rows, by the contract alone: no store's rules.
+    """A file's dataset, layout and row counts by the contract, without any store's rules; or why it is refused.
 
-    Attributes:
-        service: the dataset's name; None where neither the file's name nor its columns tell.
-        layout: the layout's name; None for a file refused before its header was read.
-        rows_read, rows_clean, rows_rejected: rows, the first the sum of the others; 0 for a refused file.
-        reasons: reason -> rejected rows.
-        missing_columns: the contract's columns that the file does not have.
-        extra_columns: the file's columns that the contract does not have.
-        refused: why the file is refused whole, in one line; None where it is not.
+    `service` is None if neither the file's name nor its columns identify the dataset.
     """
 
     service: str | None = None
@@ -51,9 +44,9 @@ class Inspection:
 
 
 def inspect(source: str, dataset: Dataset | None = None) -> Inspection:
-    """Read a file, or what a URL (https, http, file) gives, through the contract; nothing of it is kept.
+    """Read a file or URL (https, http, file) by the contract. Nothing is stored.
 
-    Without `dataset` the file's name tells it, else its columns.
+    Without `dataset`, the file's name or else its columns identify it.
     """
     found = Inspection(service=dataset.name if dataset else None)
     shown = _shown(source)
@@ -68,11 +61,8 @@ def inspect(source: str, dataset: Dataset | None = None) -> Inspection:
         except TaxiwayError as refused:
             found.refused = " ".join(str(refused).split())
             return found
-    found.rows_read, found.rows_clean, found.rows_rejected = (
-        outcome.rows_read,
-        outcome.rows_loaded,
-        outcome.rows_rejected,
-    )
+    found.rows_read, found.rows_clean = outcome.rows_read, outcome.rows_loaded
+    found.rows_rejected = outcome.rows_rejected
     found.reasons = dict(Counter(outcome.reasons).most_common())
     found.extra_columns = list(outcome.extra_columns)
     return found
@@ -94,21 +84,18 @@ def _local(source: str) -> Path:
 
 
 def _partition(path: Path, source: str, dataset: Dataset | None) -> Partition:
-    """The partition that the file's name tells, of the dataset given, named or shown by the columns.
-
-    Where the name tells none, it is the first one of the dataset: no row leaves this command.
-    """
+    """The partition of the file's name; without one, the first partition of the dataset, as nothing is stored."""
     named_in = (each.partition_in(path.name) for each in ([dataset] if dataset else datasets().values()))
     if partition := next(filter(None, named_in), None):
         return partition
     dataset = dataset or dataset_of(open_raw(path, source).header)
     if not dataset:
-        raise Refused(source, "is of no known dataset, neither by its name nor by its columns")
+        raise Refused(source, "is of no known dataset, by its name or by its columns")
     return next(dataset.partitions_until(dt.date.max))
 
 
 def _table(source: str, found: Inspection) -> Table:
-    """The same for a person."""
+    """The inspection as a table for the terminal."""
     table = Table(title=Text(Path(_shown(source)).name), title_justify="left", show_header=False)
     for name, value in asdict(found).items():
         shown = f"{value:,}" if isinstance(value, int) else value
@@ -123,11 +110,11 @@ def _table(source: str, found: Inspection) -> Table:
 
 def main(
     file: Annotated[str, typer.Argument(help="path or URL (https, http, file) of a csv, csv.gz or parquet file")],
-    service: Annotated[str | None, typer.Option(help="the dataset; else the file's name or columns tell")] = None,
+    service: Annotated[str | None, typer.Option(help="the dataset; default: by the file's name or columns")] = None,
 ) -> None:
-    """Read any file through the contract: a table on standard error, one JSON object on standard output.
+    """Read any file by the contract: a table on standard error, one JSON object on standard output.
 
-    Exits with 1 where the file is refused.
+    Exits with 1 if the file is refused.
     """
     try:
         dataset = named(service) if service else None

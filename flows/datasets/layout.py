@@ -1,4 +1,4 @@
-"""Which column of a file is which column of the contract: by its normalized name, whatever the file's layout."""
+"""Maps the columns of a file to those of the contract by their normalized names, whatever the file's layout."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ class Layout:
     """How one file's columns map to the contract.
 
     Attributes:
-        dataset: whose contract.
-        name: the known layout, `taxiway` for the contract's own, or the nearest known one with what differs.
-        header: the file's column names, as they are.
-        sources: contract column -> positions in the file, in the order of the column's names; of several, the first
-            that has a value counts.
-        extra: positions of columns that the contract does not know -> the name they are kept under.
+        name: the known layout, `taxiway` for the contract's own, or the nearest known one and the differences.
+        header: the file's column names, unchanged.
+        sources: contract column -> positions in the file, in the order of its name and synonyms; of several, the first
+            with a value is used.
+        extra: positions of columns that the contract does not have -> their names in `extra_columns`.
         missing: contract columns that the file does not have: null in every row.
     """
 
@@ -40,20 +39,19 @@ class Layout:
 
     @property
     def own(self) -> bool:
-        """Whether the file is one that this project wrote, in the contract's own layout."""
+        """Whether this project wrote the file, in the contract's own layout."""
         return self.name == OWN
 
     def label(self, at: int) -> str:
-        """What a column of the file is called where each name may stand once."""
+        """A unique name for a column of the file."""
         name = self.header[at]
         return name if name and self.header.count(name) == 1 else f"{name or 'column'}_{at + 1}"
 
 
 def read_layout(header: Sequence[str], dataset: Dataset | None, subject: str) -> Layout:
-    """The layout of a file with this header; without `dataset` the header must tell which one it is.
+    """The layout of a file with this header; without `dataset`, the header must identify it.
 
-    Raises:
-        Refused: the columns are those of another dataset or of none, or a required one is missing.
+    Raises Refused if the columns are those of another dataset or of none, or a required one is missing.
     """
     names = tuple(header)
     if len(names) > MOST_COLUMNS:
@@ -72,14 +70,14 @@ def read_layout(header: Sequence[str], dataset: Dataset | None, subject: str) ->
 
 
 def dataset_of(header: Sequence[str]) -> Dataset | None:
-    """The dataset whose columns these are, or None."""
+    """The dataset that the columns identify, if there is one."""
     found = {normalized(name) for name in header}
     signed = (dataset for dataset in datasets().values() if dataset.signature and dataset.signature <= found)
     return _marked(header) or next(signed, None)
 
 
 def _marked(header: Sequence[str]) -> Dataset | None:
-    """The dataset whose columns these must be, because no other has such names."""
+    """The dataset that has one of the columns as a mark, or whose own layout the header is."""
     found = {normalized(name) for name in header}
     known = datasets().values()
     own = next((dataset for dataset in known if tuple(header) == tuple(dataset.schema.names)), None)
@@ -115,18 +113,18 @@ def _match(names: tuple[str, ...], dataset: Dataset) -> Layout:
 
 
 def _is_index(position: int, name: str) -> bool:
-    """Whether a column is a data frame's row index, which pandas writes first and without a name, or under its own."""
+    """Whether a column is the row index of a pandas data frame, which is first and has no name, or has its own."""
     return (position == 0 and normalized(name) in ("", "unnamed0")) or name.startswith("__index_level_")
 
 
 def _distinct(extra: Mapping[int, str]) -> dict[int, str]:
-    """Names of extra columns, with the position added where two would be kept under one."""
+    """Unique names of extra columns: the position is added to names that occur twice."""
     count = Counter(extra.values())
     return {at: name if count[name] == 1 else f"{name}_{at + 1}" for at, name in extra.items()}
 
 
 def _name(names: tuple[str, ...], dataset: Dataset) -> str:
-    """The known layout with the same columns, in whatever order; or the nearest one and what differs."""
+    """The known layout with the same columns, in any order; or the nearest one and the differences."""
     found = {normalized(name) for at, name in enumerate(names) if not _is_index(at, name)}
     known = {name: {normalized(column) for column in header.split(",")} for name, header in dataset.layouts.items()}
     if not known:
@@ -137,6 +135,6 @@ def _name(names: tuple[str, ...], dataset: Dataset) -> str:
 
 
 def _first(names: tuple[str, ...]) -> str:
-    """The header as an error shows it: one line, not too long."""
+    """The header for an error message, shortened to one line."""
     shown = ",".join(names[:100])[:100].encode("unicode_escape").decode()
     return f"its header is {shown!r}" if names else "it has no header"

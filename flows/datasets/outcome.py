@@ -1,4 +1,4 @@
-"""What became of a partition's rows."""
+"""The outcome of a load: what happened to the partition's rows."""
 
 from __future__ import annotations
 
@@ -10,17 +10,9 @@ from flows.datasets.quality_check import CheckResult
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one load: every row of the source is either loaded or rejected.
+    """Every row of the source is either loaded, or rejected and counted by `reasons`.
 
-    Attributes:
-        rows_read: data rows in the source: lines that are not blank, after the header.
-        rows_loaded: rows that passed the contract and the rules, and were written.
-        reasons: reason -> rejected rows.
-        checks: what the checks found, in their order.
-        contract_version: the version of the contract, see `flows.datasets.version`.
-        layout: the name of the file's layout.
-        missing_columns: the contract's columns that the file does not have.
-        extra_columns: the file's columns that the contract does not have.
+    `missing_columns` are the contract's columns that the file does not have, `extra_columns` the reverse.
     """
 
     rows_read: int
@@ -34,13 +26,12 @@ class Outcome:
 
     def __post_init__(self) -> None:
         if self.rows_read != self.rows_loaded + self.rows_rejected:
-            raise ValueError(
-                f"{self.rows_read} rows read, but {self.rows_loaded} loaded + {self.rows_rejected} rejected"
-            )
+            parts = f"{self.rows_loaded} loaded + {self.rows_rejected} rejected"
+            raise ValueError(f"{self.rows_read} rows read, but {parts}")
 
     @property
     def rows_rejected(self) -> int:
-        """Rows that are kept apart, each with the reason."""
+        """How many rows were rejected."""
         return sum(self.reasons.values())
 
     @property

@@ -1,11 +1,10 @@
-"""What the checks need of a partition, counted in the pass that cleans it."""
+"""The figures that the checks need, counted while a partition is cleaned."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
-from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,12 +15,7 @@ from flows.datasets.quality_check import Check, CheckResult, Figures
 
 
 class Quality:
-    """Counts what the checks need in a partition's clean batches; a context manager, which removes what it spilled.
-
-    Args:
-        partition: whose rows they are.
-        spill: the folder for the hashes of a large partition (8 bytes a row); None: the system's.
-    """
+    """Counts what the checks need in a partition's clean batches; `spill` is as in `Duplicates`."""
 
     def __init__(self, partition: Partition, spill: Path | None = None) -> None:
         self._partition = partition
@@ -31,18 +25,12 @@ class Quality:
         self._matching: Counter[str] = Counter()
         self._clean = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Remove what was spilled."""
+        """Delete the temporary file."""
         self._duplicates.close()
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take a batch of clean rows, in the dataset's schema."""
+        """Count a batch of clean rows, in the dataset's schema."""
         self._clean += batch.num_rows
         for check in self._checks:
             if check.condition and check.column in batch.schema.names:
@@ -51,12 +39,7 @@ class Quality:
         self._duplicates.add(batch)
 
     def results(self, rows_read: int, missing_columns: Collection[str] = ()) -> list[CheckResult]:
-        """The result of every check that applies, after the last batch.
-
-        Args:
-            rows_read: rows of the file, clean and rejected.
-            missing_columns: the contract's columns that the file does not have; their nulls are no fault of its rows.
-        """
+        """The result of every check that applies, after the last batch. Columns that the file lacks are not checked."""
         dataset = self._partition.dataset
         present = {None, *dataset.schema.names}.difference(missing_columns)
         copies = self._duplicates.count()

@@ -1,4 +1,4 @@
-"""Checks: a question about a partition's rows, and from which share of rows on the answer warns or blocks."""
+"""Checks: the share of a partition's rows with some property, and the limits above which it warns or blocks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Action = Literal["warn", "block"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found in a partition.
+    """The result of a check for a partition.
 
     Attributes:
         name: the check's name.
-        value: what was found, a share between 0 and 1.
-        limit: the limit that was exceeded, or the first that would be.
-        action: what exceeding that limit means: the partition is loaded all the same, or blocked.
+        value: a share between 0 and 1.
+        limit: the limit that was exceeded, or the lowest one.
+        action: what happens above that limit: the partition is loaded with a warning, or blocked.
         passed: whether the value is within the limit.
-        detail: the figures behind the value, for people.
+        detail: the numbers behind the value, as text.
     """
 
     name: str
@@ -36,14 +36,11 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a check judges.
+    """The row counts of a partition that a check needs: of the file, of the clean rows and of the publisher.
 
     Attributes:
-        read: rows in the file.
-        clean: rows that passed the contract and the rules.
-        published: rows that the publisher counted; None where that is not known.
         copies: clean rows that are copies of another one.
-        matching: clean rows that the check's condition holds for.
+        matching: clean rows that meet the check's condition.
         sample: whether the file is a sample, see `Dataset.sample_rows`.
     """
 
@@ -56,7 +53,7 @@ class Figures:
 
 
 Share = tuple[float, str] | None
-"""A share and the figures behind it; None where a check has nothing to judge."""
+"""A share and the numbers behind it as text; None if a check does not apply."""
 
 Condition = Callable[[pa.Array, dt.datetime, dt.datetime], pa.BooleanArray]
 """Which rows count, from a column's values and the start and the end of the partition (a null counts as false)."""
@@ -64,14 +61,14 @@ Condition = Callable[[pa.Array, dt.datetime, dt.datetime], pa.BooleanArray]
 
 @dataclass(frozen=True)
 class Check:
-    """A named question about a partition.
+    """A check of a partition.
 
     Attributes:
-        name: what it is called in ledgers and reports.
-        ask: the share, from the partition's figures.
-        warn: a greater share is reported, and the partition is loaded.
-        block: a greater share keeps the partition out; what was loaded before is unchanged.
-        column: what the question is about; a partition whose file does not have it is not checked.
+        name: its name in ledgers and reports.
+        ask: computes the share from the partition's figures.
+        warn: above this share, the partition is loaded with a warning.
+        block: above this share, the partition is blocked; existing data is unchanged.
+        column: the column that it checks; it does not apply to a file without the column.
         condition: which values of the column are counted as `Figures.matching`.
         always: it blocks a sample as well.
     """
@@ -85,7 +82,7 @@ class Check:
     always: bool = False
 
     def judge(self, figures: Figures) -> CheckResult | None:
-        """The result for one partition, None where there is nothing to judge."""
+        """The result for one partition; None if the check does not apply."""
         found = self.ask(figures)
         if found is None:
             return None
@@ -103,7 +100,7 @@ class Check:
 
 
 def difference_from_published(name: str, warn: float | None = None, block: float | None = None) -> Check:
-    """Rows read, more or fewer than the publisher counted, as a share of those."""
+    """The difference of the rows read from the published count, as a share of it."""
 
     def ask(figures: Figures) -> Share:
         if figures.published is None:
@@ -115,7 +112,7 @@ def difference_from_published(name: str, warn: float | None = None, block: float
 
 
 def missing_of_published(name: str, warn: float | None = None, block: float | None = None) -> Check:
-    """Rows fewer than the publisher counted, as a share of those."""
+    """The rows missing from the published count, as a share of it."""
 
     def ask(figures: Figures) -> Share:
         if figures.published is None:
@@ -150,7 +147,7 @@ def matching_rows(
     warn: float | None = None,
     block: float | None = None,
 ) -> Check:
-    """Clean rows whose value in the column meets the condition, as a share of the clean rows; `detail` says it."""
+    """Clean rows whose value in the column meets the condition, as a share of the clean rows; `detail` describes it."""
     return Check(name, lambda figures: _of_clean(figures.matching, detail, figures), warn, block, column, condition)
 
 

@@ -1,4 +1,4 @@
-"""Which datasets there are: every `DATASETS` tuple of a module or package in this folder."""
+"""The list of all datasets: every `DATASETS` tuple of a module or package in this folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ from flows.datasets.dataset import Dataset
 
 @cache
 def datasets() -> Mapping[str, Dataset]:
-    """All datasets by name.
-
-    Raises:
-        ValueError: two datasets have the same name or the same table.
-    """
+    """All datasets by name. Raises ValueError if two have the same name or the same table."""
     found: dict[str, Dataset] = {}
     for module in pkgutil.iter_modules(flows.datasets.__path__, "flows.datasets."):
         for dataset in getattr(importlib.import_module(module.name), "DATASETS", ()):
@@ -28,7 +24,7 @@ def datasets() -> Mapping[str, Dataset]:
 
 
 def named(name: str) -> Dataset:
-    """The dataset of that name. Raises ValueError, one line, if there is none."""
+    """The dataset of that name. Raises ValueError if there is none."""
     if name not in datasets():
         raise ValueError(f"unknown dataset {name!r}: the datasets are {', '.join(sorted(datasets()))}")
     return datasets()[name]

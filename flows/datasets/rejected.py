@@ -1,4 +1,4 @@
-"""Rejected rows, kept with the reason: a parquet file beside the clean data."""
+"""Rejected rows: a parquet file with each row, its number and the reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEEDS_ESCAPE = r'[\x00-\x1f"\\]'
 
 
 class RejectedRows:
-    """The rejected rows of one partition, written to `path` as they come; there is no file where there are none."""
+    """Writes the rejected rows of one partition to `path`; without such rows no file is created."""
 
     def __init__(self, path: Path, partition: Partition) -> None:
         self._path, self._partition = path, partition
@@ -38,31 +38,21 @@ class RejectedRows:
         path.unlink(missing_ok=True)
 
     def add(self, numbers: pa.Array, reasons: pa.Array, rows: pa.Array) -> None:
-        """Keep rows: their numbers (int64), reasons and JSON texts (string)."""
-        count = len(numbers)
-        batch = pa.RecordBatch.from_arrays(
-            [
-                pa.repeat(self._partition.dataset.name, count),
-                pa.repeat(self._partition.key, count),
-                numbers,
-                reasons,
-                rows,
-            ],
-            schema=REJECTED_SCHEMA,
-        )
-        self._waiting.append(batch)
+        """Add rows: their numbers (int64), reasons and JSON texts (string)."""
+        names, keys = (pa.repeat(text, len(numbers)) for text in (self._partition.dataset.name, self._partition.key))
+        self._waiting.append(pa.RecordBatch.from_arrays([names, keys, numbers, reasons, rows], schema=REJECTED_SCHEMA))
         if sum(map(len, self._waiting)) >= ROWS_IN_MEMORY:
             self._write()
 
     def close(self) -> None:
-        """Finish the file."""
+        """Complete the file."""
         if self._waiting:
             self._write()
         if self._writer:
             self._writer.close()
 
     def discard(self) -> None:
-        """Leave no file: the pass did not come to its end."""
+        """Delete the file, because the pass failed."""
         self._waiting.clear()
         self.close()
         self._path.unlink(missing_ok=True)
@@ -75,22 +65,15 @@ class RejectedRows:
 
 
 def rows_as_json(columns: Sequence[pa.Array], names: Sequence[str], count: int) -> pa.StringArray:
-    """Each row as a JSON object of name -> value as the file has it, of plain columns: numbers bare, all else as
-    text, null as null.
-    """
+    """Each row as a JSON object of name -> original value: numbers as numbers, everything else as text or null."""
     pairs = [_pair(json.dumps(name) + ":", values) for name, values in zip(names, columns, strict=True)]
     if not pairs:
         return pa.repeat("{}", count)
     return pc.binary_join_element_wise("{", pc.binary_join_element_wise(*pairs, ","), "}", "")
 
 
-def line_as_json(line: str) -> str:
-    """A line that is no row as a JSON object."""
-    return json.dumps({"line": line})
-
-
 def _pair(name: str, values: pa.Array) -> pa.StringArray:
-    """`name` and each value."""
+    """Each value as a pair of a JSON object, after `name`."""
     text = text_of(values)
     if pa.types.is_integer(values.type):
         pairs = pc.binary_join_element_wise(name, text, "")

@@ -1,7 +1,4 @@
-"""Rules: what rows must pass on their way into a store.
-
-That a row fits the contract is no rule but a condition of all: see `flows.datasets.cleaning`.
-"""
+"""Rules for rows that are loaded into a store. The contract applies before them, see `flows.datasets.cleaning`."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ class Rule:
 
     Attributes:
         name: the rule's name, and the reason of the rows that it rejects.
-        action: REJECT takes the row out and keeps it with the reason; FILL puts `value` where `where` is true.
-        column: the contract's column that it is about.
-        where: the rows that it applies to, as a boolean array (a null counts as false) from the column's values.
-        value: what FILL puts there, of the column's type.
-        why: one sentence for a person.
+        action: REJECT rejects the row; FILL replaces the column's value by `value`.
+        column: the contract's column that it applies to.
+        where: the rows that it applies to, as a boolean array (null is false) from the column's values.
+        value: the new value of FILL, of the column's type.
+        why: the reason for the rule, in one sentence.
     """
 
     name: str

@@ -1,6 +1,6 @@
-"""What code does, as text: its syntax tree without docstrings, comments, formatting and positions.
+"""The code of a function as text for a hash: its syntax tree without docstrings, comments, formatting and positions.
 
-The text is the same on every machine and under every Python from 3.11 on, so that it can be hashed.
+The text is the same on every machine and under every Python from 3.11 on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-# Of a function of these only the name counts.
+# Functions of these libraries are represented by their names.
 LIBRARIES = ("pyarrow", "numpy")
 
 # Fields of a syntax tree that do not change what code does.
@@ -22,12 +22,9 @@ _SILENT = ("ctx", "kind", "type_comment", "type_ignores")
 
 
 def function_code(function: Callable[..., Any]) -> str:
-    """The code of a function, with that of every function it calls and every value it reads of those around it.
+    """The code of a function, with the code of every function and the value of every variable that it uses.
 
-    A function of pyarrow or numpy is given by its name.
-
-    Raises:
-        TypeError: the function has no source file, or reads something whose text may differ from run to run.
+    Raises TypeError if it has no source file, or uses a value whose text may differ from run to run.
     """
     return repr(_of_function(function, seen=set()))
 
@@ -96,7 +93,7 @@ def _tree(path: Path) -> ast.Module:
 
 
 def _text(node: object) -> str:
-    # Fields that are empty are left out: later versions of Python have more of them.
+    # Empty fields are left out: later versions of Python have more of them.
     if isinstance(node, ast.AST):
         fields = [(name, value) for name, value in ast.iter_fields(node) if name not in _SILENT]
         return f"{type(node).__name__}({','.join(f'{name}={_text(v)}' for name, v in fields if v not in (None, []))})"
@@ -106,5 +103,5 @@ def _text(node: object) -> str:
 
 
 def _is_docstring(node: object) -> bool:
-    """Whether a statement is nothing but a text."""
+    """Whether a statement is only a text."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

@@ -1,9 +1,8 @@
-"""The version of a contract: a hash of everything that decides which values a store ends up with.
+"""The version of a contract: a hash of everything that decides which values are stored.
 
-A partition that was loaded under another version is loaded again. So the version changes with the columns of its
-dataset, with the rules of its store and the checks, limits and functions included, and with the values that are read
-from a file. Documentation does not change it, nor does code that is moved or rewritten. A rule or a check on a column
-that a dataset does not have does not change that dataset's version.
+A partition that was loaded under another version is loaded again. So the version changes with the dataset's columns,
+with the store's rules and the checks (limits and functions included), and with how files are read. It does not change
+with documentation, with code that is moved, or with a rule or a check on a column that the dataset does not have.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from flows.datasets.rule import Rule
 from flows.datasets.source_code import function_code
 
 READING = "8b6c9cb779bf"
-"""A hash of what is read of the samples in `tests/unit/test_reading_version.py`, which fails where the two differ."""
+"""A hash of the values read from the samples in `tests/unit/test_reading_version.py`, which checks it."""
 
 
 def contract_version(dataset: Dataset, store: str) -> str:
@@ -28,11 +27,7 @@ def contract_version(dataset: Dataset, store: str) -> str:
 
 
 def version_of(columns: Sequence[Column], rules: Iterable[Rule], checks: Iterable[Check]) -> str:
-    """The version of a contract of these columns, under these rules and checks.
-
-    Raises:
-        TypeError: the code of a rule's or a check's function cannot be read (see `function_code`).
-    """
+    """The version of a contract with these columns, rules and checks. Raises TypeError as `function_code` does."""
     names = {column.name for column in columns}
     content = [
         [_column(column) for column in columns],

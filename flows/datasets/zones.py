@@ -1,4 +1,4 @@
-"""The taxi zones of New York: TLC's lookup table of the location ids in every trip, loaded as a whole."""
+"""The taxi zones of New York: TLC's lookup table of location ids, a dataset of one partition."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ZONES = Dataset(
     partitioning=Partitioning.WHOLE,
     source="https://d37ci6vzurychx.cloudfront.net/misc/taxi_zone_lookup.csv",
     file_name="taxi_zone_lookup",
-    # A table with a row too few or too many makes every join wrong.
+    # With a row too few or too many, every join is wrong.
     checks=(rejected_rows("rows_rejected", block=0.0), duplicate_rows("duplicate_rows", block=0.0)),
     layouts={"zones": "LocationID,Borough,Zone,service_zone"},
     marks=frozenset({"borough", "servicezone"}),

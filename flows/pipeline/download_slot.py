@@ -1,4 +1,4 @@
-"""One of the downloads that may go on at once, over all runs: TLC's server answers 403 to who asks too often."""
+"""The limit on concurrent downloads of all runs: TLC's server answers 403 to clients with too many requests."""
 
 from __future__ import annotations
 
@@ -17,21 +17,17 @@ from flows.errors import SourceUnavailable, TerminalError
 from infra.settings import settings
 
 LONGEST_WAIT = 3600.0
-"""Seconds; a download ends within an hour, so a slot that was not free for so long will not become free soon."""
+"""Seconds. A download ends within an hour, so after an hour of waiting a slot will not become free soon."""
 
 SILENT_WAIT = 5.0
-"""Seconds of waiting after which the log says so."""
+"""Seconds of waiting before the wait is logged."""
 
 
 @asynccontextmanager
 async def download_slot() -> AsyncIterator[None]:
     """Hold a slot of the concurrency limit on downloads, which a deploy creates.
 
-    A lease that cannot be renewed does not end the download: one download too many is better than one that is lost.
-
-    Raises:
-        SourceUnavailable: no slot became free, or the server does not answer.
-        TerminalError: the server has no such limit.
+    If the lease cannot be renewed, the download continues: one download too many is better than a failed one.
     """
     name = settings().downloads_limit
     log = get_run_logger()

@@ -1,7 +1,7 @@
 """Which partitions are due, and why: new at the source, changed there, or loaded under another contract.
 
-This is what a schedule needs. TLC publishes about two months late and on no fixed day, so a scheduled run is given no
-month: it asks the source. What was seen of a source is in the ledger, so that a partition that was refused, or blocked
+Scheduled runs need this. TLC publishes about two months late and on no fixed day, so a scheduled run has no month: it
+checks the source. The ledger has the last version seen of each source, so that a partition that was refused, or blocked
 by a check, waits until its source or the contract changes.
 """
 
@@ -22,7 +22,7 @@ from flows.pipeline.offers import Offer, Slot, offers_in_bucket, offers_on_the_w
 from flows.stores.ledger import LedgerEntry
 from flows.stores.store import Store
 
-# Without a year, this many of the latest partitions are asked for.
+# Without a year, this many of the latest partitions are checked.
 WINDOW = 12
 
 Ledger = Mapping[Partition, Sequence[LedgerEntry]]
@@ -31,7 +31,7 @@ Ledger = Mapping[Partition, Sequence[LedgerEntry]]
 class Reason(StrEnum):
     """Why a partition is loaded, the most urgent reason first."""
 
-    ASKED = "asked for"
+    REQUESTED = "requested"
     NEW = "new"
     SOURCE = "source changed"
     CONTRACT = "contract changed"
@@ -39,7 +39,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Due:
-    """A partition to load; `offer` is what its source said, if it was asked."""
+    """A partition to load; `offer` is what the source has, if it was checked."""
 
     partition: Partition
     reason: Reason
@@ -51,12 +51,10 @@ class Due:
 
 @dataclass(frozen=True)
 class Found:
-    """What is to be done.
+    """Which partitions to load, the most urgent first.
 
-    Attributes:
-        due: partitions to load, the most urgent first.
-        failures: partitions that the source could not be asked for, and why.
-        waiting: the entries of partitions that are refused or blocked until their source changes.
+    `failures` are the partitions that could not be checked, and why; `waiting` the ledger entries of partitions that
+    are refused or blocked until their source changes.
     """
 
     due: list[Due]
@@ -65,7 +63,7 @@ class Found:
 
 
 def due(offers: Iterable[Offer], ledger: Ledger, contract: str) -> list[Due]:
-    """The offers that are new, changed, or known under another contract alone: in the order of Reason, oldest first."""
+    """The offers that are new, changed, or loaded under another contract: in the order of Reason, oldest first."""
     reasons = ((offer, reason_of(offer, ledger.get(offer.partition, ()), contract)) for offer in offers)
     return in_order(Due(offer.partition, reason, offer) for offer, reason in reasons if reason)
 
@@ -76,9 +74,9 @@ def in_order(found: Iterable[Due]) -> list[Due]:
 
 
 def reason_of(offer: Offer, entries: Sequence[LedgerEntry], contract: str) -> Reason | None:
-    """Why the offered partition is due; None if an entry of any status is about this version and this contract.
+    """Why the offered partition is due; None if an entry of any status is of this version and this contract.
 
-    A partition that a check blocks, or a source that is refused, would be so again.
+    A partition that was blocked or refused would be blocked or refused again.
     """
     seen = [entry for entry in entries if offer.is_of(entry)]
     if any(entry.contract_version == contract for entry in seen):
@@ -89,18 +87,13 @@ def reason_of(offer: Offer, entries: Sequence[LedgerEntry], contract: str) -> Re
 
 
 def waiting(offers: Iterable[Offer], ledger: Ledger, contract: str) -> list[LedgerEntry]:
-    """The entries of the partitions that are offered, not due and not loaded from what is offered."""
+    """The entries of the partitions whose offered version was blocked or refused."""
     found = []
     for offer in offers:
         seen = [e for e in ledger.get(offer.partition, ()) if e.contract_version == contract and offer.is_of(e)]
         if seen and all(entry.status != "loaded" for entry in seen):
             found.append(max(seen, key=lambda entry: entry.finished))
     return found
-
-
-def outdated(ledger: Ledger, contract: str) -> set[Partition]:
-    """The partitions that have no entry under this contract."""
-    return {each for each, entries in ledger.items() if all(entry.contract_version != contract for entry in entries)}
 
 
 def by_partition(entries: Iterable[LedgerEntry]) -> Ledger:
@@ -112,7 +105,7 @@ def by_partition(entries: Iterable[LedgerEntry]) -> Ledger:
 
 
 def candidates(dataset: Dataset, year: int | None) -> list[Partition]:
-    """The partitions to ask for: those of the year that have begun, else the last WINDOW ones."""
+    """The partitions to check: those of the year that have begun; without a year, the last WINDOW ones."""
     begun = list(dataset.partitions_until(dt.datetime.now(dt.UTC).date()))
     if year is None or dataset.partitioning is Partitioning.WHOLE:
         return begun[-WINDOW:]
@@ -124,29 +117,27 @@ async def due_on_the_web(
 ) -> Found:
     """What the web has and the store's ledger lacks.
 
-    Without a year, partitions of the ledger that are outside the window are due under a changed contract, too: whether
-    the web still has them shows when they are loaded.
+    Without a year, partitions of the ledger outside the window are due as well if the contract has changed. Whether the
+    web still has them is not checked before they are loaded.
 
     Raises:
-        TaxiwayError: the web cannot be asked, or the ledger cannot be read.
-        ValueError: the template is wrong.
+        TaxiwayError: the source or the ledger cannot be read.
+        ValueError: the template is invalid.
     """
     contract = contract_version(dataset, store.name)
     ledger = by_partition(await asyncio.to_thread(store.entries, dataset))
     partitions = candidates(dataset, year)
     loaded = [partition for partition, known in ledger.items() if any(entry.status != "refused" for entry in known)]
-    asked = await offers_on_the_web(partitions, template, loaded, slot)
-    others = outdated(ledger, contract).difference(partitions) if year is None else ()
-    found = [*due(asked.offers, ledger, contract), *(Due(partition, Reason.CONTRACT) for partition in others)]
-    return Found(in_order(found), asked.failures, waiting(asked.offers, ledger, contract))
+    checked = await offers_on_the_web(partitions, template, loaded, slot)
+    found = due(checked.offers, ledger, contract)
+    for partition, entries in ledger.items() if year is None else ():
+        if partition not in partitions and all(entry.contract_version != contract for entry in entries):
+            found.append(Due(partition, Reason.CONTRACT))
+    return Found(in_order(found), checked.failures, waiting(checked.offers, ledger, contract))
 
 
 async def due_in_bucket(store: Store, bucket: Store, dataset: Dataset, year: int | None) -> Found:
-    """What the bucket has and the store's ledger lacks; without a year, of all partitions of the window or the ledger.
-
-    Raises:
-        TaxiwayError: a ledger cannot be read.
-    """
+    """What the bucket has and the store's ledger lacks; without a year, of the window or in the ledger."""
     contract = contract_version(dataset, store.name)
     ledger = by_partition(await asyncio.to_thread(store.entries, dataset))
     partitions = [*candidates(dataset, year), *(ledger if year is None else ())]
@@ -154,11 +145,11 @@ async def due_in_bucket(store: Store, bucket: Store, dataset: Dataset, year: int
     return Found(due(offers, ledger, contract), waiting=waiting(offers, ledger, contract))
 
 
-def asked_for(dataset: Dataset, year: int | None, month: int) -> Found:
-    """The month by its numbers. Raises TerminalError if the year is missing, or the dataset has no months."""
+def requested(dataset: Dataset, year: int | None, month: int) -> Found:
+    """The month of a run's parameters. Raises TerminalError without a year, or if the dataset has no months."""
     if year is None:
         raise TerminalError(f"month {month}", "missing required parameter: year")
     try:
-        return Found([Due(dataset.partition(year, month), Reason.ASKED)])
+        return Found([Due(dataset.partition(year, month), Reason.REQUESTED)])
     except ValueError as wrong:
         raise TerminalError(f"{year}-{month:02}", str(wrong)) from None

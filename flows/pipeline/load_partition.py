@@ -1,4 +1,4 @@
-"""How a partition is loaded: download its file, skip it if it is known, load it into a store, report on it."""
+"""Load one partition: download its file, skip it if it is already loaded, load it into a store, report the result."""
 
 from __future__ import annotations
 
@@ -35,36 +35,30 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-# Puts a partition's file in a folder. Gives its path, and the source as the ledger records it.
+# Puts a partition's file in a folder. Returns its path, and the source for the ledger.
 Fetch = Callable[[Partition, Path], Awaitable[tuple[Path, LoadSource]]]
 
 
-async def worth_a_retry(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Whether another try can help: after a transient error alone."""
+async def is_transient(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Whether a task failed with a transient error, so that a retry can help."""
     return isinstance(await state.aresult(raise_on_failure=False), TransientError)
 
 
 def partition_task(run_name: str) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
-    """Make a task of a function that may be tried again: loading a partition again replaces it."""
+    """Make a function a task with retries, which are safe: loading a partition again replaces it."""
     return task(
         task_run_name=run_name,
         retries=len(RETRIES),
         retry_delay_seconds=RETRIES,
-        retry_condition_fn=worth_a_retry,
+        retry_condition_fn=is_transient,
         persist_result=False,
     )
 
 
-# A download tries again by itself, and resumes where it ended: a task that tries again would start from the beginning.
+# No retries: `fetch` retries and resumes a download, and a retried task would start from the beginning.
 @task(task_run_name="fetch {partition}", persist_result=False)
 async def fetch_from_web(partition: Partition, directory: Path, template: str) -> tuple[Path, LoadSource]:
-    """Download the partition's file into the folder. Gives its path, and the source as the ledger records it.
-
-    Raises:
-        NotPublished: the source does not have the partition.
-        Refused: the template is wrong, or the source does not allow the download.
-        SourceUnavailable: the source cannot be read now.
-    """
+    """Download the partition's file into the folder, see `Fetch`. Raises as `fetch` does."""
     started = dt.datetime.now(dt.UTC)
     try:
         url = partition.url(template)
@@ -86,7 +80,7 @@ async def fetch_from_web(partition: Partition, directory: Path, template: str) -
 
 @partition_task("load {partition}")
 async def load_file(store: Store, partition: Partition, file: Path, source: LoadSource) -> Outcome:
-    """Load the file into the store, in place of the partition's rows."""
+    """Replace the partition's rows in the store by those of the file."""
     rejected = file.with_name(f"{partition.stem}.rejected.parquet")
     rules = partition.dataset.rules.get(store.name, ())
     with local_disk(partition):
@@ -96,24 +90,16 @@ async def load_file(store: Store, partition: Partition, file: Path, source: Load
 
 @contextmanager
 def local_disk(partition: Partition) -> Iterator[None]:
-    """Raise SourceUnavailable where the disk with the partition's files fails: a full one may have room later."""
+    """Raise an error of the local disk as SourceUnavailable: a full disk may have room later."""
     try:
         yield
-    except OSError as error:  # sources and stores have errors of their own
+    except OSError as error:  # sources and stores raise a TaxiwayError
         raise SourceUnavailable(str(partition), f"failed on the local disk: {error}") from None
 
 
 @dataclass(frozen=True)
 class PartitionResult:
-    """How the load of a partition ended, in one line.
-
-    Attributes:
-        partition: which one.
-        completed: whether it is as it should be.
-        message: what was done, or why it failed.
-        loaded: whether it was loaded now.
-        transient: whether it failed for a reason that may go away by itself.
-    """
+    """How the load of a partition ended, with one line about it; `loaded` is false if it was skipped."""
 
     partition: Partition
     completed: bool
@@ -127,14 +113,7 @@ class PartitionResult:
 
 
 async def load_partition(store: Store, due: Due, fetch: Fetch, *, force: bool) -> PartitionResult:
-    """Fetch a partition and load it, unless the ledger knows that very file already. Nothing is raised.
-
-    Args:
-        store: where to.
-        due: which partition, and why.
-        fetch: puts the partition's source file in a folder.
-        force: load it even if the ledger knows it.
-    """
+    """Fetch a partition and load it; without `force`, only if the ledger does not have that file. Never raises."""
     partition = due.partition
     try:
         spool = settings().spool_dir
@@ -163,11 +142,11 @@ async def load_partition(store: Store, due: Due, fetch: Fetch, *, force: bool) -
 
 
 async def _fetched(store: Store, due: Due, fetch: Fetch, directory: Path) -> tuple[Path, LoadSource]:
-    """The partition's file and its source. One that only the contract made due, and is gone, is recorded as refused."""
+    """The partition's file and its source. Records a source that no longer has a partition of the ledger as refused."""
     try:
         return await fetch(due.partition, directory)
     except NotPublished as missing:
-        # In the ledger, and no longer at the source: without an entry it would be due for ever.
+        # Without an entry under this contract it would be due in every run.
         if due.reason is Reason.CONTRACT:
             source = LoadSource(missing.subject, "", 0, flow_run_id=flow_run.get_id())
             await asyncio.to_thread(store.record, _refused_entry(store, due.partition, source, missing))
@@ -175,10 +154,10 @@ async def _fetched(store: Store, due: Due, fetch: Fetch, directory: Path) -> tup
 
 
 def _as_offered(source: LoadSource, due: Due) -> LoadSource:
-    """The source under the version that was offered, with which the next run compares, unless another version came.
+    """The source with the version that was offered, which the next run compares, unless another version was received.
 
-    A cache in between may still answer with an older version: the partition is due again then. Not for a refused
-    source: what was offered may be good, and what came may be the page of a proxy in between.
+    A cache may still serve an older version: then the partition is due again. This does not apply to a refused source:
+    the offered file may be valid, and the received one the error page of a proxy.
     """
     offer = due.offer
     if offer is None or (offer.modified and source.modified and offer.modified != source.modified):
@@ -187,14 +166,14 @@ def _as_offered(source: LoadSource, due: Due) -> LoadSource:
 
 
 def _known(store: Store, partition: Partition, source: LoadSource) -> LedgerEntry | None:
-    """The entry about these bytes under this contract; None if there is none."""
+    """The entry of these bytes under this contract, if there is one."""
     contract = contract_version(partition.dataset, store.name)
     entries = (store.entry(partition, status) for status in get_args(Status))
     return next((entry for entry in entries if unchanged(entry, source, contract)), None)
 
 
 async def _record_seen_again(store: Store, entry: LedgerEntry, source: LoadSource, due: Due) -> PartitionResult:
-    """Record that the source has another version of the same bytes: the result is that of the earlier load."""
+    """Record the source's new version of the same bytes. The result is that of the earlier load."""
     seen = source if entry.status == "refused" else _as_offered(source, due)
     again = replace(entry, source_etag=seen.etag, source_modified=seen.modified)
     if again != entry:
@@ -208,26 +187,9 @@ async def _record_seen_again(store: Store, entry: LedgerEntry, source: LoadSourc
 
 
 def _refused_entry(store: Store, partition: Partition, source: LoadSource, refused: Refused) -> LedgerEntry:
-    """The entry of a source that is not loaded."""
-    return LedgerEntry(
-        partition=partition,
-        status="refused",
-        source=source.url,
-        checksum=source.checksum,
-        bytes=source.bytes,
-        rows_read=0,
-        rows_loaded=0,
-        rows_rejected=0,
-        reasons={},
-        contract_version=contract_version(partition.dataset, store.name),
-        checks=[],
-        started=source.started,
-        finished=dt.datetime.now(dt.UTC),
-        flow_run_id=source.flow_run_id,
-        source_etag=source.etag,
-        source_modified=source.modified,
-        message=str(refused),
-    )
+    """The ledger entry of a source that is not loaded."""
+    no_rows = Outcome(0, 0, {}, (), contract_version(partition.dataset, store.name))
+    return replace(LedgerEntry.of(partition, no_rows, source, load_id=""), status="refused", message=str(refused))
 
 
 def _blocked_by(checks: Iterable[str]) -> str:
@@ -235,7 +197,7 @@ def _blocked_by(checks: Iterable[str]) -> str:
 
 
 async def report(store: Store, partition: Partition, outcome: Outcome) -> None:
-    """Show the outcome on the run's page: counts, reasons, and checks that did not pass."""
+    """Show the outcome on the run's page: counts, reasons, and checks that failed."""
     rows = [{"what": "read", "rows": outcome.rows_read}, {"what": "loaded", "rows": outcome.rows_loaded}]
     rows += [{"what": f"rejected: {reason}", "rows": count} for reason, count in sorted(outcome.reasons.items())]
     rows += [
@@ -245,10 +207,5 @@ async def report(store: Store, partition: Partition, outcome: Outcome) -> None:
     ]
     key = f"{store.name}-{partition}".replace(" ", "-").lower()
     await acreate_table_artifact(rows, key=key, description=f"{partition} in {store.name}")
-    get_run_logger().info(
-        "%s: %d rows read = %d loaded + %d rejected",
-        partition,
-        outcome.rows_read,
-        outcome.rows_loaded,
-        outcome.rows_rejected,
-    )
+    counts = f"{outcome.rows_read} rows read = {outcome.rows_loaded} loaded + {outcome.rows_rejected} rejected"
+    get_run_logger().info("%s: %s", partition, counts)

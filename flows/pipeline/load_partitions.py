@@ -1,4 +1,4 @@
-"""How a run loads the partitions that are due: up to a limit, each by itself, with one line about all of them."""
+"""Load the partitions that are due, one after the other, up to a limit; one line is the result of the run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from prefect.states import Completed, Failed
 
 from flows.datasets.dataset import Dataset, Partition
 from flows.errors import Refused
-from flows.pipeline.due import Due, Found, asked_for, due_on_the_web
+from flows.pipeline.due import Due, Found, due_on_the_web, requested
 from flows.pipeline.load_partition import Fetch, PartitionResult, fetch_from_web, load_partition
 from flows.pipeline.parameters import template
 from flows.stores.store import Store
 
 GIVE_UP = 3
-"""After so many partitions in a row that failed because a source or a store could not be reached, the run ends."""
+"""The run ends after this many partitions in a row that failed because a source or a store could not be reached."""
 
 NAMED = 20
-"""So many partitions are named in one line of a log or a result."""
+"""A log line or a result names at most this many partitions."""
 
 
 async def load_from_web(
@@ -37,14 +37,10 @@ async def load_from_web(
     force: bool,
     dry_run: bool,
 ) -> State[Any]:
-    """Load a month from the web; without a month, what is due. The parameters are those of the flows.
-
-    Raises:
-        TaxiwayError: it cannot be found out what is due.
-    """
+    """Load a month from the web; without a month, what is due. The parameters are those of the flows."""
     source = template(dataset, source_url)
     try:
-        found = asked_for(dataset, year, month) if month else await due_on_the_web(store, source, dataset, year)
+        found = requested(dataset, year, month) if month else await due_on_the_web(store, source, dataset, year)
     except ValueError as wrong:
         raise Refused(str(dataset), str(wrong)) from None
 
@@ -55,20 +51,9 @@ async def load_from_web(
 async def load_partitions(
     store: Store, found: Found, fetch: Fetch, *, limit: int, force: bool, dry_run: bool
 ) -> State[Any]:
-    """Load what is due, one partition after the other, each unless the ledger knows that very file already.
+    """Load what is due, see `load_partition`, until `limit` partitions are loaded; failed and skipped ones are extra.
 
-    A partition that fails, or turns out unchanged, does not count: up to `limit` partitions are really loaded.
-
-    Args:
-        store: where to.
-        found: what is due.
-        fetch: puts a partition's source file in a folder.
-        limit: how many at most.
-        force: load what the ledger knows as well.
-        dry_run: only list what is due.
-
-    Returns:
-        The run's state: Completed or Failed, with one line about each partition.
+    The run's state is Completed or Failed, with one line about each partition. A dry run only lists what is due.
     """
     get_run_logger().info("due: %s", listed(found.due) or "nothing")
     if dry_run:
@@ -84,9 +69,9 @@ async def load_partitions(
 
 
 def combined(results: Sequence[PartitionResult], *, nothing: str = "", left: Sequence[Due] = ()) -> State[Any]:
-    """The state of a run from the results of its partitions: one line, which names each one that failed, and why.
+    """The state of a run from the results of its partitions: one line, which names each failed one and why.
 
-    `nothing` is the message of a run without a partition, `left` what is due and was not tried.
+    `nothing` is the message of a run without partitions, `left` what is due and was not tried.
     """
     failed = [str(result) for result in results if not result.completed]
     of_many = [f"{len(failed)} of {len(results)} partitions failed"] if failed and len(results) > 1 else []
@@ -108,7 +93,7 @@ def counted(partitions: Iterable[Due]) -> str:
 
 
 def more(count: int) -> list[str]:
-    """How many of `count` are not named, in a list that may be empty."""
+    """How many of `count` partitions are not named: a list of one text, or of none."""
     return [f"and {count - NAMED} more"] if count > NAMED else []
 
 
@@ -118,7 +103,7 @@ def _unreachable(results: Sequence[PartitionResult]) -> bool:
 
 def _nothing(found: Found) -> str:
     if not found.waiting:
-        return "nothing new: every published partition that was asked for is loaded"
+        return "nothing new: every published partition that was checked is loaded"
     waiting = [f"{entry.partition} ({entry.status})" for entry in found.waiting]
     shown = ", ".join([*waiting[:NAMED], *more(len(waiting))])
     return f"nothing new; not loaded until their sources change: {shown}"

@@ -1,4 +1,4 @@
-"""From the blocks that a run is given to the stores that it works with. Nothing is asked of a store yet."""
+"""Open the stores of a run from its blocks, without a request to the stores."""
 
 from __future__ import annotations
 
@@ -20,46 +20,40 @@ B = TypeVar("B", bound=Block)
 
 
 async def postgres_store(block: str) -> PostgresStore:
-    """The store of a SqlAlchemyConnector block. Raises StoreFailed, see `load_block` and `libpq_uri`."""
+    """The store of a SqlAlchemyConnector block."""
     return PostgresStore(libpq_uri(await load_block(SqlAlchemyConnector, block)))
 
 
 async def bucket_store(block: str) -> BucketStore:
-    """The store in the bucket and folder of a GcsBucket block. Raises StoreFailed, see `load_block`."""
+    """The store of a GcsBucket block."""
     return store_in_bucket(await load_block(GcsBucket, block))
 
 
 def store_in_bucket(block: GcsBucket) -> BucketStore:
-    """The store in the block's bucket and folder. The block's own `get_bucket` would ask Google for the bucket."""
+    """The store in the block's bucket and folder. The block's own `get_bucket` would send a request."""
     client = block.gcp_credentials.get_cloud_storage_client()
     return BucketStore(client.bucket(block.bucket, user_project=settings().user_project), block.bucket_folder)
 
 
 async def bigquery_store(credentials_block: str, dataset: str) -> BigQueryStore:
-    """The store in a BigQuery dataset, by a GcpCredentials block. Raises StoreFailed, see `load_block`."""
+    """The store in a BigQuery dataset, by a GcpCredentials block."""
     credentials = await load_block(GcpCredentials, credentials_block)
     return BigQueryStore(credentials.get_bigquery_client(), dataset)
 
 
 async def load_block(kind: type[B], name: str) -> B:
-    """The block of that name.
-
-    Raises:
-        StoreFailed: the server has no such block, or what it has does not fit the block's type, or there is no Google
-            account for it.
-    """
+    """The block of that name. Raises StoreFailed if it is missing or invalid, or has no Google account."""
     try:
         return await kind.aload(name)
-    except (ValueError, RuntimeError, GoogleAuthError) as wrong:  # missing; does not fit; no account
+    except (ValueError, RuntimeError, GoogleAuthError) as wrong:  # missing; invalid; no account
         reason = (str(wrong).splitlines() or [""])[0]
         raise StoreFailed(f"block {kind.get_block_type_slug()}/{name}", f"{reason} (make blocks saves it)") from None
 
 
 def libpq_uri(connector: SqlAlchemyConnector) -> str:
-    """The block's address as libpq takes it, password included: with its query options and its connect_args.
+    """The block's connection string for libpq, with password, query options and connect_args.
 
-    Raises:
-        StoreFailed: the block is not of a PostgreSQL database, or has an option that libpq does not know.
+    Raises StoreFailed if the block is not of a PostgreSQL database, or has an option that libpq does not support.
     """
     info = connector.connection_info
     try:

@@ -1,4 +1,4 @@
-"""The flows' parameters as validated types, and a flow as a command: a wrong value is one line, before any work."""
+"""The flows' parameters as validated types, and a flow as a command line program."""
 
 from __future__ import annotations
 
@@ -24,25 +24,9 @@ from infra.months import months_of
 from infra.server import ends_in_one_line, require_server
 from infra.settings import settings
 
-__all__ = [
-    "Concurrency",
-    "Limit",
-    "MonthNumber",
-    "Months",
-    "Service",
-    "SourceUrl",
-    "Year",
-    "command",
-    "failing_in_one_line",
-    "run_name",
-    "template",
-]
-
-# A parameter is described in its flow's docstring, from which Prefect's form in the UI takes it as well.
+# A parameter's description is in its flow's docstring; Prefect's form in the UI shows it as well.
 Service = Annotated[
-    str,
-    AfterValidator(lambda name: named(name).name),
-    WithJsonSchema({"type": "string", "enum": sorted(datasets())}),
+    str, AfterValidator(lambda name: named(name).name), WithJsonSchema({"type": "string", "enum": sorted(datasets())})
 ]
 Year = Annotated[int, Field(ge=2009, le=2100)]
 MonthNumber = Annotated[int, Field(ge=1, le=12)]
@@ -53,9 +37,7 @@ Months = Annotated[
 ]
 Limit = Annotated[int, Field(ge=1, le=100)]
 Concurrency = Annotated[int, Field(ge=1, le=32)]
-
-
-# Parameters are stored and shown: an address with a password or a token in it is a setting, which is not.
+# Prefect stores and shows parameters: a URL with a password or a token must be in the setting TAXIWAY_SOURCE_URL.
 SourceUrl = Annotated[
     str,
     AfterValidator(require_public),
@@ -64,9 +46,9 @@ SourceUrl = Annotated[
 
 
 def template(dataset: Dataset, source_url: str | None) -> str:
-    """The URL template that a run loads from: the parameter, else the setting, else the dataset's own.
+    """The URL template that a run loads from: the parameter, or the setting, or the dataset's own.
 
-    The setting may hold a password. It names a year and a month, so it is not for a dataset that is loaded as a whole.
+    The setting may hold a password. It has a year and a month, so it does not apply to a dataset of one partition.
     """
     setting = settings().source_url
     if setting and dataset.partitioning is not Partitioning.WHOLE:
@@ -74,8 +56,8 @@ def template(dataset: Dataset, source_url: str | None) -> str:
     return source_url or dataset.source
 
 
-def failing_in_one_line(work: Callable[..., Awaitable[State]]) -> Callable[..., Awaitable[State]]:
-    """The flow's function with an end for what it raises on purpose: Failed, with the error's line and no traceback."""
+def fail_in_one_line(work: Callable[..., Awaitable[State]]) -> Callable[..., Awaitable[State]]:
+    """Make a flow's function return Failed, with the error's line and no traceback, instead of a TaxiwayError."""
 
     @functools.wraps(work)
     async def run(*args: Any, **parameters: Any) -> State:
@@ -97,19 +79,19 @@ def run_name() -> str:
 def command(flow: Flow[..., Any]) -> None:
     """Run a flow from the command line, with an option for every parameter; the exit status is 1 if the run fails.
 
-    Values are validated as the API would; a wrong one is one line on standard error and exit status 2.
+    The API's validation applies; for an invalid value the command prints one line and exits with 2.
     """
 
     def run(**given: str | None) -> None:
         parameters = {name: text for name, text in given.items() if text is not None}
-        logging.disable(logging.ERROR)  # Prefect logs what we say in one line
+        logging.disable(logging.ERROR)  # Prefect would log the error that is printed below
         try:
             flow.validate_parameters(parameters)
         except ParameterTypeError as wrong:
             typer.echo(f"taxiway: {one_line(wrong)}", err=True)
             raise typer.Exit(2) from None
         logging.disable(logging.NOTSET)
-        with ends_in_one_line(RuntimeError):  # as Prefect calls a server that goes away
+        with ends_in_one_line(RuntimeError):  # Prefect raises it if the server stops answering
             require_server()
             state = asyncio.run(cast(Coroutine[Any, Any, State], flow(**parameters, return_state=True)))
         typer.echo(f"taxiway: {flow.name}: {state.name}{f': {state.message}' if state.message else ''}")
@@ -122,7 +104,7 @@ def command(flow: Flow[..., Any]) -> None:
 
 
 def one_line(wrong: ParameterTypeError) -> str:
-    """Every wrong parameter, its name first, on one line."""
+    """Every invalid parameter, its name first, on one line."""
     lines = str(wrong).splitlines()[1:]
     return "; ".join(line.strip(" -") for line in lines)
 

@@ -1,4 +1,4 @@
-"""A report of loads: `summary.json` for programs, `report.html` for people (inline SVG, nothing from the network)."""
+"""A report of loads: `summary.json`, and `report.html` with inline SVG, which loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flows.datasets.dataset import Partition
 from flows.stores.ledger import LedgerEntry
 
 WIDTH, HEIGHT = 720, 190  # of a plot, in SVG units
-HEAD, FOOT = 18, 22  # the space for the words over and under the bars
+HEAD, FOOT = 18, 22  # the space for the labels over and under the bars
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Profile:
 
 
 def profile(postgres_url: str, months: Sequence[Partition]) -> Profile:
-    """Read from Postgres when the loaded trips were picked up; those outside the days of the months are left out."""
+    """Count the trips in Postgres by their pickup times, without pickups outside the months."""
     engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(postgres_url))
     query = sqlalchemy.text(
         f"SELECT date_trunc('hour', pickup_datetime) AS hour, count(*) AS trips FROM {months[0].dataset.table} "
@@ -84,7 +84,7 @@ def write_summary(path: Path, loaded: Sequence[Loaded]) -> None:
 
 
 def write_page(path: Path, title: str, loaded: Sequence[Loaded], times: Profile | None) -> None:
-    """Write the page: what was loaded, when the trips were (if there are times), and why rows were rejected."""
+    """Write the page: what was loaded, the trips' times (if there are any), and why rows were rejected."""
     path.parent.mkdir(parents=True, exist_ok=True)
     sections = [
         ("Partitions", partitions_table(loaded)),
@@ -152,7 +152,7 @@ def cells(row: Loaded) -> list[str]:
 
 
 def checks_table(loaded: Sequence[Loaded]) -> str:
-    """Each check once: its worst value, where that was, and where the check did not pass."""
+    """One row per check: its worst value, the partition that has it, and the partitions that failed the check."""
     found: dict[str, list[tuple[dict[str, Any], str]]] = defaultdict(list)
     for row in loaded:
         for check in row.entry.checks:

@@ -1,4 +1,4 @@
-"""Source URLs: made from a template, checked, and shown without what is secret in them."""
+"""Source URLs: from a template, validated, and shown without their secrets."""
 
 from __future__ import annotations
 
@@ -14,15 +14,10 @@ PUBLIC_URL = r"^[A-Za-z]+://(\[[0-9A-Fa-f:.]+\]|[^/?#@:\[\]]*)(:[0-9]+(/[^?#@]*)
 
 
 def source_url(template: str, fields: Mapping[str, str | int], *, required: Collection[str] = ()) -> str:
-    """The URL that a template such as `https://host/{service}_tripdata_{year}-{month:02}.parquet` gives.
+    """The URL of a template such as `https://host/{service}_tripdata_{year}-{month:02}.parquet`.
 
-    Args:
-        template: an https, http or file URL with fields in braces.
-        fields: the fields that the template may have, and their values.
-        required: the fields that it must have; without one of them, different partitions would share one URL.
-
-    Raises:
-        ValueError: one line that says what is wrong with the template.
+    `fields` are the fields that the template may have, and their values. Raises ValueError for an invalid template, or
+    one without a required field: different partitions would share one URL.
     """
     _require_fields(template, fields, required)
     try:
@@ -44,7 +39,7 @@ def _require_fields(template: str, known: Collection[str], required: Collection[
     for field, nested, conversion in parts:
         # Formats with fields in them ({month:{year}}), attributes and conversions are not supported.
         if field not in known or conversion or "{" in (nested or ""):
-            # The braces may be in a password.
+            # Braces may be part of a password, so only a field of the public part is named.
             named = f" {{{field}}}" if f"{{{field}" in shown else ""
             names = " ".join(f"{{{name}}}" for name in known)
             raise ValueError(f"source URL {shown!r}: unknown field{named}; known are {names}")
@@ -61,7 +56,7 @@ def _require_address(url: str) -> None:
         host = parts.hostname
         _ = parts.port  # urlsplit checks the port only when it is read
     except ValueError:
-        # Python's own message quotes the invalid part, which may be a piece of a password.
+        # Python's message quotes the invalid part, which may be part of a password.
         raise ValueError(f"source URL {public(url)!r} has an invalid host or port") from None
     if parts.scheme not in SCHEMES:
         raise ValueError(f"source URL {public(url)!r}: the scheme must be one of {', '.join(SCHEMES)}")
@@ -75,10 +70,7 @@ def _require_address(url: str) -> None:
 
 
 def public(url: str) -> str:
-    """The URL without user, password, query and fragment, for messages and the ledger.
-
-    Where it is unclear which part is a password, only the scheme is shown.
-    """
+    """The URL without user, password, query and fragment; only the scheme if it is unclear what is a password."""
     scheme = url.partition("://")[0]
     hidden = f"{scheme if scheme in SCHEMES else '...'}{HIDDEN}"
     try:
@@ -86,7 +78,7 @@ def public(url: str) -> str:
         _ = parts.port
     except ValueError:
         return hidden
-    # A password with / ? # in it ends the host early: its rest, and an @, are in what follows.
+    # A password with / ? # in it ends the host early: the rest of the password, and an @, follow after it.
     rest = parts.path + parts.query + parts.fragment
     doubtful = ":" in parts.netloc or "@" in parts.netloc or (not parts.netloc and parts.scheme != "file")
     if "@" in rest and doubtful:
@@ -95,7 +87,7 @@ def public(url: str) -> str:
 
 
 def require_public(template: str) -> str:
-    """The template, if it has no secret in it. Raises ValueError, which does not repeat it, otherwise."""
+    """The template, if it has no secret in it; otherwise a ValueError, which does not quote it."""
     if public(template).casefold() != template.casefold():
         raise ValueError(NOT_PUBLIC)
     return template

@@ -1,7 +1,7 @@
-"""Columns of a file in the types of a schema: a whole column at once, and which of its values cannot be read.
+"""Casts the columns of a file to the types of a schema, and marks the values that cannot be read.
 
-The fast path is one vectorised cast. Only where it fails for a column of a batch, a slow path reads what can be read
-(padding, "1.0" for an integer, other date formats, words that stand for codes) and marks the values that cannot.
+The fast path is one vectorised cast. If it fails for a column of a batch, a slow path reads what it can (padding, "1.0"
+for an integer, other date formats, words for codes).
 """
 
 from __future__ import annotations
@@ -47,25 +47,17 @@ DATE_FORMATS = (
 
 
 class Cast(NamedTuple):
-    """A column in another type, and a boolean mask of the values that cannot be read; None where all can."""
+    """A column in another type, with a mask of the values that cannot be read (null in `values`); None if all can."""
 
     values: pa.Array
     bad: pa.BooleanArray | None
 
 
 def cast(values: pa.Array, target: pa.DataType, words: Words = NO_WORDS) -> Cast:
-    """One column of a file in another type.
+    """Cast a column of a plain type to int32, float64, string or timestamp[us] without a time zone.
 
-    An empty text, a NaN and the usual words for null are null in a number, a time or a flag; text loses the white
-    space around it, and an empty text is null. Times with a zone keep the wall clock that they show.
-
-    Args:
-        values: of any plain type (see `flows.reading.plain`).
-        target: int32, float64, string or timestamp[us] without zone.
-        words: texts that stand for a value of the column, in lower case, and their values.
-
-    Returns:
-        What cannot be read is null in `values` and true in `bad`.
+    In a number, a time or a flag, an empty text, a NaN and the usual words for null are null. Text is trimmed, and an
+    empty text is null. A time with a zone keeps its wall clock time.
     """
     if pa.types.is_null(values.type):
         return Cast(pa.nulls(len(values), target), None)
@@ -77,7 +69,7 @@ def cast(values: pa.Array, target: pa.DataType, words: Words = NO_WORDS) -> Cast
 
 
 def as_text(values: pa.Array) -> pa.StringArray:
-    """Plain values as text, without the white space around them; an empty one and EXPORTED_NULL are null."""
+    """Plain values as trimmed text; an empty one and EXPORTED_NULL are null."""
     text = pc.utf8_trim_whitespace(text_of(values))
     return _without(text, pc.or_(pc.equal(text, ""), pc.equal(text, EXPORTED_NULL)))
 
@@ -94,7 +86,7 @@ def _text(values: pa.Array, words: Words) -> Cast:
 
 
 def _flags(text: pa.StringArray, words: Words) -> pa.StringArray:
-    """Words of a flag column as their values; a word that is none of them, nor in NULL_WORDS, is not changed."""
+    """The words of a flag column as their values; other words are unchanged, and NULL_WORDS are null."""
     values = pa.array(sorted(set(words.values())))
     if pc.all(pc.is_in(text, values), min_count=0).as_py():
         return text
@@ -102,12 +94,12 @@ def _flags(text: pa.StringArray, words: Words) -> pa.StringArray:
 
 
 def _by_word(text: pa.StringArray, target: pa.DataType, words: Words) -> pa.Array:
-    """The values that words stand for; null for any other text."""
+    """The values of the words; null for any other text."""
     return pa.array(words.values(), target).take(pc.index_in(pc.utf8_lower(text), pa.array(list(words))))
 
 
 def _unreadable_text(text: pa.StringArray) -> pa.BooleanArray | None:
-    r"""Where a text holds what no store accepts: a NUL, or bytes that were not UTF-8 (written as `\xNN` by readers)."""
+    r"""Which texts no store accepts: those with a NUL, or with bytes that were not UTF-8 (written as `\xNN`)."""
     raw = _bytes_of(text)
     if b"\0" not in raw and b"\\x" not in raw:
         return None
@@ -202,7 +194,7 @@ def _time(values: pa.Array) -> Cast:
 
 
 def _wall_clock(values: pa.TimestampArray) -> pa.TimestampArray:
-    """The times as shown by a clock in their own zone."""
+    """The wall clock times in the values' own zone."""
     zone = values.type.tz
     if zone is None:
         return _microseconds(values)
@@ -227,7 +219,7 @@ def _microseconds(values: pa.TimestampArray) -> pa.TimestampArray:
 
 
 def _in_supported_years(was: pa.Array, times: pa.TimestampArray) -> Cast:
-    """The times in years that every store can hold; others are unreadable."""
+    """The times in years that every store supports; others are unreadable."""
     extremes = pc.min_max(times)
     least, most = extremes["min"], extremes["max"]
     if least.is_valid and (least.value < FIRST.value or most.value > LAST.value):
@@ -249,7 +241,7 @@ def _time_of_text(text: pa.StringArray) -> Cast:
 
 
 def _moment(text: str | None) -> dt.datetime | None:
-    """A time in ISO 8601 or one of DATE_FORMATS, as the wall clock shown; None where it is neither."""
+    """A wall clock time in ISO 8601 or one of DATE_FORMATS; None for any other text."""
     if text is None:
         return None
     try:
@@ -269,13 +261,13 @@ def _by_format(text: str, pattern: str) -> dt.datetime | None:
 
 
 def _without_null_words(text: pa.StringArray) -> pa.StringArray:
-    """The texts without the white space around them; NULL_WORDS are null."""
+    """The trimmed texts; NULL_WORDS are null."""
     trimmed = pc.utf8_trim_whitespace(text)
     return _without(trimmed, pc.is_in(pc.utf8_lower(trimmed), NULL_WORDS))
 
 
 def _bad_values(was: pa.Array, now: pa.Array) -> pa.BooleanArray | None:
-    """A mask of the values that have become null; None where none has."""
+    """A mask of the values that have become null; None if there are none."""
     if was.null_count == now.null_count:
         return None
     return pc.and_(pc.is_valid(was), pc.is_null(now))

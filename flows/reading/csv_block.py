@@ -1,4 +1,4 @@
-"""A block of CSV lines, read by pyarrow as far as every line is certainly one row."""
+"""Parses a block of CSV lines with pyarrow, if every line is certain to be one row."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BLANK_LINE = re.compile(rb"\n\r*\n")
 
 
 class Block(NamedTuple):
-    """The lines of a block.
+    """The lines of a block, by their 0-based ordinals among the lines that are not blank.
 
     Attributes:
         batch: the rows that have the expected number of fields, as text columns; an empty field is null.
-        ordinals: the 0-based ordinals of these rows among the lines that are not blank.
+        ordinals: the ordinals of these rows.
         others: the ordinals of all other lines, and how many fields they have.
-        certain: whether every line is one row. Else there may be a line end inside quotes, a quote that does not close,
-            or a carriage return inside a line, and all lines are among the others.
+        certain: whether every line is one row. If not, because there may be a line end inside quotes, a quote that does
+            not close, or a carriage return inside a line, all lines are in `others`.
     """
 
     batch: pa.RecordBatch
@@ -32,7 +32,7 @@ class Block(NamedTuple):
 
 
 def parse_block(block: bytes, width: int) -> Block:
-    """The lines of a block of whole lines in UTF-8; rows are expected to have `width` fields."""
+    """Parse a block of whole lines in UTF-8; rows are expected to have `width` fields."""
     others: dict[int, int] = {}
 
     def skip(row: pacsv.InvalidRow) -> str:
@@ -40,7 +40,7 @@ def parse_block(block: bytes, width: int) -> Block:
         return "skip"
 
     names, convert = _columns(width)
-    # In one piece, so that row numbers count from its start.
+    # As one pyarrow block, so that row numbers count from its start.
     read = pacsv.ReadOptions(column_names=names, block_size=len(block) + 1, use_threads=False)
     parse = pacsv.ParseOptions(invalid_row_handler=skip)
     try:
@@ -76,16 +76,16 @@ def lines_of(block: bytes) -> list[bytes]:
 def _columns(width: int) -> tuple[list[str], pacsv.ConvertOptions]:
     """Names of that many columns, and the options that make them text."""
     names = [str(position) for position in range(width)]
-    # Only empty fields are null, so that no text is taken for a null. Blocks are UTF-8 already.
+    # Only empty fields are null: pyarrow's default also reads some words as null. Blocks are already UTF-8.
     return names, pacsv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True, check_utf8=False
     )
 
 
 def _quotes_hide_line_ends(block: bytes) -> bool:
-    """Whether a block with as many rows as lines may still not be read line for line.
+    """Whether the rows of a block may not be its lines, although there are as many.
 
-    A carriage return makes one row more and a quoted line end one fewer; a quote in the last line may not close.
+    A carriage return adds a row and a quoted line end removes one; a quote in the last line may not close.
     """
     if b'"' not in block:
         return False
@@ -95,7 +95,7 @@ def _quotes_hide_line_ends(block: bytes) -> bool:
 
 def _count_lines(block: bytes) -> int:
     """How many lines are not blank."""
-    # Called for every block: one pattern that looks at the ends as well would be 30 times slower.
+    # Called for every block. One pattern that also matches at the ends would be 30 times slower.
     if not block or block[0] in b"\r\n" or block.endswith(b"\r") or BLANK_LINE.search(block):
         return len(lines_of(block))
     return block.count(b"\n") + (not block.endswith(b"\n"))

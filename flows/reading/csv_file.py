@@ -1,12 +1,11 @@
 """CSV as batches of text columns.
 
-pyarrow reads blocks of lines: this is fast. What it cannot read with certainty is read line by line in Python: the
-lines of a block that have another number of fields than most, and whole blocks where quotes or carriage returns make
-rows and lines differ. This second way is needed: pyarrow would take a stray quote and all lines to the next quote for
-one field (`test_a_stray_quote_costs_its_own_line_only`, `test_quotes` in tests/unit/test_read_csv.py).
+pyarrow parses blocks of lines, which is fast. Python parses line by line what pyarrow cannot parse reliably: lines with
+another number of fields than most, and whole blocks if quotes or carriage returns make rows and lines differ. pyarrow
+would read a stray quote and all lines to the next quote as one field (`test_quotes` in tests/unit/test_read_csv.py).
 
-Fields that a row has beyond the header's may be empty, as in TLC's files of 2013 to 2016. Where one is not, it is
-unclear which field of the row is one too many: the row is broken, with the reason `long_row`.
+A row may have more fields than the header if they are empty, as in TLC's files of 2013 to 2016. If one is not empty, it
+is unclear which field is surplus: the row is broken, with the reason `long_row`.
 """
 
 from __future__ import annotations
@@ -28,16 +27,7 @@ from flows.reading.text_blocks import text_blocks
 
 
 class CsvFile:
-    """One CSV file: its header, then its rows, once. Blank lines are skipped.
-
-    Args:
-        path: the file.
-        kind: whether it is gzip.
-        subject: the URL or path that errors name.
-
-    Raises:
-        Refused: the file has no header, or is refused by `text_blocks`.
-    """
+    """A CSV file: its header, then its rows, once. Blank lines are skipped. Raises Refused if it has no header."""
 
     def __init__(self, path: Path, kind: FileKind, subject: str) -> None:
         self._subject = subject
@@ -45,7 +35,7 @@ class CsvFile:
         self.header, self._rest = self._read_header()
         self._shape = Shape(max((at for at, name in enumerate(self.header, 1) if name), default=0), len(self.header))
         self._row = 0
-        # How many fields most rows have, which may differ from the header: updated as the file is read.
+        # How many fields most rows have, which may differ from the header; updated during reading.
         self._width = len(self.header)
 
     def _read_header(self) -> tuple[tuple[str, ...], bytes]:
@@ -61,10 +51,9 @@ class CsvFile:
         raise Refused(self._subject, "is empty: it has no header")
 
     def batches(self) -> Iterator[RawBatch]:
-        """Every line that is not blank, as the header's columns in text (an empty field is null) or broken.
+        """Every line that is not blank, as a row of text (an empty field is null) or as broken.
 
-        Raises:
-            Refused: the file turns out damaged or to hold merge-conflict markers.
+        Raises Refused if the file is damaged or has merge-conflict markers.
         """
         waiting = self._rest
         for block in self._blocks:
@@ -73,7 +62,7 @@ class CsvFile:
         yield self._read(waiting, last=True)
 
     def _read(self, text: bytes, *, last: bool) -> RawBatch:
-        """The rows of a block of whole lines; lines that have to wait for the next block are left in `_rest`."""
+        """The rows of a block of whole lines; lines that need the next block are kept in `_rest`."""
         self._rest = b""
         block = self._parse(text)
         if block.others:
@@ -81,7 +70,7 @@ class CsvFile:
         return self._numbered(resized(block.batch, self._shape.width), block.ordinals, [])
 
     def _parse(self, text: bytes) -> Block:
-        """The block, with all lines among the others if a row has a field beyond the header's."""
+        """Parse the block; if a row has more non-empty fields than the header, all its lines are in `others`."""
         block = parse_block(text, self._width)
         width = self._usual_width(block)
         if width != self._width:
@@ -94,7 +83,7 @@ class CsvFile:
         return Block(block.batch.slice(0, 0), block.ordinals[:0], {**block.others, **long})
 
     def _usual_width(self, block: Block) -> int:
-        """How many fields most rows have, of the numbers that a row may have."""
+        """How many fields most rows have, without numbers that a row may not have."""
         widths = Counter(fields for fields in block.others.values() if block.certain and self._shape.allows(fields))
         widths[self._width] = len(block.batch)
         return widths.most_common(1)[0][0]
@@ -114,7 +103,7 @@ class CsvFile:
         return self._numbered(batch.take(pa.array(order)), ordinals[order], broken)
 
     def _numbered(self, batch: pa.RecordBatch, ordinals: np.ndarray, broken: list[Broken]) -> RawBatch:
-        """Rows and broken lines of a block by 0-based ordinals, with their numbers in the file."""
+        """Rows and broken lines of a block, with their row numbers in the file instead of ordinals."""
         if any(CONFLICT.match(line.line.encode()) for line in broken):
             raise Refused(self._subject, f"{CONFLICT_REASON}, after row {self._row:,}")
         first = self._row + 1

@@ -1,8 +1,7 @@
-"""CSV line by line, in Python: for the lines that pyarrow cannot read as rows of the expected number of fields.
+"""CSV line by line, in Python: for lines that pyarrow cannot read as rows of the expected number of fields.
 
 A line is a row. The only exception is a quoted field with a line end in it, if the quote closes within a few lines and
-the row then has the expected fields, followed at most by empty ones. So a stray quote costs its own line, never the
-lines after it.
+the row then has the expected fields, and possibly empty ones. So a stray quote breaks only its own line.
 """
 
 from __future__ import annotations
@@ -18,11 +17,9 @@ LONGEST_ROW = 1 << 16
 
 
 class Shape(NamedTuple):
-    """How many fields a row has.
+    """How many fields a row has: as many as the header (`width`), and up to MOST_EXTRA_FIELDS more if they are empty.
 
-    Attributes:
-        least: the fewest: names at the end of a header may be empty, and rows may lack those fields.
-        width: as many as the header has. A row may have MOST_EXTRA_FIELDS more, if they are empty.
+    Names at the end of the header may be empty. Rows may lack those fields, and have `least` fields only.
     """
 
     least: int
@@ -34,13 +31,9 @@ class Shape(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """Lines read one by one.
+    """Lines read one by one: rows with as many fields as the header, and broken lines, each with its 0-based ordinal.
 
-    Attributes:
-        rows: the fields of every row, as many as the header has.
-        ordinals: the 0-based ordinal of each row among rows and broken lines.
-        broken: the lines that are not rows, with their 0-based ordinals as numbers.
-        left: how many lines at the end may be the start of a row that ends after them.
+    `left` is how many lines at the end are not read: they may be the start of a row that ends after them.
     """
 
     rows: list[list[str]]
@@ -50,13 +43,9 @@ class Lines(NamedTuple):
 
 
 def read_lines(lines: list[str], shape: Shape, *, last: bool, strict: bool = True) -> Lines:
-    """Rows of lines.
+    """Read lines that are not blank, without line ends; after `last` ones no more follow.
 
-    Args:
-        lines: lines that are not blank, without line ends.
-        shape: how many fields a row has.
-        last: whether no more lines follow.
-        strict: whether a quote may not close in the middle of a field. pyarrow allows it.
+    If `strict`, a quote may not close in the middle of a field; pyarrow allows it.
     """
     rows: list[list[str]] = []
     ordinals: list[int] = []
@@ -79,7 +68,7 @@ def read_lines(lines: list[str], shape: Shape, *, last: bool, strict: bool = Tru
 
 
 def _reason(fields: list[str] | None, line: str, shape: Shape) -> str | None:
-    """Why a line with these fields, None where its quotes do not close, is not a row."""
+    """Why a line with these fields (None if its quotes do not close) is not a row."""
     count = line.count(",") + 1 if fields is None else len(fields)
     if not shape.allows(count):
         return "short_row" if count < shape.least else "long_row"
@@ -98,7 +87,7 @@ def _row(lines: list[str], at: int, width: int, strict: bool) -> tuple[list[str]
         line = f"{line}\n{lines[at + used - 1]}"
         if len(line) > LONGEST_ROW:
             break
-        # The row can only be complete where the number of quotes is even.
+        # The row can only be complete if the number of quotes is even.
         fields = _fields(line, strict) if line.count('"') % 2 == 0 else None
         if fields is not None and len(fields) >= width and not any(fields[width:]):
             return fields, used
@@ -106,7 +95,7 @@ def _row(lines: list[str], at: int, width: int, strict: bool) -> tuple[list[str]
 
 
 def _fields(text: str, strict: bool) -> list[str] | None:
-    """The fields of one row, or None where, if strict, a quote does not close or closes in the middle of a field."""
+    """The fields of one row; None if strict and a quote does not close, or closes in the middle of a field."""
     try:
         return next(csv.reader([text], strict=strict))
     except csv.Error:

@@ -1,8 +1,8 @@
-"""Downloads one source file to local disk, whole or not at all: https, http and file URLs.
+"""Downloads one source file to local disk, completely or not at all: https, http and file URLs.
 
-The bytes count, not a name or a header: servers decompress a `.csv.gz`, compress a parquet file, or declare as
-Content-Encoding what is the file's own. A body is kept as it was sent, except that a gzip around a file that is
-compressed itself is removed, so that the checksum is that of the file.
+A body is kept as it was sent, whatever its name or Content-Encoding: servers decompress a `.csv.gz`, compress a parquet
+file, or declare a file's own compression as Content-Encoding. Only a gzip around a compressed file is removed, so that
+the checksum is that of the file.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ class Spooled:
 
 
 def fetch(url: str, spool: Path, *, policy: RetryPolicy = DEFAULT_POLICY) -> Spooled:
-    """Download `url` into the directory `spool`, which is made if it does not exist; a file of that name is replaced.
+    """Download `url` into the directory `spool`, which is created if needed; a file of the same name is replaced.
 
-    Failures that may go away (no connection, time-out, a cut-off body, 5xx, 429, 403, a full disk) are retried; where
-    the server supports ranges and names its version, a cut-off body is resumed.
+    Temporary failures (no connection, timeout, a truncated body, 5xx, 429, 403, a full disk) are retried. A truncated
+    body is resumed if the server supports ranges and gives a version.
 
     Raises:
         NotPublished: the server does not have it (404, 410), or there is no such file.
         Forbidden: the server still answers 403 after the last retry.
         SourceUnavailable: another failure after the last retry.
-        Refused: everything else, in one line. The spool then holds nothing new.
+        Refused: any other error; the spool directory is unchanged.
     """
     name = unquote(urlsplit(url).path).rpartition("/")[2]
     if not name or name in {".", ".."} or "\0" in name:
         raise Refused(public(url), "the URL names no file")
     try:
         spool.mkdir(parents=True, exist_ok=True)
-        # A directory of its own for the part: two downloads of one file never share it.
+        # Each download has a directory of its own, so that two downloads of one file do not conflict.
         with tempfile.TemporaryDirectory(dir=spool, prefix=f"{name[:100]}.", suffix=".part") as parts:
             path = Path(parts, name)
             received = _receive(url, path, policy)
@@ -68,11 +68,7 @@ def fetch(url: str, spool: Path, *, policy: RetryPolicy = DEFAULT_POLICY) -> Spo
 
 
 def probe(url: str, *, policy: RetryPolicy = DEFAULT_POLICY) -> SourceVersion | None:
-    """What the source says of its version, without a download; None where it is not published (404, 410).
-
-    Raises:
-        Forbidden, SourceUnavailable, Refused: one line, when the source cannot be asked.
-    """
+    """The source's version, without a download; None if it is not published (404, 410). Raises as `fetch` does."""
     source = _source(url, policy)
     try:
         return retry(source.version, source.shown, policy)
@@ -93,10 +89,7 @@ def _receive(url: str, path: Path, policy: RetryPolicy) -> PartFile:
 
 
 def _unwrap(path: Path) -> PartFile | None:
-    """Remove the gzip around a file that is compressed itself; None where there is none.
-
-    A damaged one is kept, for the reader to refuse: only a complete file can be recorded as refused.
-    """
+    """Remove the gzip around a compressed file; None if there is none, or a damaged one, which the reader refuses."""
     if not is_compressed_twice(path):
         return None
     inner = path.with_name(f"{path.name}.inner")

@@ -1,4 +1,4 @@
-"""What kind a downloaded file is, by its first and last bytes: data, or something that servers send instead."""
+"""The kind of a downloaded file, by its first and last bytes: data, or something that servers send instead."""
 
 from __future__ import annotations
 
@@ -51,14 +51,9 @@ CONFLICT_REASON = "holds merge-conflict markers"
 
 
 def detect_kind(path: Path, subject: str) -> FileKind:
-    """The kind of the file at `path`, from its bytes; `subject` is the URL or path that an error names.
+    """The kind of the file at `path`, from its first 64 KiB and last 4 bytes. Raises Refused if it is no data file.
 
-    The name is ignored: servers decompress a `.csv.gz`, or compress a `.csv`. Only the first 64 KiB and the last 4
-    bytes are read, so a gzip that is cut off later is found only when it is read.
-
-    Raises:
-        Refused: an empty file, an HTML, XML or JSON page, a Git LFS or git-annex pointer, merge-conflict markers, a
-            cut-off parquet, damaged gzip, or another binary format.
+    The name is ignored: servers decompress a `.csv.gz`, or compress a `.csv`.
     """
     head, tail, size = _ends(path)
     reason = _why_not_data(head, tail, size)
@@ -68,7 +63,7 @@ def detect_kind(path: Path, subject: str) -> FileKind:
 
 
 def is_compressed_twice(path: Path) -> bool:
-    """Whether the file is a gzip of a data file that is compressed itself: gzip or parquet."""
+    """Whether the file is a gzip of a compressed data file: gzip or parquet."""
     try:
         with gzip.open(path) as file:
             return file.read(4).startswith((GZIP_MAGIC, PARQUET_MAGIC))
@@ -91,7 +86,7 @@ def _kind(head: bytes) -> FileKind:
 
 
 def _why_not_data(head: bytes, tail: bytes, size: int) -> str | None:
-    """Why the file is not a data file, in a few words; None where it may be one."""
+    """Why the file is not a data file; None if it may be one."""
     if not size:
         return "is empty (0 bytes)"
     if head.startswith(PARQUET_MAGIC):
@@ -119,7 +114,7 @@ def _why_not_data_in_gzip(head: bytes, size: int) -> str | None:
 
 
 def _why_not_csv(head: bytes) -> str | None:
-    """What a file is that is not CSV, such as a page or pointer under a data file's name; None where it may be CSV."""
+    """What a text file is instead of CSV, such as an HTML page or a pointer; None if it may be CSV."""
     magic = next((what for magic, what in OTHER_MAGIC if head.startswith(magic)), None)
     if magic:
         return magic

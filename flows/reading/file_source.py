@@ -24,12 +24,7 @@ class FileSource:
         self.shown, self._path = public(url), Path(url2pathname(urlsplit(url).path))
 
     def version(self, _: float = 0.0) -> SourceVersion:
-        """The file's version now.
-
-        Raises:
-            NotPublished: there is no such file.
-            Refused, SourceUnavailable: it cannot be read.
-        """
+        """The file's current version. Raises NotPublished, Refused or SourceUnavailable."""
         try:
             found = self._path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -44,7 +39,7 @@ class FileSource:
         return SourceVersion(self.shown, f'"{found.st_mtime_ns:x}-{found.st_size:x}"', modified, found.st_size)
 
     def receive(self, part: PartFile, deadline: float) -> None:
-        """One attempt to copy the file. Raises as `version`, and AttemptFailed where it changes meanwhile."""
+        """One attempt to copy the file. Raises as `version` does, and AttemptFailed if the file changes meanwhile."""
         version = self.version()
         part.restart(version, version.bytes)
         with self._path.open("rb") as file:

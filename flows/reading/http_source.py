@@ -1,4 +1,4 @@
-"""An http or https URL as a source: its version, and its body, resumed where it was cut off."""
+"""An http or https URL as a source: its version, and its body, with resumed downloads."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from flows.reading.part_file import PartFile, SourceVersion
 from flows.reading.retry import AttemptFailed, RetryPolicy
 
 MISSING = {404, 410}
-# 403 among them: CloudFront answers so to clients that send too many requests.
+# CloudFront answers 403 to clients that send too many requests.
 TRANSIENT = {403, 408, 425, 429, 500, 502, 503, 504}
-# Content encodings that are kept; a body in another one, which was not asked for, is decoded as it is received.
+# Bodies in these content encodings are kept as sent. A body in another one, which was not requested, is decoded.
 _KEPT = {"", "identity", "gzip", "x-gzip"}
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
 class PublicUrls(logging.Filter):
-    """Removes user, password and query from the URLs that httpx logs: it logs every request, also redirects."""
+    """Removes user, password and query from the URLs that httpx logs, for every request and redirect."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Change the record; keep it."""
@@ -51,20 +51,17 @@ class HttpSource:
         self._mislabelled = False
 
     def version(self, deadline: float) -> SourceVersion:
-        """One attempt to read the version without the body.
-
-        HEAD is a hint: if it fails, a GET for the first byte decides. Raises AttemptFailed, NotPublished or Refused.
-        """
+        """One attempt to read the version without the body. Raises AttemptFailed, NotPublished or Refused."""
         try:
             with self._answer("HEAD", deadline) as response:
                 return self._version(response)
         except (Refused, AttemptFailed):
-            # Some servers do not allow HEAD, sign their URLs for GET only, or answer HEAD with any error at all.
+            # Some servers do not support HEAD, or sign their URLs for GET only: a GET for the first byte decides.
             with self._answer("GET", deadline, {"Range": "bytes=0-0"}) as response:
                 return self._version(response)
 
     def receive(self, part: PartFile, deadline: float) -> None:
-        """One attempt at the body, or at the rest of it. Raises as `version` and as `PartFile.receive`."""
+        """One attempt to read the body, or the rest of it. Raises as `version` and `PartFile.receive` do."""
         with self._answer("GET", deadline, self._resume_headers(part)) as response:
             if response.status_code == 206 and part.bytes:
                 self._require_rest(response, part)
@@ -84,12 +81,9 @@ class HttpSource:
     def _answer(
         self, method: str, deadline: float, headers: Mapping[str, str] = MappingProxyType({})
     ) -> Iterator[httpx.Response]:
-        """The answer to one request, its body unread; errors while the body is read are translated as well.
+        """The response to one request, with its body unread; errors while the body is read are translated as well.
 
-        Raises:
-            AttemptFailed: no connection, time-out, a cut-off body, 403, an answer that asks to come back later.
-            NotPublished: 404, 410.
-            Refused: any other answer than 200 and 206, or an invalid URL.
+        Raises AttemptFailed for a temporary failure, NotPublished for 404 and 410, Refused for any other error.
         """
         left = max(deadline - time.monotonic(), 0.001)
         timeout = httpx.Timeout(min(self._policy.read_timeout, left), connect=min(self._policy.connect_timeout, left))
@@ -119,20 +113,20 @@ class HttpSource:
             raise AttemptFailed(_line(error)) from None
 
     def _is_kept(self) -> bool:
-        """Whether the bytes are kept as they are sent."""
+        """Whether the bytes are kept as sent."""
         return self._encoding in _KEPT or self._mislabelled
 
     def _resume_headers(self, part: PartFile) -> dict[str, str]:
-        """The headers that ask for the rest of a body, if it is still the same version."""
+        """The headers that request the rest of the body, if it is still of the same version."""
         etag = part.version.etag
         validator = part.version.last_modified if not etag or etag.startswith("W/") else etag
-        # A decoded body is not at the byte that the server would go on from.
+        # The length of a decoded body is not the server's byte position.
         if not part.bytes or not validator or not self._is_kept():
             return {}
         return {"Range": f"bytes={part.bytes}-", "If-Range": validator}
 
     def _require_rest(self, response: httpx.Response, part: PartFile) -> None:
-        """Refuse a partial answer that is not the rest of the body; the next attempt then starts from byte 0."""
+        """Raise AttemptFailed if a partial response is not the rest of the body; the next attempt starts at byte 0."""
         content_range = response.headers.get("Content-Range", "")
         match = _CONTENT_RANGE.fullmatch(content_range.strip())
         total = None if not match or match[2] == "*" else int(match[2])
@@ -140,7 +134,7 @@ class HttpSource:
         if not match or int(match[1]) != part.bytes or other or _encoding(response) != self._encoding:
             at = part.bytes
             part.restart(part.version)
-            raise AttemptFailed(f"the server sent {content_range!r} when asked to resume at byte {at:,}")
+            raise AttemptFailed(f"the server sent {content_range!r} for a request to resume at byte {at:,}")
 
     def _version(self, response: httpx.Response) -> SourceVersion:
         plain = _encoding(response) in {"", "identity"}
@@ -149,7 +143,7 @@ class HttpSource:
 
 
 def _length(response: httpx.Response) -> int | None:
-    """The length of the whole body, as it is sent. Some servers answer HEAD with a length of 0: that is not known."""
+    """The length of the whole body as sent; None if unknown: some servers answer HEAD with a length of 0."""
     length = response.headers.get("Content-Length", "")
     if response.status_code == 206:
         length = response.headers.get("Content-Range", "").rpartition("/")[2]
@@ -172,7 +166,7 @@ def _require_success(response: httpx.Response, subject: str) -> None:
 
 
 def _retry_after(value: str | None) -> float:
-    """Seconds that a Retry-After header asks for (a number or an HTTP date); 0 if it is missing or invalid."""
+    """The seconds of a Retry-After header (a number or an HTTP date); 0 if it is missing or invalid."""
     if not value:
         return 0.0
     if value.strip().isdecimal():
@@ -194,5 +188,5 @@ def _is_loopback(url: str) -> bool:
 
 
 def _line(error: Exception) -> str:
-    """An error of httpx in one line; some have no text."""
+    """An error of httpx in one line; its type if it has no text."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""A file of any kind, as its first bytes tell it."""
+"""Opens a data file of any kind."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from flows.reading.raw import RawFile
 
 
 def open_raw(path: Path, subject: str) -> RawFile:
-    """The file as its kind has it, by its first bytes.
-
-    Raises:
-        Refused: it is of no known kind, or is damaged where its header stands.
-    """
+    """Open the file by the kind that its first bytes show. Raises Refused if it is of no known kind, or damaged."""
     kind = detect_kind(path, subject)
     return ParquetFile(path, subject) if kind is FileKind.PARQUET else CsvFile(path, kind, subject)

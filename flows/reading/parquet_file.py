@@ -1,4 +1,4 @@
-"""Parquet as batches of bounded size, in memory that does not grow with the file."""
+"""Parquet as batches of limited size, in memory that does not grow with the file."""
 
 from __future__ import annotations
 
@@ -21,28 +21,20 @@ DAMAGE = (pa.ArrowException, OSError, MemoryError, ValueError, OverflowError)
 
 
 class ParquetFile:
-    """One parquet file: its header, then its rows, once.
-
-    Raises:
-        Refused: the footer cannot be read; `subject` is the URL or path that it names.
-    """
+    """A parquet file: its header, then its rows, once. Raises Refused if the footer cannot be read."""
 
     def __init__(self, path: Path, subject: str) -> None:
         self._subject = subject
         try:
-            # Pages are read as they are needed, through a small buffer: in TLC's files a row group is a whole month.
-            # INT96 times would be read as nanoseconds, which wrap outside the years 1677 to 2262.
+            # Pages are read on demand, through a small buffer: in TLC's files a row group is a whole month. INT96 times
+            # would be read as nanoseconds, which overflow outside the years 1677 to 2262.
             self._file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False, coerce_int96_timestamp_unit="us")
             self.header = tuple(self._file.schema_arrow.names)
         except DAMAGE as error:
             raise self._as_refused(error) from None
 
     def batches(self) -> Iterator[RawBatch]:
-        """Every row, in plain types.
-
-        Raises:
-            Refused: a page is damaged, or the file holds fewer or more rows than its footer says.
-        """
+        """Every row, in plain types. Raises Refused for a damaged page, or if the footer has another row count."""
         row = 0
         with self._file as file:
             for batch in self._batches():
@@ -60,7 +52,7 @@ class ParquetFile:
             raise self._as_refused(error) from None
 
     def _as_refused(self, error: Exception) -> Exception:
-        """Refused for a damaged file; an error of the disk, which has an errno, unchanged."""
+        """The error as Refused; an error of the disk, which has an errno, is unchanged."""
         if isinstance(error, OSError) and error.errno:
             return error
         return Refused(self._subject, f"is a damaged parquet file: {str(error).splitlines()[0][:200]}")

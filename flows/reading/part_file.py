@@ -1,4 +1,4 @@
-"""A file while it is received: written, counted and hashed, and never more of it than the disk has room for."""
+"""A file during its download: written, counted and hashed, if the disk has room for it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,18 @@ from flows.errors import Refused, SourceUnavailable
 from flows.reading.retry import AttemptFailed
 
 SPARE_DISK = 64 << 20
-"""Bytes that a download leaves free on the spool's disk, for what is made from it."""
+"""Bytes that a download leaves free on the spool's disk, for the files that are made from it."""
 
-# Errors of a disk that another attempt does not change.
+# Disk errors that a retry does not change.
 _TERMINAL = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 @dataclass(frozen=True)
 class SourceVersion:
-    """What a source says of its version; each is None where it does not say.
+    """The version of a source, as far as it is known.
 
-    Attributes:
-        url: the source, without user, password and query.
-        etag: as the server gave it; for a file URL made of modification time and size.
-        last_modified: an HTTP date.
-        bytes: the file's size; None for a body that is encoded for the transfer.
+    The URL is without user, password and query, the ETag of a file URL is made of modification time and size, and
+    `last_modified` is an HTTP date. `bytes` is unknown for a body with a content encoding.
     """
 
     url: str
@@ -38,7 +35,7 @@ class SourceVersion:
 
 
 class PartFile:
-    """What has been received of a source.
+    """The received part of a source, written to an unbuffered file: a buffer would keep what a full disk rejected.
 
     Attributes:
         version: the version that is received.
@@ -48,13 +45,12 @@ class PartFile:
     """
 
     def __init__(self, file: FileIO) -> None:
-        """Write to `file`: without a buffer, which would keep what a full disk did not take."""
         self._file = file
         self.furthest = 0
         self.restart(SourceVersion(""))
 
     def restart(self, version: SourceVersion, length: int | None = None) -> None:
-        """Drop what was received, to receive this version."""
+        """Start again from byte 0, with this version."""
         self._file.seek(0)
         self._file.truncate()
         self._digest = hashlib.sha256()
@@ -71,12 +67,7 @@ class PartFile:
         self.furthest = max(self.furthest, self.bytes)
 
     def receive(self, chunks: Iterable[bytes], deadline: float) -> None:
-        """Write all chunks.
-
-        Raises:
-            AttemptFailed: the disk has no room or fails.
-            SourceUnavailable: the deadline has passed.
-        """
+        """Write all chunks. Raises AttemptFailed if the disk is full or fails, SourceUnavailable after the deadline."""
         self._require_disk()
         try:
             for chunk in chunks:
@@ -101,6 +92,6 @@ class PartFile:
 
 
 def disk_error(error: OSError, subject: str, what: str) -> Refused | SourceUnavailable:
-    """An error of a disk as Refused where another attempt would fail as well, else as SourceUnavailable."""
+    """A disk error as Refused if a retry would fail as well, otherwise as SourceUnavailable."""
     kind = Refused if error.errno in _TERMINAL else SourceUnavailable
     return kind(subject, f"{what}: {error.strerror or error}")

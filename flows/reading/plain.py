@@ -1,8 +1,8 @@
-"""Columns of any Arrow type as one of a few plain types, right after they are read.
+"""Converts columns of any Arrow type to one of a few plain types, right after they are read.
 
-Arrow cannot filter, cast or print every type that a file may hold: views, run-end encoding, a dictionary of views, and
-any list or struct of them. Python cannot hold every value that Arrow can: years before 1 and after 9999, times in a
-zone that this machine does not know. Plain columns can be filtered, and `text_of` has a text for each of their values.
+Arrow cannot filter, cast or print every type of a file: views, run-end encoding, a dictionary of views, and any list or
+struct of them. Python cannot represent every Arrow value: years before 1 and after 9999, times in a zone that is
+unknown on this machine. Plain columns can be filtered, and `text_of` converts each of their values to text.
 
 The plain types: null, boolean, integers, float32 and float64, decimals, string, dates, times, durations, timestamps.
 """
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 TEXT_MAP = pa.map_(pa.string(), pa.string())
-"""The only nested type that is not changed: map columns of the project's own files."""
+"""The only nested type that is unchanged: map columns of the project's own files."""
 
 
 def plain(values: pa.Array) -> pa.Array:
@@ -33,7 +33,7 @@ def plain(values: pa.Array) -> pa.Array:
 
 
 def text_of(values: pa.Array) -> pa.StringArray:
-    """Each value of a plain column as text; times in a zone that this machine does not know are UTC, with a Z."""
+    """Each value of a plain column as text; times in a zone that is unknown on this machine are UTC, with a Z."""
     kind = values.type
     try:
         return _as_json(values) if pa.types.is_nested(kind) else values.cast(pa.string())
@@ -61,7 +61,7 @@ def _as_json(values: pa.Array) -> pa.StringArray:
 
 
 def _objects(values: pa.Array) -> list[Any]:
-    """The values as Python objects that JSON can hold."""
+    """The values as Python objects for JSON."""
     kind = values.type
     if pa.types.is_struct(kind):
         given = [field.name for field in kind]
@@ -88,7 +88,7 @@ def _as_string(values: pa.Array) -> pa.StringArray:
     return values.cast(pa.string())
 
 
-# Which types are not plain, and the function that makes their values plain. The first match counts.
+# The types that are not plain, and the functions that convert their values. The first match applies.
 _CHANGES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa.Array]], ...] = (
     (pa.uuid().equals, _uuids),
     (lambda kind: isinstance(kind, pa.BaseExtensionType), lambda values: plain(values.storage)),

@@ -1,4 +1,4 @@
-"""What the readers of all file kinds return: batches of rows as they are in the file, and lines that are not rows."""
+"""What the readers of all file kinds return: batches of unconverted rows, and lines that are not rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 
 class Broken(NamedTuple):
-    """A line that is not a row: its 1-based row number, why, and the line."""
+    """A line that is not a row, with its 1-based row number and the reason."""
 
     number: int
     reason: str
@@ -18,12 +18,9 @@ class Broken(NamedTuple):
 
 
 class RawBatch(NamedTuple):
-    """Rows as they are in the file.
+    """Rows with the header's columns, by position, in plain types (see `flows.reading.plain`), and broken lines.
 
-    Attributes:
-        columns: the file's columns by position, as many as the header has, in plain types (see `flows.reading.plain`).
-        numbers: the 1-based row number in the file of each row (int64), ascending.
-        broken: the lines between them that are not rows.
+    `numbers` are the rows' 1-based row numbers in the file (int64), ascending.
     """
 
     columns: pa.RecordBatch
@@ -37,4 +34,4 @@ class RawFile(Protocol):
     header: tuple[str, ...]
 
     def batches(self) -> Iterator[RawBatch]:
-        """Every row, in batches of bounded size; raises Refused where the file turns out damaged."""
+        """Every row, in batches of limited size. Raises Refused if the file is damaged."""

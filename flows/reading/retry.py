@@ -1,4 +1,4 @@
-"""Retries of a source whose failures may go away by themselves: how often, how long, and what is raised in the end."""
+"""Retries of a source after temporary failures: the limits, the waits, and the error in the end."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ class RetryPolicy:
     """Limits on retries; all in seconds, except `attempts`.
 
     Attributes:
-        attempts: failures in a row, without one new byte, after which the source is given up.
-        first_wait: wait after the first failure. It doubles with each failure, up to `longest_wait`, less a random part
-            of up to half, so that partitions that failed together are not retried together.
-        longest_wait: see there. What the server asks for by Retry-After is added.
-        connect_timeout: limit on connecting.
-        read_timeout: limit on waiting for the next bytes of an answer.
+        attempts: give up after this many failures in a row without a new byte.
+        first_wait, longest_wait: the wait doubles with each failure, from the first to the longest. A random part of up
+            to half is subtracted, so that partitions that failed together are not retried together; the server's
+            Retry-After is added.
+        connect_timeout, read_timeout: limits on connecting, and on waiting for the next bytes.
         total_timeout: limit on all attempts together, waits included.
     """
 
@@ -43,11 +42,9 @@ DEFAULT_POLICY = RetryPolicy()
 
 
 class AttemptFailed(Exception):
-    """An attempt that failed for a reason that may go away by itself; its text is the reason, in one line.
+    """An attempt that failed temporarily, with the reason and the server's Retry-After in seconds.
 
-    Attributes:
-        retry_after: how many seconds the server asks to wait.
-        error: what is raised if no later attempt succeeds.
+    `error` is what `retry` raises if no later attempt succeeds.
     """
 
     def __init__(self, reason: str, retry_after: float = 0.0, error: type[TaxiwayError] = SourceUnavailable) -> None:
@@ -60,16 +57,8 @@ def retry(
 ) -> T:
     """What `attempt` returns; it is called again while it raises AttemptFailed and the policy allows.
 
-    Args:
-        attempt: one attempt; it must end by the time that it is given, by `time.monotonic`.
-        subject: the URL that messages name.
-        policy: the limits.
-        progress: a number that grows whenever an attempt got further than all before; the count of failures in a row
-            then starts again.
-
-    Raises:
-        SourceUnavailable, or the error that the last AttemptFailed names, with the reason of the last attempt. Whatever
-            else `attempt` raises is not retried.
+    Each attempt must end by the deadline that it gets (`time.monotonic`). When `progress` returns a greater number than
+    before, the count of failures starts again. In the end the last AttemptFailed's `error` is raised.
     """
     furthest = progress()
 

@@ -18,12 +18,8 @@ LONGEST_LINE = 1 << 20
 def text_blocks(path: Path, kind: FileKind, subject: str) -> Iterator[bytes]:
     r"""The file's text in blocks of whole lines, about 1 MiB each, without a byte order mark.
 
-    Bytes that are not UTF-8 become the four characters `\xNN`. Line ends are those of the file (`\n` or `\r\n`); where
-    the first block has `\r` only, every `\r` is a line end.
-
-    Raises:
-        Refused: a line longer than 1 MiB, or gzip that is damaged or cut off; `subject` is the URL or path
-            that it names.
+    Bytes that are not UTF-8 become the four characters `\xNN`. Line ends are those of the file (`\n` or `\r\n`); if the
+    first block has only `\r`, every `\r` is a line end. Raises Refused for a line longer than 1 MiB, or damaged gzip.
     """
     with gzip.open(path, "rb") if kind is FileKind.CSV_GZ else path.open("rb") as file:
         block = _read(file, subject).removeprefix(b"\xef\xbb\xbf")

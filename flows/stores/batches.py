@@ -1,4 +1,4 @@
-"""The clean batches of a pass on their way into a store: verified, and in the shape that tables can hold."""
+"""What all stores do with a pass's batches: check them, flatten them for tables, write them as parquet."""
 
 from __future__ import annotations
 
@@ -18,18 +18,14 @@ from flows.errors import StoreFailed
 # The reader's batches are about a megabyte; row groups of that size would make a parquet file large and slow to scan.
 ROW_GROUP = 128 * 1024
 
-# A rejected row with its JSON takes about a kilobyte, so as many of these make a batch of the usual size.
+# A rejected row with its JSON takes about a kilobyte: batches of this many rows have the usual size.
 REJECTED_ROWS = 8 * 1024
 
 
 def verified(batches: Iterable[pa.RecordBatch], cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
-    """The batches of the pass, each verified to be exactly of its schema and of its partition.
+    """The batches of the pass. Raises StoreFailed for one of another schema, or with rows of another partition.
 
-    A database's binary COPY stores a batch of other types as garbage, with no error; so this is checked for every
-    batch, whatever the reader declares.
-
-    Raises:
-        StoreFailed: for a batch of another schema, or with rows of another partition.
+    Binary COPY stores a batch of other types as garbage, without an error: so every batch is checked.
     """
     partition, column = cleaning.partition, cleaning.partition.dataset.partition_column
     for batch in batches:
@@ -59,13 +55,10 @@ def flat(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def json_text(maps: pa.MapArray) -> pa.StringArray:
-    """A map<string, string> column as JSON objects in text; null stays null, and a null value becomes JSON's null.
-
-    Done by column, not by row: a new column is in every row of its file.
-    """
+    """A map<string, string> column as JSON objects in text; null stays null, and a null value becomes JSON's null."""
     if maps.null_count == len(maps):
         return pa.nulls(len(maps), pa.string())
-    # `keys` and `items` are of the whole array that this one may be a slice of; the offsets say which part is meant.
+    # If `maps` is a slice, `keys` and `items` are those of the whole array; the offsets mark the slice.
     first, last = maps.offsets[0].as_py(), maps.offsets[-1].as_py()
     names, values = maps.keys.slice(first, last - first), maps.items.slice(first, last - first)
     texts = pc.if_else(values.is_valid(), _quoted(values), "null")
@@ -85,7 +78,7 @@ def _quoted(texts: pa.StringArray) -> pa.StringArray:
 
 
 def rejected_batches(cleaning: Cleaning) -> Iterator[pa.RecordBatch]:
-    """The rejected rows of a pass that has ended, in REJECTED_SCHEMA. Raises ArrowInvalid for a file of another."""
+    """The rejected rows of a finished pass, in REJECTED_SCHEMA. Raises ArrowInvalid if the file has another schema."""
     if not cleaning.rejected.exists():
         return
     with pq.ParquetFile(cleaning.rejected) as file:

@@ -1,22 +1,21 @@
-"""The BigQuery store: tables partitioned as their dataset, a partition replaced by a load job, a ledger of the loads.
+"""The BigQuery store: a load job replaces one partition of a partitioned table; a second table is the ledger.
 
 BigQuery replaces one partition of one table atomically, but a load writes three tables: rows, rejected rows and ledger.
-So every row carries the id of its load (`load_id`), and the load id in the partition's rows says which rejected rows
-and which ledger entry count. A load
+So every row has the id of its load (`load_id`), and the load id in the partition's rows decides which rejected rows and
+which ledger entry are valid. A load
 
-1. appends its entry to the ledger, and then its rejected rows: neither counts yet;
-2. replaces the partition's rows, which commits it: from then on its own entry and rejected rows count;
-3. deletes the ledger entry, the rejected rows and the blocked partition that it has replaced.
+1. appends its entry to the ledger, then its rejected rows: neither is valid yet;
+2. replaces the partition's rows, which commits the load: now its entry and its rejected rows are valid;
+3. deletes the ledger entry, the rejected rows and the blocked partition that it replaced.
 
-Wherever a load is interrupted, and whichever of several loads of one partition commits last, rows, rejected rows and
-ledger are of the same load at every moment. What an interrupted load has left does not count, and a later load deletes
-it. No lock or lease is needed. Only rows of loads that can never count again are deleted, by their id: a load id is
-used for one attempt.
+So rows, rejected rows and ledger are of the same load at every moment, without a lock: after an interrupted load, and
+after concurrent loads of one partition. A later load deletes what an interrupted one left. A load id is used for one
+attempt, and only rows of loads that can never be valid again are deleted.
 
-Which load a partition is of is read from its first row (`tabledata.list`): one request that costs nothing, where a
-query would be charged for the whole column. Labels of the table would hold 64 partitions; labels of jobs are kept for
-six months, and the last job that was started is not always the last one to commit. A partition without rows has no load
-id: there the state of the load's own job, whose id is made from the load's, tells whether it committed.
+The load id of a partition is read from its first row (`tabledata.list`), which is free; a query would be charged for
+the whole column. Table labels are limited to 64. Job labels are kept for six months only, and the job that started last
+does not always commit last. A partition without rows has no load id: then the state of the load's job, whose id is made
+from the load id, says whether it committed.
 """
 
 from __future__ import annotations
@@ -40,27 +39,25 @@ from flows.datasets.rejected import REJECTED_SCHEMA
 from flows.errors import StoreFailed
 from flows.stores.batches import flat, flat_schema, rejected_batches, verified, write_parquet
 from flows.stores.bigquery_jobs import APPEND, REPLACE, LoadJobs
-from flows.stores.bigquery_tables import LOAD_ID, blocked_table, ledger_table, rejected_table, tables_of
+from flows.stores.bigquery_tables import LOAD_ID, blocked_table, ledger_table, tables_of
 from flows.stores.google_errors import LEFT_OVER, failures_as_warnings, one_line
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, new_load_id, now
 from flows.stores.ledger_rows import ledger_row, recorded_entry, recorded_schema, with_partition_column
-from flows.stores.loads import Found, Recorded, counting, resolved
+from flows.stores.loads import Found, Recorded, resolved, valid_entries
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client
 
-# BigQuery forgets jobs after six months. A load from before then counts as committed.
+# BigQuery deletes jobs after six months. An older load is taken to be committed.
 JOBS_KEPT = dt.timedelta(days=150)
 
-# How often the ledger is read again because a load has committed in between.
+# How often the ledger is read again because a load has committed meanwhile.
 RACES = 5
 
 
 class BigQueryStore:
-    """Partitions in a BigQuery dataset: a table per dataset, with `{table}_rejected_rows`, `{table}_ledger` and, for
+    """A `Store` in a BigQuery dataset: a table per dataset, with `{table}_rejected_rows`, `{table}_ledger` and, for
     blocked partitions, `{table}_blocked` and `{table}_blocked_rejected_rows`.
-
-    The methods are those of `flows.stores.store.Store`.
     """
 
     name = "bigquery"
@@ -77,42 +74,38 @@ class BigQueryStore:
             outcome = cleaning.into(
                 lambda batches: _write(map(flat, verified(batches, cleaning)), schema, load_id, rows)
             )
-            entry = LedgerEntry.of(partition, outcome, source, load_id)
             _write_rejected(cleaning, load_id, rejected)
+            entry = LedgerEntry.of(partition, outcome, source, load_id)
             with one_line(self._jobs.table(partition.dataset.table)):
                 self._load(entry, rows, rejected)
         return outcome
 
     def record(self, entry: LedgerEntry) -> None:
-        """Append the entry of its partition and status, see `Store.record`.
-
-        It does not count once another load has committed.
-        """
+        """Append the entry to the ledger, see `Store.record`. It is not valid once another load has committed."""
         if may_record(entry, self.entry(entry.partition, entry.status)):
             with one_line(self._jobs.table(ledger_table(entry.partition.dataset))):
                 self._append_to_ledger(entry)
 
     def entry(self, partition: Partition, status: Status = "loaded") -> LedgerEntry | None:
-        """The partition's ledger entry of that status; None if there is none."""
+        """The partition's ledger entry of that status, if there is one."""
         return next((e for e in self._entries(partition.dataset, partition) if e.status == status), None)
 
     def entries(self, dataset: Dataset) -> list[LedgerEntry]:
-        """The dataset's ledger: entries of every status, by partition and status."""
+        """All ledger entries of the dataset, sorted by partition and status."""
         return sorted(self._entries(dataset), key=lambda entry: (entry.partition, entry.status))
 
     def count(self, partition: Partition) -> int:
-        """The partition's rows, counted in its table."""
+        """How many rows the partition has in its table."""
         return self._count(partition.dataset.table, "SELECT COUNT(*) FROM {table} WHERE {of_partition}", partition)
 
     def count_rejected(self, partition: Partition) -> int:
-        """The rejected rows of the load that the partition's entry is of, counted in their table."""
+        """How many rejected rows are stored of the load that the partition's entry is of."""
         entry = self.entry(partition)
-        text = "SELECT COUNT(*) FROM {table} WHERE {of_partition} AND {load_id} = @counting"
-        table = rejected_table(partition.dataset)
-        return self._count(table, text, partition, counting=entry.load_id) if entry else 0
+        text = "SELECT COUNT(*) FROM {table} WHERE {of_partition} AND {load_id} = @valid"
+        return self._count(tables_of(entry)[1], text, partition, valid=entry.load_id) if entry else 0
 
     def counts(self, dataset: Dataset) -> dict[Partition, int]:
-        """The rows of every partition that has any, counted in the table, whatever the ledger says."""
+        """How many rows of each partition the table has, without the ledger."""
         column = dataset.partition_column
         if column is None:
             rows = self.count(dataset.partition())
@@ -127,7 +120,7 @@ class BigQueryStore:
         return counted
 
     def _load(self, entry: LedgerEntry, rows: Path, rejected: Path) -> None:
-        """Load the files as one load: nothing of it counts before its rows are in place."""
+        """Load the files. Nothing of the load is valid before its rows are in place."""
         partition, table, rejected_rows = entry.partition, *tables_of(entry)
         before = self._jobs.load_ids(table, [partition]).get(partition)
         self._append_to_ledger(entry)
@@ -137,7 +130,7 @@ class BigQueryStore:
             self._jobs.load(table, partition, rows, REPLACE, _job_id(table, entry))
         except (ClientError, StoreFailed):
             with failures_as_warnings(self._jobs.table(table)):
-                # Where the request for the job's state was refused, the job may yet commit.
+                # If the request for the job's state was rejected, the job may still commit.
                 if (job := self._jobs.job(_job_id(table, entry))) is None or job.error_result:
                     self._delete([entry])
             raise
@@ -153,28 +146,19 @@ class BigQueryStore:
             self._jobs.load(table, partition, file, APPEND, f"taxiway-{table}-{partition.key}-{uuid.uuid4().hex}")
 
     def _clean_up(self, entry: LedgerEntry, before: str | None) -> None:
-        """Delete what can never count again, now that the load of this entry has committed."""
+        """Delete what can never be valid again, now that the load of this entry has committed."""
         partition = entry.partition
         ledger, found = self._read(partition.dataset, partition)[partition]
-        count = {found.loaded, *(e.load_id for e in counting(ledger, found, self._was_committed))}
-        replaced = {before, entry.load_id, found.blocked} - count
-        left_over = now() - LEFT_OVER
-        self._delete(
-            [
-                row.entry
-                for row in ledger
-                if row.entry.status != "refused"
-                and (
-                    row.entry.load_id in replaced or (row.entry.finished < left_over and row.entry.load_id not in count)
-                )
-            ]
-        )
+        valid = {found.loaded, *(each.load_id for each in valid_entries(ledger, found, self._was_committed))}
+        replaced, left_over = {before, entry.load_id, found.blocked}, now() - LEFT_OVER
+        loads = [row.entry for row in ledger if row.entry.status != "refused" and row.entry.load_id not in valid]
+        self._delete([each for each in loads if each.load_id in replaced or each.finished < left_over])
         if any(row.entry.status == "refused" for row in ledger):
             text = "DELETE FROM {table} WHERE {of_partition} AND status = 'refused' AND finished <= @finished"
             self._jobs.query(ledger_table(partition.dataset), text, partition, finished=entry.finished)
 
     def _delete(self, entries: list[LedgerEntry]) -> None:
-        """Delete what is stored of loads of one partition that do not count, ledger entries last."""
+        """Delete what is stored of loads of one partition, ledger entries last."""
         tables: dict[str, set[str]] = {}
         for entry in entries:
             rows, rejected = tables_of(entry)
@@ -187,17 +171,17 @@ class BigQueryStore:
             self._jobs.query(table, text, entries[0].partition, load_ids=sorted(tables[table]))
 
     def _entries(self, dataset: Dataset, partition: Partition | None = None) -> list[LedgerEntry]:
-        """The entries that count: of the dataset, or of one partition."""
+        """The valid entries of the dataset, or of one partition."""
         with one_line(self._jobs.table(ledger_table(dataset))):
             read = self._read(dataset, partition).values()
-            return [entry for ledger, found in read for entry in counting(ledger, found, self._was_committed)]
+            return [entry for ledger, found in read for entry in valid_entries(ledger, found, self._was_committed)]
 
     def _read(
         self, dataset: Dataset, partition: Partition | None = None
     ) -> dict[Partition, tuple[list[Recorded], Found]]:
-        """The ledger's rows of each partition, and which loads the partition's rows are of.
+        """The ledger's rows of each partition, and the load ids of the partition's rows.
 
-        A load may commit, and delete what it has replaced, between the two. Then both are read again.
+        If a load commits, and deletes what it has replaced, between the two reads, both are read again.
         """
         ledger, found = self._recorded(dataset, partition)
         for _ in range(RACES):
@@ -205,7 +189,7 @@ class BigQueryStore:
                 break
             before = found
             ledger, found = self._recorded(dataset, partition)
-            if found == before:  # rows that no load has written
+            if found == before:  # rows that no load of the ledger has written
                 break
         return {each: (rows, found[each]) for each, rows in ledger.items()}
 
@@ -226,7 +210,7 @@ class BigQueryStore:
         return ledger, {each: Found(loaded.get(each), blocked.get(each)) for each in ledger}
 
     def _was_committed(self, entry: LedgerEntry) -> bool:
-        """Whether the load has put its rows in place; asked where no row can tell."""
+        """Whether the load has put its rows in place, by its job."""
         if not entry.load_id or entry.finished < now() - JOBS_KEPT:
             return True
         job = self._jobs.job(_job_id(tables_of(entry)[0], entry))
@@ -238,7 +222,7 @@ class BigQueryStore:
 
 
 def _job_id(table: str, entry: LedgerEntry) -> str:
-    """The id of the job that loads into the table for this load: there is one, whose state can be asked for."""
+    """The id of the load's job for the table, by which its state can be read."""
     return f"taxiway-{table}-{entry.partition.key}-{entry.load_id}"
 
 

@@ -1,4 +1,4 @@
-"""Jobs and rows of the tables of one BigQuery dataset: a parquet file into one partition, and back."""
+"""Load jobs, queries and row reads on the tables of one BigQuery dataset."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 from google.api_core.exceptions import Conflict, NotFound
@@ -25,9 +25,9 @@ READERS = 8
 
 
 class LoadJobs:
-    """Loads into the tables of one BigQuery dataset, each partitioned as the data that it holds.
+    """The tables of one BigQuery dataset.
 
-    Load jobs are free and atomic, and so are reads of a few rows of one partition, which are no queries.
+    Load jobs are free and atomic. So are reads of a few rows of one partition, which are not queries.
     """
 
     def __init__(self, client: bigquery.Client, dataset: str) -> None:
@@ -39,27 +39,21 @@ class LoadJobs:
         return f"{self._client.project}.{self._dataset}.{name}"
 
     def load(self, name: str, partition: Partition, file: Path, write: str, job_id: str) -> None:
-        """Load the rows of the parquet file into the table's partition; create the table if it does not exist.
+        """Load a parquet file into the table's partition: APPEND to its rows, or REPLACE them.
 
-        Columns that the file has and the table has not are added.
-
-        Args:
-            name: the table.
-            partition: which one.
-            file: its schema becomes the job's, so that nothing is guessed from the values of one month.
-            write: APPEND to the partition's rows, or REPLACE them.
-            job_id: of this one attempt. A request that is sent again because its answer was lost is not done twice.
+        The table is created, or gets the file's new columns. The job's schema is that of the file, so that BigQuery
+        does not infer it from one month's values. The job id is of this attempt: a request that is sent again because
+        its answer was lost starts no second job.
 
         Raises:
-            google.api_core.exceptions.ClientError: BigQuery refused the load; the old rows are unchanged.
-            google.api_core.exceptions.GoogleAPIError, TimeoutError: no answer; the load may yet happen.
-            StoreFailed: the job says that it wrote another number of rows than the file has; or the table's rows
-                expire, and nothing was done.
+            google.api_core.exceptions.ClientError: BigQuery rejected the load; existing data is unchanged.
+            google.api_core.exceptions.GoogleAPIError, TimeoutError: no answer; the load may still happen.
+            StoreFailed: the job wrote another number of rows than the file has; or the table's rows expire.
         """
         footer = pq.ParquetFile(file)
         schema, rows = fields(footer.schema_arrow), footer.metadata.num_rows
         ensure_table(self._client, self.table(name), schema, partition.dataset)
-        # Replacing a whole table replaces its schema, too, and BigQuery refuses to be told how.
+        # Replacing a whole table replaces its schema as well; BigQuery then rejects schema update options.
         replaces_table = write == REPLACE and not partition.dataset.partition_column
         updates = [] if replaces_table else [bigquery.SchemaUpdateOption.ALLOW_FIELD_ADDITION]
         config = bigquery.LoadJobConfig(
@@ -76,7 +70,7 @@ class LoadJobs:
             raise StoreFailed(self.table(name), f"load job {job.job_id} wrote {job.output_rows} rows of {rows}")
 
     def job(self, job_id: str) -> bigquery.LoadJob | None:
-        """The job; None if there is none of this id. BigQuery keeps jobs for six months."""
+        """The job of that id, if there is one. BigQuery keeps jobs for six months."""
         try:
             return cast(bigquery.LoadJob, self._client.get_job(job_id, location=self._where(), timeout=TIMEOUT))
         except NotFound:
@@ -101,14 +95,11 @@ class LoadJobs:
             return
 
     def load_ids(self, name: str, partitions: list[Partition]) -> dict[Partition, str]:
-        """The load id of the first row that is found in each partition; "" where the row has none.
-
-        Every row of a partition has the same. Partitions without rows are left out.
-        """
+        """The load id of each partition that has rows, read from one row: all have the same; "" if they have none."""
         columns = self.columns(name) if partitions else set()
         if not columns:
             return {}
-        # Rows of a table without load ids are found by any other column.
+        # In a table without load ids, read any other column.
         column = bigquery.SchemaField(LOAD_ID if LOAD_ID in columns else min(columns), "STRING")
 
         def first(partition: Partition) -> list[bigquery.Row]:
@@ -126,12 +117,8 @@ class LoadJobs:
     ) -> list[bigquery.Row]:
         """The query's rows; none if the table does not exist.
 
-        Args:
-            name: the table.
-            text: SQL; `{table}` in it is the table, `{load_id}` its rows' load id ("" where they have none),
-                `{of_partition}` the condition for the rows of the partition.
-            partition: see `text`.
-            **parameters: the values of `@name` in it.
+        In the SQL text, `{table}` is the table, `{load_id}` a row's load id (or ""), `{of_partition}` the condition for
+        rows of the partition, and `@name` a parameter.
         """
         columns = self.columns(name)
         if not columns:
@@ -155,18 +142,11 @@ class LoadJobs:
 
     def _insert(self, job_id: str, file: Path, target: str, config: bigquery.LoadJobConfig) -> bigquery.LoadJob:
         size = file.stat().st_size
+        options: dict[str, Any] = {"job_id": job_id, "location": self._where(), "timeout": seconds_to_send(size)}
         try:
             with file.open("rb") as stream:
-                return self._client.load_table_from_file(
-                    stream,
-                    target,
-                    size=size,
-                    job_id=job_id,
-                    location=self._where(),
-                    job_config=config,
-                    timeout=seconds_to_send(size),
-                )
-        except Conflict:  # the job of our own first request, whose answer was lost
+                return self._client.load_table_from_file(stream, target, size=size, job_config=config, **options)
+        except Conflict:  # the job exists: the answer to our first request was lost
             return cast(bigquery.LoadJob, self._client.get_job(job_id, location=self._where(), timeout=TIMEOUT))
 
     def _where(self) -> str:
@@ -177,7 +157,7 @@ class LoadJobs:
 
 
 def _wait(job: bigquery.LoadJob) -> None:
-    """Wait for the job's end and raise its error. The client's own wait asks once a second: as long as a load takes."""
+    """Wait for the job's end and raise its error. The client polls once a second, which takes as long as a load."""
     deadline, pause = time.monotonic() + LOAD_SECONDS, 0.05
     while not job.done(timeout=TIMEOUT):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The tables of the BigQuery store: their names and types, and how they are created."""
+"""The tables of the BigQuery store: their names, column types and creation."""
 
 from __future__ import annotations
 
@@ -24,15 +24,10 @@ TYPES = {
     pa.timestamp("us", "UTC"): "TIMESTAMP",
 }
 
-# To connect and to read, in seconds: the HTTP library takes the two, the types of the client know one only.
+# Seconds to connect and to read. The HTTP library takes both; the client's type hints allow only one number.
 TIMEOUT: Any = (10.0, 120.0)
 
 LOAD_ID = "load_id"
-
-
-def rejected_table(dataset: Dataset) -> str:
-    """The table of a dataset's rejected rows; it exists once there are such rows."""
-    return f"{dataset.table}_rejected_rows"
 
 
 def ledger_table(dataset: Dataset) -> str:
@@ -45,21 +40,15 @@ def blocked_table(dataset: Dataset) -> str:
     return f"{dataset.table}_blocked"
 
 
-def blocked_rejected_table(dataset: Dataset) -> str:
-    """The table of the rejected rows of blocked partitions."""
-    return f"{dataset.table}_blocked_rejected_rows"
-
-
 def tables_of(entry: LedgerEntry) -> tuple[str, str]:
     """The tables of the load's rows and of its rejected rows."""
     dataset = entry.partition.dataset
-    if entry.status == "blocked":
-        return blocked_table(dataset), blocked_rejected_table(dataset)
-    return dataset.table, rejected_table(dataset)
+    table = blocked_table(dataset) if entry.status == "blocked" else dataset.table
+    return table, f"{table}_rejected_rows"
 
 
 def decorator(partition: Partition) -> str:
-    """What names the partition after a table's name; nothing for a whole dataset."""
+    """BigQuery's partition decorator, such as `$202101`; empty for a dataset of one partition."""
     return "$" + re.sub(r"\D", "", partition.key) if partition.dataset.partition_column else ""
 
 
@@ -69,7 +58,7 @@ def fields(schema: pa.Schema) -> list[bigquery.SchemaField]:
 
 
 def find_table(client: bigquery.Client, table: str) -> bigquery.Table | None:
-    """The table of that full name; None if it does not exist."""
+    """The table, by its full name; None if it does not exist."""
     try:
         return client.get_table(table, timeout=TIMEOUT)
     except NotFound:
@@ -77,11 +66,7 @@ def find_table(client: bigquery.Client, table: str) -> bigquery.Table | None:
 
 
 def ensure_table(client: bigquery.Client, name: str, schema: list[bigquery.SchemaField], dataset: Dataset) -> None:
-    """Create the table if it does not exist, partitioned as the dataset.
-
-    Raises:
-        StoreFailed: its rows would expire.
-    """
+    """Create the table if it does not exist, partitioned as the dataset. Raises StoreFailed if its rows expire."""
     table = find_table(client, name) or _create(client, name, schema, dataset)
     partitioning = table.time_partitioning
     if partitioning is not None and partitioning.expiration_ms:
@@ -93,7 +78,7 @@ def ensure_table(client: bigquery.Client, name: str, schema: list[bigquery.Schem
 
 
 def _create(client: bigquery.Client, name: str, schema: list[bigquery.SchemaField], dataset: Dataset) -> bigquery.Table:
-    """Create a table without expiration, whatever the defaults are: old partitions would be deleted at once."""
+    """Create a table without expiration, whatever the defaults are: they would delete old partitions at once."""
     table = bigquery.Table(name, schema)
     if dataset.partition_column:
         table.time_partitioning = bigquery.TimePartitioning(
@@ -102,7 +87,7 @@ def _create(client: bigquery.Client, name: str, schema: list[bigquery.SchemaFiel
     created = client.create_table(table, exists_ok=True, timeout=TIMEOUT)
     partitioning = created.time_partitioning
     if created.expires or (partitioning and partitioning.expiration_ms):
-        # A creation cannot ask for no expiration: without a value it takes the default.
+        # A create request cannot turn expiration off: without a value the default applies.
         created.expires = None
         if partitioning:
             partitioning.expiration_ms = None

@@ -1,10 +1,10 @@
-"""The bucket store: a partition is one parquet object, its ledger entry is that object's own metadata.
+"""The bucket store: a partition is one parquet object, its ledger entry is that object's metadata.
 
-Object and entry are therefore written in one atomic step: an upload appears whole or not at all, and a precondition on
-the generation that it replaces detects a lost race. The rejected rows are an object of their own, whose name has the id
-of the load (`load_id`). It is written first: the data object commits the load, and the load id in its entry says which
-rejected rows count. An interrupted load leaves the old partition with its own rejected rows. Those of loads that are
-replaced are deleted afterwards; those that an interrupted load has left, by a later load.
+So object and entry are written in one atomic step: an upload appears whole or not at all, and a precondition on the
+generation that it replaces detects a concurrent load. The rejected rows are a separate object, whose name has the id of
+the load (`load_id`). It is written first: the data object commits the load, and the load id in its entry says which
+rejected rows are valid. After an interrupted load, the old partition still has its own rejected rows. The rejected rows
+of replaced loads are deleted after the commit; those of interrupted loads, by a later load.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,32 +39,29 @@ from flows.stores.bucket_objects import (
 )
 from flows.stores.google_errors import LEFT_OVER, failures_as_warnings, one_line, seconds_to_send
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, may_record, new_load_id, now
+from flows.stores.store import count_or_error
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket
 
-# An object's metadata may take 8 KiB; an entry with every reason and every check takes five.
+# An object's metadata may have 8 KiB; an entry with every reason and every check has five.
 LEDGER = "ledger"
 
 UPLOAD_CHUNK = 8 << 20
 TIMEOUT = (10.0, 120.0)
 RACES = 5
 
-# Holds most parquet footers. One ends with its own length, four bytes, and the magic number, four more.
+# The size of most parquet footers is below this. A footer ends with its length (four bytes) and the magic number.
 FOOTER = 64 << 10
 MAGIC = b"PAR1"
 
 
 class BucketStore:
-    """Partitions in a Cloud Storage bucket, an object each: `data/{dataset}/{stem}.parquet`.
+    """A `Store` in a folder of a Cloud Storage bucket: an object `data/{dataset}/{stem}.parquet` per partition.
 
     A blocked partition is under `blocked/`, and the rejected rows of a load are
-    `rejected/{dataset}/{stem}.{load_id}.parquet`. An empty object under `refused/` has the entry of a source that was
-    refused. The methods are those of `flows.stores.store.Store`.
-
-    Args:
-        bucket: the bucket; its `user_project`, if it has one, pays for every request.
-        folder: where in the bucket all of these names are.
+    `rejected/{dataset}/{stem}.{load_id}.parquet`. An empty object under `refused/` has the entry of a refused source.
+    The bucket's `user_project`, if it has one, pays for every request.
     """
 
     name = "bucket"
@@ -72,10 +70,7 @@ class BucketStore:
         self._bucket, self._folder = bucket, f"{folder.strip('/')}/" if folder.strip("/") else ""
 
     def replace(self, cleaning: Cleaning, source: LoadSource, *, work_dir: Path | None = None) -> Outcome:
-        """Run the pass into a parquet file and replace the partition's object, see `Store.replace`.
-
-        Of two loads of the same partition at once, the one that loses the race uploads again.
-        """
+        """Run the pass into a parquet file and replace the partition's object, see `Store.replace`."""
         partition = cleaning.partition
         with tempfile.TemporaryDirectory(dir=work_dir) as directory:
             file = Path(directory) / f"{partition.stem}.parquet"
@@ -91,13 +86,10 @@ class BucketStore:
         return outcome
 
     def download(self, partition: Partition, to: Path, *, flow_run_id: str | None = None) -> tuple[Path, LoadSource]:
-        """Copy the partition's object into the folder `to`, one generation of it, with its checksum verified.
+        """Copy one generation of the partition's object into the folder `to`; its checksum is verified.
 
-        Returns:
-            the file, and the source as BigQuery's ledger records it (`checksum` is the object's generation).
-
-        Raises:
-            Refused: if the bucket does not have the partition.
+        Returns the file, and the source for BigQuery's ledger (`checksum` is the object's generation). Raises Refused
+        if the bucket does not have the partition.
         """
         started, name = now(), data_name(partition)
         file = to / f"{partition.stem}.parquet"
@@ -109,7 +101,7 @@ class BucketStore:
                 try:
                     pinned = self._blob(name, generation=blob.generation)
                     pinned.download_to_filename(file, timeout=TIMEOUT, checksum="crc32c")
-                except NotFound:  # replaced since: the next turn reads the new one
+                except NotFound:  # replaced meanwhile: read the new one
                     continue
                 checksum = f"generation:{blob.generation}"
                 return file, LoadSource(self._url(name), checksum, blob.size, flow_run_id, started)
@@ -126,7 +118,7 @@ class BucketStore:
                 try:
                     self._write_entry(name, blob, entry)
                     return
-                except PreconditionFailed:  # changed since: read it again
+                except PreconditionFailed:  # changed meanwhile: read it again
                     continue
                 except NotFound:
                     if blob is None:  # there is no such bucket
@@ -134,7 +126,7 @@ class BucketStore:
         raise StoreFailed(self._url(name), f"was changed by another process {RACES} times")
 
     def _write_entry(self, name: str, existing: Blob | None, entry: LedgerEntry) -> None:
-        """Write the entry on the object as it was read; where there was none, on a new and empty one."""
+        """Write the entry to the object that was read or, if there was none, to a new and empty one."""
         metadata = {LEDGER: entry.to_json()}
         if existing is None:
             blob = self._blob(name)
@@ -149,41 +141,32 @@ class BucketStore:
             )
 
     def entry(self, partition: Partition, status: Status = "loaded") -> LedgerEntry | None:
-        """The partition's ledger entry of that status; None if there is none."""
+        """The partition's ledger entry of that status, if there is one."""
         name = NAMES[status](partition)
         with one_line(self._url(name)):
             return _entry_of(self._get(name), partition.dataset)
 
     def entries(self, dataset: Dataset) -> list[LedgerEntry]:
-        """The dataset's ledger: entries of every status, by partition and status."""
+        """All ledger entries of the dataset, sorted by partition and status."""
         found = [_entry_of(blob, dataset) for place in PLACES for _, blob in self._list(f"{place}/{dataset}/")]
         return sorted(filter(None, found), key=lambda entry: (entry.partition, entry.status))
 
     def count(self, partition: Partition) -> int:
-        """The rows of the partition's object, from its parquet footer; 0 if there is none."""
+        """How many rows the partition's object has, from its parquet footer."""
         return self._rows(data_name(partition))
 
     def count_rejected(self, partition: Partition) -> int:
-        """The rejected rows of the load that the partition's entry is of, from their parquet footer."""
+        """How many rejected rows are stored of the load that the partition's entry is of, from their parquet footer."""
         entry = self.entry(partition)
         return self._rows(rejected_name(entry)) if entry else 0
 
     def counts(self, dataset: Dataset) -> dict[Partition, int | TaxiwayError]:
-        """The rows of every partition under `data/`, from the parquet footers, whatever the ledger says.
-
-        An object that cannot be counted does not hide the others: it has its error instead of its rows.
-        """
+        """How many rows of each partition are under `data/`, from the parquet footers; or why they cannot be read."""
         found = (partition_of(name, dataset) for name, _ in self._list(f"data/{dataset}/"))
-        return {partition: self._counted(partition) for partition in found if partition}
-
-    def _counted(self, partition: Partition) -> int | TaxiwayError:
-        try:
-            return self.count(partition)
-        except TaxiwayError as error:
-            return error
+        return {partition: count_or_error(self.count, partition) for partition in found if partition}
 
     def _put(self, name: str, file: Path, entry: LedgerEntry) -> LedgerEntry | None:
-        """Replace the object by the file; again if another process did so. Returns the replaced object's entry."""
+        """Replace the object by the file; retry if another load replaces it first. Returns the replaced entry."""
         dataset = entry.partition.dataset
         for _ in range(RACES):
             existing = self._get(name)
@@ -191,14 +174,14 @@ class BucketStore:
                 self._upload(name, file, {LEDGER: entry.to_json()}, existing.generation if existing else 0)
                 return _entry_of(existing, dataset)
             except PreconditionFailed:
-                # Either another process has replaced the object, or we have and the answer to our upload was lost.
+                # Another load has replaced the object, or we have and the answer to our upload was lost.
                 found = _entry_of(self._get(name), dataset)
                 if found is not None and found.load_id == entry.load_id:
                     return _entry_of(existing, dataset)
         raise StoreFailed(self._url(name), f"was replaced by another process {RACES} times during the upload")
 
     def _clean_up(self, entry: LedgerEntry, before: LedgerEntry | None) -> None:
-        """Delete what can never count again, now that the load of this entry has committed."""
+        """Delete what can never be valid again, now that the load of this entry has committed."""
         partition = entry.partition
         self._delete(refused_name(partition))
         ended = [before]
@@ -207,20 +190,21 @@ class BucketStore:
             if blocked is not None:
                 self._delete(blocked_name(partition), blocked.generation)
                 ended.append(_entry_of(blocked, partition.dataset))
-        count = {found.load_id for status in ("loaded", "blocked") if (found := self.entry(partition, status))}
-        replaced = {found.load_id for found in ended if found} - count
+        # None: an object of no load
+        keep = {None} | {found.load_id for status in ("loaded", "blocked") if (found := self.entry(partition, status))}
+        replaced = {found.load_id for found in ended if found}
         left_over = now() - LEFT_OVER
         for prefix in ("rejected/", "blocked/"):
             for name, blob in self._list(f"{prefix}{partition.dataset}/{partition.stem}."):
                 load_id = load_id_of(name, partition)
-                if load_id in replaced or (load_id is not None and load_id not in count and blob.updated < left_over):
+                if load_id not in keep and (load_id in replaced or blob.updated < left_over):
                     self._delete(name, blob.generation)
 
     def _upload(self, name: str, file: Path, metadata: dict[str, str], replaces: int | None) -> None:
         blob = self._blob(name, chunk_size=UPLOAD_CHUNK)
         blob.metadata = metadata
-        # Given the checksum beforehand, the server refuses a corrupted upload, and the old object is unchanged. Else
-        # the client would compare afterwards, and delete the new object when the old one is gone already.
+        # With the checksum in the request, the server rejects a corrupted upload, and the old object is unchanged.
+        # Without it, the client would compare afterwards and delete the new object: then neither is left.
         blob.upload_from_filename(
             file,
             content_type="application/vnd.apache.parquet",
@@ -232,19 +216,17 @@ class BucketStore:
 
     def _delete(self, name: str, generation: int | None = None) -> None:
         """Delete the object if it exists, and is still of that generation."""
-        try:
+        with suppress(NotFound, PreconditionFailed):
             self._blob(name).delete(if_generation_match=generation, timeout=TIMEOUT)
-        except (NotFound, PreconditionFailed):
-            return
 
     def _list(self, prefix: str) -> Iterator[tuple[str, Blob]]:
-        """The objects whose names begin so, each with its name in our folder."""
+        """The objects whose names start with the prefix, each with its name in our folder."""
         with one_line(self._url(prefix)):
             for blob in self._bucket.list_blobs(prefix=self._folder + prefix, timeout=TIMEOUT):
                 yield blob.name.removeprefix(self._folder), blob
 
     def _rows(self, name: str) -> int:
-        """Rows of the parquet object, from its footer; 0 if there is none. Raises StoreFailed for any other object."""
+        """How many rows the parquet object has; 0 if it does not exist. Raises StoreFailed for any other object."""
         with one_line(self._url(name)):
             try:
                 footer = self._tail(name, FOOTER)
@@ -257,7 +239,7 @@ class BucketStore:
             except (RequestRangeNotSatisfiable, pa.ArrowInvalid, OSError) as wrong:
                 if isinstance(wrong, requests.RequestException):  # which is an OSError
                     raise
-                raise StoreFailed(self._url(name), "is no whole parquet file") from wrong
+                raise StoreFailed(self._url(name), "is not a complete parquet file") from wrong
 
     def _tail(self, name: str, size: int) -> bytes:
         return self._blob(name).download_as_bytes(start=-size, checksum=None, timeout=TIMEOUT)
@@ -273,7 +255,7 @@ class BucketStore:
 
 
 def _entry_of(blob: Blob | None, dataset: Dataset) -> LedgerEntry | None:
-    """The ledger entry in the object's metadata; None without one, or where it is not an entry."""
+    """The ledger entry in the object's metadata, if there is a valid one."""
     text = ((blob.metadata if blob else None) or {}).get(LEDGER)
     try:
         return LedgerEntry.from_json(dataset, text) if text else None

@@ -9,7 +9,7 @@ from flows.stores.ledger import LedgerEntry
 
 
 def data_name(partition: Partition) -> str:
-    """The object that is the partition."""
+    """The object with the partition's rows."""
     return f"data/{partition.dataset}/{partition.stem}.parquet"
 
 
@@ -19,10 +19,7 @@ def blocked_name(partition: Partition) -> str:
 
 
 def rejected_name(entry: LedgerEntry) -> str:
-    """The object with the rejected rows of the entry's load; there is none where there are no such rows.
-
-    Loads of versions without load ids have their rejected rows under a name without one.
-    """
+    """The object with the rejected rows of the entry's load, if there are any. Older versions had no load ids."""
     name = f"{entry.partition.dataset}/{entry.partition.stem}{entry.load_id and f'.{entry.load_id}'}"
     return f"blocked/{name}.rejected.parquet" if entry.status == "blocked" else f"rejected/{name}.parquet"
 
@@ -35,7 +32,7 @@ def load_id_of(name: str, partition: Partition) -> str | None:
 
 
 def refused_name(partition: Partition) -> str:
-    """The empty object whose metadata say why a source of the partition was refused."""
+    """The empty object whose metadata says why the partition's source was refused."""
     return f"refused/{partition.dataset}/{partition.stem}"
 
 

@@ -1,4 +1,4 @@
-"""What the bucket and BigQuery share: Google's exceptions as one clear line."""
+"""What the bucket and BigQuery stores share: Google's exceptions as errors of one line, and timeouts."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ GOOGLE_ERRORS = (
 BUSY = {408, 429, 500, 502, 503, 504}
 BUSY_REASONS = {"backendError", "internalError", "rateLimitExceeded"}
 
-# A load commits within hours of its first step, or not at all. What is older than this and does not count never will;
-# a day leaves room for clocks that differ.
+# A load commits within hours of its first step, or never. What is older than a day (which allows for clocks that
+# differ) and not valid never will be.
 LEFT_OVER = dt.timedelta(days=1)
 
-# The slowest connection that a partition is sent over, in bytes a second.
+# The slowest supported connection for an upload, in bytes a second.
 SLOWEST = 20_000
 
 
 def seconds_to_send(size: int) -> tuple[float, float]:
-    """The timeouts, to connect and to read, of a request whose body has that many bytes.
+    """The timeouts, to connect and to read, of a request with a body of that many bytes.
 
-    urllib3 sends a body under one of the two, as a whole: on a new connection the first one, on a used one the second
-    one of the request before. A timeout made for an answer would end every upload over a slow connection.
+    urllib3 applies one of the two to sending the whole body: the first on a new connection, the second of the previous
+    request on a reused one. A timeout meant for an answer would end every upload over a slow connection.
     """
     seconds = 120 + size / SLOWEST
     return seconds, seconds
@@ -47,12 +47,7 @@ def seconds_to_send(size: int) -> tuple[float, float]:
 
 @contextmanager
 def one_line(subject: str) -> Iterator[None]:
-    """Turn what Google's clients raise, after their own retries, into one line about `subject`.
-
-    Raises:
-        StoreUnavailable: for what may go away by itself.
-        StoreFailed: for everything else.
-    """
+    """Raise an exception of Google's clients as StoreUnavailable, if it is transient, or StoreFailed."""
     try:
         yield
     except GOOGLE_ERRORS as error:
@@ -62,7 +57,7 @@ def one_line(subject: str) -> Iterator[None]:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether the error may go away by itself: no connection, no answer in time, a server that is busy or broken."""
+    """Whether the error is transient: no connection, no answer in time, a server that is busy or has failed."""
     if isinstance(error, GoogleAPICallError):
         reasons = {each.get("reason") for each in error.errors or () if isinstance(each, Mapping)}
         return error.code in BUSY or bool(reasons & BUSY_REASONS)
@@ -77,8 +72,8 @@ def is_transient(error: Exception) -> bool:
 
 @contextmanager
 def failures_as_warnings(subject: str) -> Iterator[None]:
-    """For deleting what does not count: a failure is logged as a warning, and a later load deletes it."""
+    """For deleting invalid data: a failure is logged as a warning, and a later load deletes the data."""
     try:
         yield
     except (*GOOGLE_ERRORS, TaxiwayError) as error:
-        logging.getLogger(__name__).warning("%s: what does not count was not deleted: %s", subject, error)
+        logging.getLogger(__name__).warning("%s: data of replaced loads was not deleted: %s", subject, error)

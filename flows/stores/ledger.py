@@ -1,4 +1,4 @@
-"""The ledger: what is known of each partition in a store, and whether its source has changed since."""
+"""The ledger: the source, row counts and checks of each partition in a store."""
 
 from __future__ import annotations
 
@@ -24,16 +24,13 @@ def now() -> dt.datetime:
 
 @dataclass(frozen=True)
 class LoadSource:
-    """Where a partition comes from, as the caller knows it before the store is touched.
+    """The source of a partition; times are UTC.
 
     Attributes:
         url: the address it was read from (https, file, gs).
         checksum: `sha256:...` of the bytes, or `generation:...` of a bucket object; equal means same content.
-        bytes: size of the source.
-        flow_run_id: the run that loads it, if there is one.
-        started: when the work on this partition began, UTC.
-        etag: the version that the source's server names, if it does.
-        modified: when the source says that it was last modified, UTC, if it does.
+        started: when the work on this partition began.
+        etag, modified: the version and the time of change that the source's server gives, if it does.
     """
 
     url: str
@@ -52,18 +49,15 @@ def new_load_id() -> str:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One partition in one store: where it came from and what became of every row of it.
+    """One partition in one store: its source and the count of every row.
 
-    A partition has at most one entry of each status. `blocked` is a partition that a check blocked: its rows are
-    stored apart, and what was loaded before is unchanged. `refused` is a source that could not be loaded, with the
-    reason as `message` and no rows; it has not changed anything either.
-
-    `source_etag` and `source_modified` are the source's version when it was last seen, which may be later than the
-    load: the same bytes may be published again.
+    A partition has at most one entry of each status. A `blocked` one failed a check: its rows are stored separately. A
+    `refused` one is a source that could not be loaded: it has no rows, and the reason is in `message`. Both leave
+    existing data unchanged. `source_etag` and `source_modified` are the source's version when it was last seen, which
+    may be after the load: the same bytes may be published again.
 
     Raises:
-        ValueError: if rows are unaccounted for (`rows_read` is not `rows_loaded + rows_rejected`, or the reasons do not
-            add up to `rows_rejected`), or if a time has no zone.
+        ValueError: the row counts do not add up, or a time has no zone.
     """
 
     partition: Partition
@@ -101,10 +95,7 @@ class LedgerEntry:
 
     @classmethod
     def of(cls, partition: Partition, outcome: Outcome, source: LoadSource, load_id: str) -> LedgerEntry:
-        """The entry of a load: blocked if a check that blocks has failed.
-
-        The load id is of this attempt (see `new_load_id`): what a store deletes of an earlier one is not of this one.
-        """
+        """The entry of a load: blocked if a check that blocks has failed. The load id is new for each attempt."""
         return cls(
             partition=partition,
             status="blocked" if outcome.blocking else "loaded",
@@ -130,7 +121,7 @@ class LedgerEntry:
         return {name: getattr(self, name) for name in TIMES}
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it: the partition as `dataset` and `partition_key`, times as ISO 8601 text in UTC."""
+        """The entry for JSON: the partition as `dataset` and `partition_key`, times as ISO 8601 text in UTC."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         names = {"dataset": self.partition.dataset.name, "partition_key": self.partition.key}
         times = {name: time and time.astimezone(dt.UTC).isoformat() for name, time in self._times.items()}
@@ -138,9 +129,9 @@ class LedgerEntry:
 
     @classmethod
     def from_dict(cls, dataset: Dataset, values: Mapping[str, Any]) -> LedgerEntry:
-        """The reverse of `to_dict`, for an entry of that dataset; fields may be missing, or unknown.
+        """The reverse of `to_dict`; unknown fields are ignored.
 
-        Raises ValueError, KeyError, TypeError or AttributeError for what is not an entry.
+        Raises ValueError, KeyError, TypeError or AttributeError if the values are not an entry.
         """
         known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         given = {name: known[name] for name in TIMES if known.get(name)}
@@ -158,22 +149,15 @@ class LedgerEntry:
 
 
 def partition_key(values: Mapping[str, Any]) -> str:
-    """The partition's key in a stored entry. Versions with monthly partitions only stored it as `month`."""
+    """The partition's key in a stored entry. Versions with monthly partitions only called it `month`."""
     return str(values.get("partition_key") or values["month"])
 
 
 def may_record(entry: LedgerEntry, stored: LedgerEntry | None) -> bool:
-    """Whether `Store.record` may write `entry` over the stored one of its partition and status.
-
-    What is known of a source may be added to the entry of the load that has read it, not to that of a later load.
-    """
+    """Whether `Store.record` may write `entry` over the stored one: if it is refused, or of the same load."""
     return entry.status == "refused" or (stored is not None and stored.load_id == entry.load_id)
 
 
 def unchanged(entry: LedgerEntry | None, source: LoadSource, contract_version: str) -> bool:
-    """Whether the entry is about the same content, under the same contract: to load it again would change nothing.
-
-    The contract's version is what `flows.datasets.version` gives for the dataset and the store. The address does not
-    matter (a mirror of the same bytes is the same source).
-    """
+    """Whether the entry is of the same bytes (from any URL) and contract: loading them again would change nothing."""
     return entry is not None and (entry.checksum, entry.contract_version) == (source.checksum, contract_version)

@@ -1,4 +1,4 @@
-"""Ledger entries as rows of a table: the columns follow from the fields of `LedgerEntry`, so none is forgotten."""
+"""Ledger entries as table rows; the columns are derived from the fields of `LedgerEntry`."""
 
 from __future__ import annotations
 
@@ -41,15 +41,12 @@ LEDGER_SCHEMA = pa.schema(
         ),
     ]
 )
-"""The columns of `LedgerEntry.to_dict`. A field with a default may be null: rows of older versions lack it."""
+"""The columns of `LedgerEntry.to_dict`. A field with a default is nullable: rows of older versions lack it."""
 
 
 def recorded_schema(dataset: Dataset) -> pa.Schema:
-    """LEDGER_SCHEMA, `recorded` and the partition column, if there is one.
-
-    `recorded` is when the row was written: the entry of a load is written again when its source is seen again.
-    """
-    # Every column but the partition's is nullable: BigQuery adds no other ones to a table that exists.
+    """LEDGER_SCHEMA with `recorded` (see `Recorded.at`) and the partition column, if there is one."""
+    # All columns are nullable: BigQuery can add no others to an existing table.
     columns = [column.with_nullable(True) for column in LEDGER_SCHEMA]
     return with_partition_column(pa.schema([*columns, pa.field("recorded", UTC_TIME)]), dataset)
 
@@ -71,7 +68,7 @@ def ledger_row(entry: LedgerEntry, recorded: dt.datetime) -> dict[str, Any]:
 
 
 def recorded_entry(dataset: Dataset, row: Mapping[str, Any]) -> Recorded:
-    """The reverse of `ledger_row`. A field that the row lacks, or has as NULL, has its default."""
+    """The reverse of `ledger_row`. A field that is missing or NULL gets its default."""
     given = {name: value for name, value in row.items() if name in _HINTS and value is not None}
     texts = {name: json.loads(given[name]) for name in JSON_FIELDS}
     entry = LedgerEntry(**{**given, **texts, "partition": dataset.partition_of(partition_key(row))})

@@ -1,8 +1,8 @@
-"""Which of the loads that are recorded for a partition counts, where rows and ledger cannot be written in one step.
+"""Which ledger entries of a partition are valid, in a store that cannot write rows and ledger in one step.
 
-Rows carry the id of their load. A load is recorded in the ledger before its rows replace the old ones, which is one
-atomic step; so the load id that is found in the rows names the ledger's entry at any time, whoever else loads, and
-wherever a load is interrupted. A load whose rows never came, or were replaced, does not count.
+Rows have the id of their load. A load writes its ledger entry before its rows replace the old ones, which is one atomic
+step. So the load id in the rows names the valid entry at any time, with concurrent loads and after an interrupted one.
+The entry of a load whose rows were never written, or were replaced, is not valid.
 """
 
 from __future__ import annotations
@@ -16,12 +16,7 @@ from flows.stores.ledger import LedgerEntry, Status
 
 @dataclass(frozen=True)
 class Recorded:
-    """A row of the ledger.
-
-    Attributes:
-        entry: what it says.
-        at: when it was written. The same load is written again when its source is seen again.
-    """
+    """A ledger entry, and when it was written: a load's entry is written again when its source is seen again."""
 
     entry: LedgerEntry
     at: dt.datetime
@@ -29,26 +24,21 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Found:
-    """The ids of the loads that a partition's rows are of: None where there are no rows, "" for rows without an id."""
+    """The load ids of a partition's loaded and blocked rows: None if there are no rows, "" for rows without an id."""
 
     loaded: str | None = None
     blocked: str | None = None
 
 
-def counting(
+def valid_entries(
     ledger: Iterable[Recorded], found: Found, was_committed: Callable[[LedgerEntry], bool]
 ) -> list[LedgerEntry]:
-    """The entries of one partition that count, at most one of each status.
+    """The valid entries of one partition, at most one of each status.
 
-    Loads of no rows leave nothing to be found; so where there are no rows, the latest load of none that was committed
-    counts. Without such a load, the rows of the latest one that was committed have been lost: it counts, so that
-    reconciliation names them. A blocked load counts until a later load of the partition, a refused source until a later
-    load of either kind.
-
-    Args:
-        ledger: the partition's rows of the ledger.
-        found: what the partition's rows are of.
-        was_committed: whether a load has put its rows in place. Asked only where there are no rows.
+    If the partition has no rows, there is no load id: then the latest committed load without rows is valid
+    (`was_committed` is called only then). If there is none, the rows of the latest committed load have been lost: its
+    entry is valid, so that reconciliation reports them. A blocked load is valid until a later load of the partition, a
+    refused source until a later load or blocked load.
     """
     rows = sorted(ledger, key=lambda row: (row.entry.finished, row.at), reverse=True)
 
@@ -73,7 +63,7 @@ def counting(
 
 
 def resolved(ledger: Iterable[Recorded], found: Found) -> bool:
-    """Whether the rows that were found are of loads that this reading of the ledger has."""
+    """Whether the ledger has the loads that the partition's rows are of."""
     known = {(row.entry.status, row.entry.load_id) for row in ledger}
     wanted = {("loaded", found.loaded), ("blocked", found.blocked)}
     return all(load_id is None or (status, load_id) in known for status, load_id in wanted)

@@ -1,17 +1,16 @@
-"""The Postgres store: a table per dataset, whose partitions are emptied and filled by binary COPY in one transaction.
+"""The Postgres store: a table per dataset; a load replaces a partition by DELETE and binary COPY in one transaction.
 
-A partition is replaced by DELETE and COPY, not by a new table in place of the old one: so every reader, also one in a
-long REPEATABLE READ transaction such as pg_dump's, sees the old rows or the new ones, and no one waits. Dropping a
-partition and attaching another takes an exclusive lock on the whole table, and an older snapshot then sees an empty
-partition. The price is the DELETE (half a second per million rows, on a reload only) and dead rows, which autovacuum
-reclaims.
+Every reader, even one in a long REPEATABLE READ transaction such as pg_dump's, sees the old rows or the new ones, and
+does not wait. Dropping the partition and attaching another one would take an exclusive lock on the whole table, and
+older snapshots would see an empty partition. The price is the DELETE (half a second per million rows, on a reload only)
+and dead rows, which autovacuum reclaims.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,12 +29,12 @@ from flows.stores import postgres_tables as tables
 from flows.stores.batches import flat, flat_schema, verified, write_parquet
 from flows.stores.ledger import LedgerEntry, LoadSource, Status, new_load_id
 from flows.stores.postgres_copy import copy_batches, copy_rejected
-from flows.stores.postgres_errors import DRIVER_ERRORS, store_error
+from flows.stores.postgres_errors import one_line
 from flows.stores.postgres_ledger import entry_of_row, record, replace_entry
 
-# For one transaction each: in the session of a connection pooler they would apply to its next client.
+# Set for one transaction only: behind a connection pooler, session settings would apply to the next client.
 SETTINGS = (
-    # Without them a client host that loses its connection would hold its lock until TCP times out, two hours later.
+    # Without keepalives, a client host that loses its network would keep its lock until TCP times out, in two hours.
     "SET LOCAL tcp_keepalives_idle = 30",
     "SET LOCAL tcp_keepalives_interval = 10",
     "SET LOCAL tcp_keepalives_count = 3",
@@ -45,13 +44,10 @@ SETTINGS = (
 
 
 class PostgresStore:
-    """Partitions in a PostgreSQL database, in its default schema: a table per dataset, `rejected_rows`, `load_ledger`.
+    """A `Store` in a PostgreSQL database's default schema: a table per dataset, `rejected_rows` and `load_ledger`.
 
-    Args:
-        uri: what libpq takes, `postgresql://user:password@host:port/database` or `host=... dbname=...`. Its password
-            is in no exception.
-
-    One connection is open at a time. The methods are those of `flows.stores.store.Store`.
+    `uri` is a connection string of libpq, `postgresql://user:password@host:port/database` or `host=... dbname=...`. Its
+    password is in no exception. One connection is open at a time.
     """
 
     name = "postgres"
@@ -66,9 +62,10 @@ class PostgresStore:
         rejected rows to `{partition}_blocked_rejected`.
         """
         partition = cleaning.partition
-        with self._one_line(str(partition)):
+        with one_line(str(partition), self._uri):
             tables.prepare(self._conninfo, partition, cleaning.schema)
-            with self._connection() as (connection, cursor):
+            # What is not committed is rolled back when the connection is closed.
+            with closing(dbapi.connect(self._conninfo)) as connection, closing(connection.cursor()) as cursor:
                 _begin(cursor, partition)
                 outcome = _fill_partition(cursor, cleaning)
                 entry = LedgerEntry.of(partition, outcome, source, new_load_id())
@@ -84,7 +81,7 @@ class PostgresStore:
 
     def record(self, entry: LedgerEntry) -> None:
         """Write the entry of its partition and status, see `Store.record`."""
-        with self._one_line(tables.LEDGER):
+        with one_line(tables.LEDGER, self._uri):
             tables.prepare_ledger(self._conninfo)
             with psycopg.connect(self._conninfo) as connection:
                 record(connection, entry)
@@ -120,8 +117,8 @@ class PostgresStore:
         return {dataset.partition_at(start): n for start, n in self._rows(dataset.table, query)}
 
     def _rows(self, table: str, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """The query's rows, `{}` in it being the table; none if the table does not exist yet."""
-        with self._one_line(table), psycopg.connect(self._conninfo, autocommit=True) as connection:
+        """The query's rows; `{}` in it is the table. No rows if the table does not exist yet."""
+        with one_line(table, self._uri), psycopg.connect(self._conninfo, autocommit=True) as connection:
             if not tables.existing_columns(connection.cursor(), table):
                 tables.upgrade(self._conninfo)
             if not tables.existing_columns(connection.cursor(), table):
@@ -130,29 +127,14 @@ class PostgresStore:
 
     @cached_property
     def _conninfo(self) -> str:
-        """What to connect with. Binary COPY sends UTF-8, whatever the encoding of the database or of the role."""
+        """The connection string, with UTF-8 as the client's encoding, which binary COPY sends."""
         return make_conninfo(self._uri, client_encoding="UTF8")
-
-    @contextmanager
-    def _connection(self) -> Iterator[tuple[dbapi.Connection, dbapi.Cursor]]:
-        """A connection of the ADBC driver, in a transaction. What is not committed at the end is rolled back."""
-        with closing(dbapi.connect(self._conninfo)) as connection, closing(connection.cursor()) as cursor:
-            yield connection, cursor
-
-    @contextmanager
-    def _one_line(self, subject: str) -> Iterator[None]:
-        """Turn a driver's exception into one of ours."""
-        try:
-            yield
-        except DRIVER_ERRORS as error:
-            raise store_error(subject, error, self._uri) from None
 
 
 def _begin(cursor: dbapi.Cursor, partition: Partition) -> None:
-    """Take the lock on the partition, until the transaction ends."""
+    """Lock the partition until the transaction ends; wait for another load of it without a time limit."""
     for setting in SETTINGS:
         cursor.execute(setting)
-    # Another load of the same partition is waited for without a limit.
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", (f"taxiway {partition}",))
     cursor.execute(tables.LOCK_WAIT)
 
@@ -172,13 +154,9 @@ def _replace_rejected(cursor: dbapi.Cursor, cleaning: Cleaning, outcome: Outcome
 
 
 def _store_blocked(
-    connection: dbapi.Connection,
-    cursor: dbapi.Cursor,
-    cleaning: Cleaning,
-    outcome: Outcome,
-    work_dir: Path | None,
+    connection: dbapi.Connection, cursor: dbapi.Cursor, cleaning: Cleaning, outcome: Outcome, work_dir: Path | None
 ) -> None:
-    """Roll back the transaction that loaded a blocked partition; in a new one, store it in tables of its own."""
+    """Roll back the load of a blocked partition; in a new transaction, store it in tables of its own."""
     rows, rejected = tables.blocked(cleaning.partition)
     schema = flat_schema(cleaning.schema)
     with tempfile.TemporaryDirectory(dir=work_dir, prefix="taxiway-") as directory:

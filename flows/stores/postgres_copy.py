@@ -18,7 +18,7 @@ RULE_OR_TRIGGER = "a rule or a trigger on it changes what is deleted and inserte
 
 
 def copy_rejected(cursor: dbapi.Cursor, table: str, cleaning: Cleaning, outcome: Outcome, where: str = "") -> None:
-    """Append the rejected rows of a pass that has ended, see `copy_batches`."""
+    """Append the rejected rows of a finished pass, see `copy_batches`."""
     copy_batches(cursor, table, REJECTED_SCHEMA, rejected_batches(cleaning), where, expected=outcome.rows_rejected)
 
 
@@ -31,27 +31,19 @@ def copy_batches(
     *,
     expected: int | None = None,
 ) -> int:
-    """Append the batches to the table by binary COPY, and count what then is in the table: all of it, or `where`.
+    """Append the batches to the table by binary COPY. Returns how many rows were inserted.
 
-    Args:
-        cursor: in the transaction of the load.
-        table: whose rows, or those that meet `where`, have been deleted.
-        schema: that of every batch: neither the driver nor the server checks it.
-        batches: the rows.
-        where: which rows of the table are counted, a WHERE clause.
-        expected: how many rows there must be, where the caller knows it.
-
-    Returns:
-        How many rows were inserted.
+    Afterwards the rows of the table, or those that meet the WHERE clause, are counted: the caller has deleted all of
+    them before. The schema must be that of every batch: neither the driver nor the server checks it.
 
     Raises:
-        StoreFailed: the number of rows that were sent is not the number expected, or not the number in the table.
-        Exception: what the batches raise, as it is.
+        StoreFailed: the number of rows inserted is not `expected`, or not the number of rows in the table.
+        Exception: whatever the batches raise.
     """
     failed: list[BaseException] = []
 
     def watched() -> Iterator[pa.RecordBatch]:
-        """The batches; keeps their exception, of which the driver's C interface keeps the text only."""
+        """The batches. Keeps their exception: the driver's C interface passes on only its text."""
         try:
             yield from batches
         except GeneratorExit:

@@ -19,7 +19,7 @@ REPLACED = "dataset = $1 AND partition_key = $2 AND (status IN ($3, 'refused') O
 
 
 def record(connection: psycopg.Connection, entry: LedgerEntry) -> None:
-    """Write the entry as `PostgresStore.record` says. Each is one statement, so that a load at the same time counts."""
+    """Write the entry, see `Store.record`; in one statement, which sees the entries of a concurrent load."""
     names = ", ".join(ledger_columns())
     given = f"SELECT {names} FROM json_populate_record(NULL::{LEDGER}, %(entry)s)"
     key = "(dataset, partition_key, status)"
@@ -45,16 +45,12 @@ def replace_entry(cursor: dbapi.Cursor, entry: LedgerEntry) -> None:
 
 
 def _json(entry: LedgerEntry) -> str:
-    """The entry for json_populate_record. Not in ASCII: an SQL_ASCII database refuses escapes of other characters."""
+    """The entry for json_populate_record. Not ASCII: an SQL_ASCII database rejects escapes of other characters."""
     return json.dumps(entry.to_dict(), ensure_ascii=False)
 
 
 def entry_of_row(dataset: Dataset, values: dict[str, Any]) -> LedgerEntry:
-    """A row of the ledger. Columns of a later version are left out here; a load refuses them by name.
-
-    Raises:
-        StoreFailed: the row is not an entry: someone has edited it, or a later version has written it.
-    """
+    """A row of the ledger as an entry, without columns of later versions. Raises StoreFailed if it is not one."""
     known = ledger_columns()
     try:
         given = {name: value for name, value in values.items() if name in known and value is not None}

@@ -1,4 +1,4 @@
-"""The tables of the Postgres store: created from the contract, and compared with it before every load."""
+"""The tables of the Postgres store: created from the contract, and checked against it before every load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flows.stores.ledger_rows import JSON_FIELDS, LEDGER_SCHEMA, UTC_TIME
 
 
 class Cursor(Protocol):
-    """A cursor of either driver: without parameters they take the same SQL."""
+    """A cursor of psycopg or ADBC: without parameters both take the same SQL."""
 
     def execute(self, query: Any, /) -> Any:
         """Run a statement."""
@@ -45,31 +45,31 @@ LEDGER_CONSTRAINTS = (
     "CHECK (rows_read = rows_loaded + rows_rejected)",
 )
 
-# One load at a time prepares tables, of any dataset: without it two first loads race to create the same table.
+# One load at a time prepares tables, of any dataset: otherwise two first loads race to create the same table.
 PREPARE_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('taxiway tables', 0))"
 
-# For locks in a load that only DDL from outside this program can hold.
+# In a load, only DDL from outside this project can hold the locks that it needs.
 LOCK_WAIT = "SET LOCAL lock_timeout = '60s'"
 
-# A column is added under an exclusive lock on the table; while that is waited for, new readers queue behind it. So wait
-# a second at a time, with pauses in which the readers go on: about a minute in all.
+# Adding a column needs an exclusive lock on the table, and new readers queue behind a waiting ALTER TABLE. So wait a
+# second at a time, with pauses in which readers continue: about a minute in all.
 ALTER_TRIES, ALTER_WAIT = 20, "1s"
 
 
 def partition_table(partition: Partition) -> str:
-    """The table with the rows of one partition: `green_trips_2021_01`, or the dataset's table itself if it has one."""
+    """The table with the rows of one partition, `green_trips_2021_01`, or the dataset's table if it has only one."""
     if not partition.dataset.partition_column:
         return partition.dataset.table
     return f"{partition.dataset.table}_{re.sub(r'[^0-9]', '_', partition.key)}"
 
 
 def columns(schema: pa.Schema) -> dict[str, str]:
-    """The contract's columns as PostgreSQL's types, in order. `NOT NULL` is part of the type's text."""
+    """The contract's columns and their PostgreSQL types, in order. `NOT NULL` is part of the type's text."""
     return {f.name: TYPES[f.type] + ("" if f.nullable else " NOT NULL") for f in schema}
 
 
 def rejected_columns() -> dict[str, str]:
-    """The columns of rejected rows. Each may be null, as in the tables that exist."""
+    """The columns of rejected rows. All are nullable, as in existing tables."""
     return {f.name: TYPES[f.type] for f in REJECTED_SCHEMA}
 
 
@@ -90,27 +90,26 @@ def blocked(partition: Partition) -> tuple[str, str]:
 
 
 def prepare(uri: str, partition: Partition, schema: pa.Schema) -> None:
-    """Create what is missing: the dataset's table, the partition (empty), the ledger, the rejected rows.
+    """Create the tables that are missing (dataset, empty partition, ledger, rejected rows) and add missing columns.
 
-    Done in a short transaction of its own, before the load, so that the load itself needs no lock that a reader or
-    another load could wait for. A failed load may leave an empty partition, which the next load fills.
+    Done in a short transaction before the load, so that the load needs no lock that blocks readers or other loads. A
+    failed load may leave an empty partition, which the next load fills.
 
     Raises:
-        StoreFailed: if a table exists and does not fit (other than columns that it lacks, which are added). Nothing
-            is changed.
-        StoreUnavailable: if another session holds a lock on a table for a minute.
-        psycopg.Error: whatever the server refuses.
+        StoreFailed: a table does not match in another way; nothing is changed.
+        StoreUnavailable: another session holds a lock on a table for a minute.
+        psycopg.Error: any other error of the server.
     """
     _with_lock_retries(uri, partition.dataset.table, lambda cursor: _prepare(cursor, partition, columns(schema)))
 
 
 def prepare_ledger(uri: str) -> None:
-    """Create the ledger, or add the columns that it lacks. Raises as `prepare` does."""
+    """Create the ledger, or add missing columns. Raises as `prepare` does."""
     _with_lock_retries(uri, LEDGER, _prepare_ledger)
 
 
 def _with_lock_retries(uri: str, table: str, change: Callable[[Cursor], None]) -> None:
-    """Make the change in a transaction, again and again while another session holds a lock on the table."""
+    """Make the change in a transaction; retry while another session holds a lock on the table."""
     for attempt in range(ALTER_TRIES):
         try:
             with psycopg.connect(uri) as connection, connection.cursor() as cursor:
@@ -125,7 +124,7 @@ def _with_lock_retries(uri: str, table: str, change: Callable[[Cursor], None]) -
 
 
 def upgrade(uri: str) -> None:
-    """Rename the tables of versions that knew months only. Raises as `prepare` does."""
+    """Rename the tables of versions with monthly partitions only. Raises as `prepare` does."""
     _with_lock_retries(uri, LEDGER, _upgrade)
 
 
@@ -173,11 +172,7 @@ def fit(
     constraints: Iterable[str] = (),
     suffix: str = "",
 ) -> bool:
-    """Create the table, or add the columns that it lacks. Returns whether it was created.
-
-    Raises:
-        StoreFailed: if it exists and does not fit in any other way; `what` is the desired columns in the message.
-    """
+    """Create the table, or add missing columns. Returns whether it was created. Raises as `columns_to_add` does."""
     existing = existing_columns(cursor, table)
     if not existing:
         cursor.execute(f"CREATE TABLE {table} ({columns_text(desired, *constraints)}) {suffix}")
@@ -188,7 +183,7 @@ def fit(
 
 
 def clear(cursor: Cursor, table: str) -> None:
-    """Drop the table, if it exists; while it is being read, or has a view, delete its rows instead."""
+    """Drop the table, if it exists; if it is being read, or a view depends on it, delete its rows instead."""
     cursor.execute(f"SET LOCAL lock_timeout = '{ALTER_WAIT}'")
     # A DO block: after an error the ADBC driver accepts nothing but the end of the transaction.
     cursor.execute(
@@ -209,10 +204,10 @@ def existing_columns(cursor: Cursor, table: str) -> dict[str, str]:
 
 
 def columns_to_add(table: str, existing: Mapping[str, str], desired: Mapping[str, str], what: str) -> list[str]:
-    """The desired columns that the table lacks, if adding them is all it takes.
+    """The names of the desired columns that the table lacks; `what` names the desired columns in error messages.
 
     Raises:
-        StoreFailed: if a column has another type or is not desired, or a new one may not be null.
+        StoreFailed: adding columns is not enough: a column has another type, is not desired, or is new and NOT NULL.
     """
     new = [name for name in desired if name not in existing]
     wrong = [f"{n} is {kind}, not {desired[n]}" for n, kind in existing.items() if desired.get(n, kind) != kind]

@@ -1,28 +1,20 @@
-"""Reconciliation: every partition in every store is counted again, and compared with the ledger and the source."""
+"""Reconciliation: count every partition in every store, and compare with the ledger and the source."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from flows.datasets.dataset import Dataset, Partition
 from flows.errors import TaxiwayError, TerminalError, TransientError
 from flows.stores.ledger import LedgerEntry
-from flows.stores.store import Store
+from flows.stores.store import Store, count_or_error
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure of one partition in one store that is not what it should be, or cannot be read.
-
-    Attributes:
-        store: the store's name.
-        partition: the partition; None for the whole store.
-        what: which figure, and what it was compared with; or why it cannot be read.
-        expected: what it should be; None where it cannot be read.
-        actual: what it is; None where it cannot be read.
-    """
+    """A wrong count in a store or, without numbers, why something cannot be read; without a partition, of the store."""
 
     store: str
     partition: Partition | None
@@ -39,7 +31,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verified:
-    """The result: in how many partitions of how many stores rows were counted, and every difference."""
+    """How many partitions were counted, and every difference."""
 
     partitions: int
     differences: list[Difference]
@@ -47,7 +39,7 @@ class Verified:
 
 @dataclass
 class _Counted:
-    """What was read of one store. What cannot be read does not hide the rest."""
+    """What was read of one store. A failure does not hide the rest."""
 
     ledger: dict[Partition, LedgerEntry] = field(default_factory=dict)
     rows: dict[Partition, int | TaxiwayError] = field(default_factory=dict)
@@ -61,12 +53,12 @@ class _Counted:
             for dataset in datasets:
                 counted._read_ledger(store, dataset)
                 counted._count(store, dataset)
-        except TransientError as failure:  # the store is down: with a ledger alone every partition would look lost
+        except TransientError as failure:  # the store is down: with only a ledger, every partition would look lost
             return cls(failures=[failure])
         return counted
 
     def rows_of(self, partition: Partition) -> int | TaxiwayError | None:
-        """The partition's rows in the store; None where that is not known."""
+        """The partition's rows in the store; None if that is not known."""
         return self.rows.get(partition, None if self.failures else 0)
 
     def _read_ledger(self, store: Store, dataset: Dataset) -> None:
@@ -83,23 +75,19 @@ class _Counted:
             self.rows |= store.counts(dataset)
         except TerminalError as failure:
             in_ledger = [partition for partition in self.ledger if partition.dataset is dataset]
-            one_by_one = {partition: _try(store.count, partition) for partition in in_ledger}
+            one_by_one = {partition: count_or_error(store.count, partition) for partition in in_ledger}
             self.rows |= one_by_one
             if not any(isinstance(rows, TaxiwayError) for rows in one_by_one.values()):
                 self.failures.append(failure)
 
 
 def verify(stores: Mapping[str, Store], datasets: Collection[Dataset]) -> Verified:
-    """Count every partition in every store again and name each difference.
+    """Count every partition in every store and report each difference.
 
-    A partition's stored rows and its rejected rows are compared with its ledger entry; the rows read with the published
-    count (which is that of the published parquet file: older CSV files hold other numbers of rows, so theirs are not
-    compared), or, for a partition that came from the bucket, with the rows in the bucket. A partition, a table or a
-    store that cannot be read is a difference as well; everything else is counted all the same.
-
-    Args:
-        stores: name -> store; gs:// sources are compared with the one called `bucket`.
-        datasets: which datasets to count.
+    A partition's rows and rejected rows are compared with its ledger entry. The rows read are compared with the
+    published count, if the source is a parquet file (older CSV files have other numbers of rows), or, if the source is
+    a bucket (gs://), with the rows in the store `bucket`. A partition, a table or a store that cannot be read is a
+    difference as well; the rest is counted all the same.
     """
     counted = {name: _Counted.of(store, datasets) for name, store in stores.items()}
 
@@ -125,7 +113,7 @@ def verify(stores: Mapping[str, Store], datasets: Collection[Dataset]) -> Verifi
                 if partition.dataset not in counted[name].without_ledger:
                     yield Difference(name, partition, "rows stored, without a ledger entry", 0, stored)
                 continue
-            rejected = _try(store.count_rejected, partition)
+            rejected = count_or_error(store.count_rejected, partition)
             if isinstance(rejected, TaxiwayError):
                 yield Difference(name, partition, str(rejected))
             source, published = rows_at_source(entry)
@@ -139,10 +127,3 @@ def verify(stores: Mapping[str, Store], datasets: Collection[Dataset]) -> Verifi
 
     found = [difference for name, store in stores.items() for difference in differences(name, store)]
     return Verified(sum(isinstance(n, int) for each in counted.values() for n in each.rows.values()), found)
-
-
-def _try(count: Callable[[Partition], int], partition: Partition) -> int | TaxiwayError:
-    try:
-        return count(partition)
-    except TaxiwayError as error:
-        return error

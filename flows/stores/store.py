@@ -1,8 +1,8 @@
-"""What every store does: replace one partition in one atomic step, and keep a ledger of its partitions."""
+"""The interface of a store: replace one partition in one atomic step, and keep a ledger of its partitions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -14,52 +14,45 @@ from flows.stores.ledger import LedgerEntry, LoadSource, Status
 
 
 class Store(Protocol):
-    """A place that partitions are loaded into.
-
-    Every method raises StoreFailed for what the store refuses, and StoreUnavailable for what may go away by itself: one
-    line each.
-    """
+    """A place that partitions are loaded into. Every method may raise StoreFailed and StoreUnavailable."""
 
     @property
     def name(self) -> str:
-        """`postgres`, `bucket` or `bigquery`: the key of the rules for this store, see `Dataset.rules`."""
+        """`postgres`, `bucket` or `bigquery`: the key of this store's rules in `Dataset.rules`."""
 
     def replace(self, cleaning: Cleaning, source: LoadSource, *, work_dir: Path | None = None) -> Outcome:
-        """Run the pass and replace the partition's rows, with its rejected rows and its ledger entry.
+        """Run the pass and replace the partition's rows, its rejected rows and its ledger entry: all or nothing.
 
-        All of it or nothing: whatever goes wrong, and whoever loads the same partition at the same time, its rows,
-        rejected rows and ledger entry are those of one load. A partition that a check blocks is stored apart, and
-        changes nothing else.
-
-        Args:
-            cleaning: a pass that has not begun.
-            source: where it comes from, for the ledger.
-            work_dir: where temporary files are made (and removed); None: the system's folder.
-
-        Raises:
-            Exception: whatever the pass raises (Refused, for one), as it is.
+        After any failure, and with concurrent loads of the same partition, the three are those of one load. A partition
+        that a check blocks is stored separately; existing data is unchanged. Temporary files are in `work_dir`, by
+        default the system's folder. Exceptions of the pass, such as Refused, are passed on.
         """
 
     def record(self, entry: LedgerEntry) -> None:
-        """Write the entry of its partition and status, and change no row of data.
+        """Replace the ledger entry of the same partition and status; no data row is changed.
 
-        A `loaded` or `blocked` entry is written only while the stored entry is of the same load.
+        A `loaded` or `blocked` entry is written only if the stored entry is of the same load.
         """
 
     def entry(self, partition: Partition, status: Status = "loaded") -> LedgerEntry | None:
-        """The partition's ledger entry of that status; None if there is none."""
+        """The partition's ledger entry of that status, if there is one."""
 
     def entries(self, dataset: Dataset) -> list[LedgerEntry]:
-        """The dataset's ledger: entries of every status, by partition and status."""
+        """All ledger entries of the dataset, sorted by partition and status."""
 
     def count(self, partition: Partition) -> int:
-        """The partition's rows, counted where they are; 0 if there are none."""
+        """How many rows of the partition are stored."""
 
     def count_rejected(self, partition: Partition) -> int:
-        """The partition's rejected rows, counted where they are."""
+        """How many rejected rows of the partition are stored."""
 
     def counts(self, dataset: Dataset) -> Mapping[Partition, int | TaxiwayError]:
-        """The rows of every partition of the dataset that has any, whatever the ledger says.
+        """How many rows of each partition are stored, without the ledger; or why they cannot be counted."""
 
-        A partition that cannot be counted has its error instead.
-        """
+
+def count_or_error(count: Callable[[Partition], int], partition: Partition) -> int | TaxiwayError:
+    """What `count` returns, or the error that it raises: one partition's error does not hide the others."""
+    try:
+        return count(partition)
+    except TaxiwayError as error:
+        return error

@@ -91,7 +91,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 
 def read(path: Path) -> str:
-    """What became of the file; `cleaned` checks that every row is accounted for."""
+    """The result of reading the file; `cleaned` checks that every row is accounted for."""
     try:
         counts = cleaned(path, MONTH, GREEN.rules.get("postgres", ())).counts
     except Refused as refused:

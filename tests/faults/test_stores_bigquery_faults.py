@@ -55,7 +55,7 @@ def load_jobs(bigquery_client, dataset):
 
 @pytest.fixture
 def stored_rows(bigquery_client, dataset):
-    """How many rows are in each of the service's tables, whether they count or not."""
+    """How many rows are in each of the service's tables, valid or not."""
 
     def counted() -> dict[str, int]:
         tables = [table.table_id for table in bigquery_client.list_tables(dataset)]
@@ -69,7 +69,7 @@ def stored_rows(bigquery_client, dataset):
 @pytest.mark.parametrize("answered", [False, True])
 @pytest.mark.parametrize(("step", "commits"), [("_ledger", False), ("_rejected_rows", False), ("", True)])
 @pytest.mark.parametrize("rows", [5, 0])
-def test_a_crash_at_any_step_leaves_one_load_whole(
+def test_a_crash_at_any_step_leaves_one_complete_load(
     big_query, stored_rows, tmp_path, monkeypatch, rows, step, commits, answered
 ):
     """A load fails before a step, or after it, when its answer is lost."""
@@ -205,7 +205,7 @@ def test_a_request_sent_again_is_one_load(big_query, load_jobs, tmp_path, monkey
 
 
 def test_the_same_load_again_replaces_the_first(big_query, stored_rows, tmp_path):
-    """The same source object, as in a task that is tried again: its rejected rows are not doubled."""
+    """The same source object, as in a retried task: its rejected rows are not doubled."""
     once = source()
     first = replaced(big_query, Pass(JANUARY, tmp_path, bad=2), once)
     again = replaced(big_query, Pass(JANUARY, tmp_path, bad=2), once)
@@ -214,7 +214,7 @@ def test_the_same_load_again_replaces_the_first(big_query, stored_rows, tmp_path
 
 
 def test_a_load_that_is_refused_leaves_nothing(big_query, stored_rows, load_jobs, bigquery_client, dataset, tmp_path):
-    """And a run after the cause is gone loads."""
+    """A run without the cause loads."""
     big_query.replace(Pass(JANUARY, tmp_path, bad=1), source())
     table = f"{bigquery_client.project}.{dataset}.green_trips"
     bigquery_client.delete_table(table)

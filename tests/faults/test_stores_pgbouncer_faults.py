@@ -59,7 +59,7 @@ def settings_of_the_next_client(conninfo: str) -> dict[str, str]:
         return dict(client.execute(SETTINGS).fetchall())
 
 
-def test_the_session_is_unchanged_for_the_next_client(through, tmp_path):
+def test_the_session_of_the_next_client_is_unchanged(through, tmp_path):
     before = settings_of_the_next_client(through)
     store = PostgresStore(through)
     first = replaced(store, Pass(JANUARY, tmp_path, bad=3), source())
@@ -77,7 +77,7 @@ def test_a_blocked_month_needs_no_second_connection(through, tmp_path):
         assert client.execute("SELECT count(*) FROM green_trips_2021_01_blocked").fetchone() == (300,)
 
 
-def test_loads_at_once_take_turns(through, tmp_path):
+def test_concurrent_loads_take_turns(through, tmp_path):
     store, failures = PostgresStore(through), []
 
     def load(month) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of the stores share: a PostgreSQL server, a database per test, passes over made-up rows."""
+"""Fixtures of the store tests: a PostgreSQL server, a database per test, passes over generated rows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ JANUARY, FEBRUARY = GREEN.partition(2021, 1), GREEN.partition(2021, 2)
 
 @dataclass
 class Pass:
-    """What `Cleaning` is to a store, over made-up rows: `rows` clean ones in `batches` batches, and `bad` rejected.
+    """A `Cleaning` for a store, with generated rows: `rows` clean ones in `batches` batches, and `bad` rejected.
 
     `between(n)` is called before batch n is given out; `value` is in every row's trip_distance.
     """
@@ -111,7 +111,7 @@ def source(checksum: str = "sha256:1") -> LoadSource:
 
 
 def replaced(store: Store, cleaning: Pass, source: LoadSource, **options: Any) -> LedgerEntry:
-    """Load the pass. Gives the ledger entry, which says what the outcome says."""
+    """Load the pass. Returns the ledger entry, which has the same counts as the outcome."""
     outcome = store.replace(cleaning, source, **options)
     entry = store.entry(cleaning.partition, "blocked" if outcome.blocking else "loaded")
     assert entry is not None
@@ -144,7 +144,7 @@ class Server:
         wait_healthy(self.process, log, lambda: postgres.answers(self.url), seconds=30)
 
     def kill(self) -> None:
-        """As a power cut would: no process of the server gets to say goodbye."""
+        """Kill every process of the server, as a power cut would."""
         found = self.process.alive()
         family = [found, *found.children(recursive=True)]
         for member in family:

@@ -1,4 +1,4 @@
-"""Two loads of one month at once into any store, and one of them killed; what must hold afterwards."""
+"""Two concurrent loads of one month into any store, and one of them killed; what must hold afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that find out by themselves which months are due, through the real server and into real stores."""
+"""Runs without a month, through the real server and into real stores."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Source:
             generate(month, self.file(month), rows=ROWS, seed=month.start.month)
 
     def touch(self, *months):
-        """The same bytes, published anew."""
+        """The same bytes, published again."""
         for month in months:
             later = self.file(month).stat().st_mtime + 100
             os.utime(self.file(month), (later, later))
@@ -70,7 +70,7 @@ def postgres_entries(status="loaded"):
 
 
 @pytest.mark.timeout(200)
-def test_a_month_that_was_published_anew_with_the_same_bytes_is_due_once(deployed, source):
+def test_a_month_republished_with_the_same_bytes_is_due_once(deployed, source):
     """Three months are touched and a fourth is new: it is loaded first, and the three are looked at once more only."""
     from flows.web_to_postgres import etl_web_to_postgres
 
@@ -92,7 +92,7 @@ def test_a_month_that_was_published_anew_with_the_same_bytes_is_due_once(deploye
 
 
 @pytest.mark.timeout(200)
-def test_refused_months_wait_for_their_source_and_hide_no_other(deployed, source):
+def test_refused_months_wait_for_their_source_and_do_not_hide_others(deployed, source):
     from flows.web_to_gcs import etl_web_to_gcs
 
     first, second, third, fourth = months("green", 2019, 1, 2, 3, 4)
@@ -112,7 +112,7 @@ def test_refused_months_wait_for_their_source_and_hide_no_other(deployed, source
 
 
 @pytest.mark.timeout(200)
-def test_a_changed_rule_makes_months_due_again_wherever_they_are_in_time(deployed, source, monkeypatch):
+def test_a_changed_rule_makes_months_outside_the_window_due_again(deployed, source, monkeypatch):
     """A dry run lists them and loads nothing; then `limit` per run; one that the source no longer has is named once."""
     import pyarrow.compute as pc
 
@@ -147,7 +147,7 @@ def test_a_changed_rule_makes_months_due_again_wherever_they_are_in_time(deploye
 
 
 @pytest.mark.timeout(200)
-def test_an_unexpected_error_stops_one_month_alone_and_is_not_retried(deployed, source, monkeypatch):
+def test_an_unexpected_error_stops_only_its_month_and_is_not_retried(deployed, source, monkeypatch):
     from flows.stores.postgres import PostgresStore
     from flows.web_to_postgres import etl_web_to_postgres
 
@@ -169,7 +169,7 @@ def test_an_unexpected_error_stops_one_month_alone_and_is_not_retried(deployed, 
 
 
 @pytest.mark.timeout(200)
-def test_a_source_that_refuses_everybody_fails_the_run(deployed, monkeypatch):
+def test_a_source_that_refuses_every_request_fails_the_run(deployed, monkeypatch):
     from flows.pipeline import offers
     from flows.reading.retry import RetryPolicy
     from flows.web_to_gcs import etl_web_to_gcs
@@ -182,12 +182,12 @@ def test_a_source_that_refuses_everybody_fails_the_run(deployed, monkeypatch):
         end = run(etl_web_to_gcs, service="green", year=2016, source_url=template)
     assert end.startswith("Failed: http://127.0.0.1") and "\n" not in end
     assert "/2016-1: the server answered 403 Forbidden" in end and end.endswith(
-        "of the 12 partitions asked for can be read"
+        "of the 12 partitions checked can be read"
     )
 
 
 @pytest.mark.timeout(200)
-def test_a_page_that_came_in_the_place_of_what_was_offered_is_asked_for_again(deployed, source):
+def test_a_file_is_due_again_after_an_error_page_was_received(deployed, source):
     """A proxy's page, once: the file that the source still offers is due at the next run."""
     from flows.web_to_gcs import etl_web_to_gcs
 
@@ -276,7 +276,7 @@ def refused_by_the_api(**parameters):
 
 
 def everything_stored():
-    """All that the server has of deployments, runs, logs and artifacts."""
+    """All deployments, runs, logs and artifacts of the server."""
     from prefect.client.orchestration import get_client
 
     found = []
@@ -290,7 +290,7 @@ def everything_stored():
 
 
 @pytest.mark.timeout(200)
-def test_what_is_missing_is_one_line(deployed, source, monkeypatch):
+def test_missing_objects_are_reported_in_one_line(deployed, source, monkeypatch):
     """A block, the limit on downloads, a free slot, the server: each is named, and no traceback is shown."""
     from flows.pipeline import download_slot
     from flows.verify import verify_stores
@@ -328,8 +328,8 @@ def test_what_is_missing_is_one_line(deployed, source, monkeypatch):
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("without", ["the key's file", "an account"])
-def test_a_block_that_cannot_be_used_is_one_line(deployed, tmp_path, monkeypatch, without):
-    """Its file is gone since it was saved, or it leaves the account to a machine that has none."""
+def test_an_unusable_block_is_reported_in_one_line(deployed, tmp_path, monkeypatch, without):
+    """Its key file was deleted after it was saved, or it uses the machine's account and there is none."""
     from prefect_gcp import GcpCredentials, GcsBucket
 
     from flows.web_to_gcs import etl_web_to_gcs

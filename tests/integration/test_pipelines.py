@@ -147,7 +147,7 @@ def test_a_month_can_be_a_run_of_its_own_deployment(deployed, source):
 
 
 @pytest.mark.timeout(200)
-def test_verify_counts_again_and_names_each_difference(deployed, source):
+def test_verify_reports_each_difference(deployed, source):
     """After the loads of this module all agrees; a row taken out of a partition is found."""
     (state,) = finish(start("verify_stores"))
     assert state.is_completed() and "no difference" in state.message, state.message

@@ -1,4 +1,4 @@
-"""What holds for every store in the same way, with datasets of several partitionings."""
+"""Tests that are the same for every store, with datasets of several partitionings."""
 
 # ruff: noqa: F401, F811 - the imports are fixtures, which tests name as their arguments
 
@@ -118,7 +118,7 @@ def test_a_partition_without_rows(store, partition, tmp_path, before):
     assert store.entry(partition).rows_rejected == 3
 
 
-def test_a_blocked_partition_is_stored_apart_until_it_loads(store, partition, tmp_path):
+def test_a_blocked_partition_is_stored_separately_until_it_loads(store, partition, tmp_path):
     good = replaced(store, Pass(partition, tmp_path, bad=2), source())
     blocked = replaced(store, Pass(partition, tmp_path, rows=300, bad=4, blocks=True), source("sha256:2"))
     assert blocked.status == "blocked" and store.entries(partition.dataset) == [blocked, good]
@@ -209,7 +209,7 @@ def test_a_pass_with_unaccounted_rows_is_refused(store, partition, tmp_path):
 
 
 def test_a_batch_of_other_types_or_of_another_partition_is_refused(store, tmp_path):
-    """Postgres' binary COPY would store other types as garbage, with no error."""
+    """Postgres' binary COPY would store other types as garbage, without an error."""
     store.replace(Pass(JANUARY, tmp_path), source())
     wrong = Pass(JANUARY, tmp_path)
     at = wrong.schema.get_field_index("trip_distance")
@@ -224,7 +224,7 @@ def test_a_batch_of_other_types_or_of_another_partition_is_refused(store, tmp_pa
 
 @pytest.mark.parametrize("partitioning", Partitioning)
 def test_every_partitioning(store, tmp_path, partitioning):
-    """Partitions are apart, a reload replaces its own one, and every row is accounted for."""
+    """Partitions are separate, a reload replaces only its own one, and every row is accounted for."""
     dataset = readings(partitioning)
     first = dataset.partition(*list(START.values())[: DEPTH[partitioning]])
     partitions = sorted({first, first.next})
@@ -280,10 +280,10 @@ def test_another_partition_loads_in_the_middle_of_a_load(store, tmp_path):
     assert store.counts(GREEN) == {JANUARY: 1000, FEBRUARY: 1000}
 
 
-def test_two_loads_at_once_leave_one_of_them_whole(place, tmp_path):
+def test_concurrent_loads_leave_one_of_them_complete(place, tmp_path):
     for _ in range(3):
         race(place, tmp_path)
 
 
-def test_a_load_beside_one_that_is_killed(place, tmp_path):
+def test_a_concurrent_load_is_killed(place, tmp_path):
     race_with_a_kill(place, tmp_path, after=0.05)

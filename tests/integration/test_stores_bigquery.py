@@ -1,4 +1,4 @@
-"""The BigQuery store against the emulator: what it keeps, in which columns, and how often it is loaded."""
+"""The BigQuery store against the emulator: what it stores, and in which columns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def query(bigquery_client, dataset):  # noqa: F811
     return lambda text: [tuple(row) for row in bigquery_client.query(text.format(dataset)).result()]
 
 
-def test_every_value_arrives_as_it_is(store, query, tmp_path):
+def test_every_value_is_stored_unchanged(store, query, tmp_path):
     store.replace(Pass(JANUARY, tmp_path, extra=[("new_fee", "1.25")], value=-0.1), source())
     row = "pickup_datetime, trip_distance, store_and_fwd_flag, ehail_fee, extra_columns, source_month"
     assert query(f"SELECT {row} FROM {{}}.green_trips WHERE vendor_id = 1") == [
@@ -133,7 +133,7 @@ MONTH_AND_LOAD = pa.schema({"source_month": pa.date32(), "load_id": pa.string()}
     ],
     ids=["no longer partitioned", "another table", "rows of no month", "rows of a day", "deleted"],
 )
-def test_a_changed_table_hides_no_other(store, bigquery_client, dataset, tmp_path, schema, row):  # noqa: F811
+def test_a_changed_table_does_not_hide_the_others(store, bigquery_client, dataset, tmp_path, schema, row):  # noqa: F811
     yellow = YELLOW.partition(2021, 1)
     store.replace(Pass(JANUARY, tmp_path, bad=1), source())
     store.replace(Pass(yellow, tmp_path), source())

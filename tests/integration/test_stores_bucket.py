@@ -68,7 +68,7 @@ def test_the_objects_of_a_blocked_partition(store, bucket, tmp_path):  # noqa: F
     assert names(bucket) == [data_name(JANUARY)]
 
 
-def test_a_large_month_goes_in_pieces(store, bucket, tmp_path, monkeypatch):  # noqa: F811
+def test_a_large_month_is_uploaded_in_chunks(store, bucket, tmp_path, monkeypatch):  # noqa: F811
     """More than one chunk of a resumable upload, and what arrives is what was sent."""
     monkeypatch.setattr("flows.stores.bucket.UPLOAD_CHUNK", 256 << 10)
     monkeypatch.setattr("google.cloud.storage.blob._MAX_MULTIPART_SIZE", 256 << 10)
@@ -120,7 +120,7 @@ def test_a_missing_bucket(storage_client, tmp_path):  # noqa: F811
     ],
 )
 @pytest.mark.parametrize("ledger", [None, "not JSON", "[]", '{"tool": "of someone else"}', "null"])
-def test_one_bad_object_is_named_and_hides_no_other(store, bucket, tmp_path, content, ledger):  # noqa: F811
+def test_a_bad_object_is_reported_and_does_not_hide_the_others(store, bucket, tmp_path, content, ledger):  # noqa: F811
     good = replaced(store, Pass(FEBRUARY, tmp_path, bad=1), source())
     blob = bucket.blob(data_name(JANUARY))
     blob.metadata = ledger and {"ledger": ledger}
@@ -128,12 +128,12 @@ def test_one_bad_object_is_named_and_hides_no_other(store, bucket, tmp_path, con
     assert store.entries(GREEN) == [good] and store.entry(JANUARY) is None
     verified = verify({"bucket": store}, [GREEN])
     assert [str(difference) for difference in verified.differences] == [
-        f"bucket, green 2021-01: gs://{bucket.name}/{data_name(JANUARY)}: is no whole parquet file"
+        f"bucket, green 2021-01: gs://{bucket.name}/{data_name(JANUARY)}: is not a complete parquet file"
     ]
     assert verified.partitions == 1
 
 
-def test_a_truncated_object_and_rejected_rows_that_are_none(store, bucket, tmp_path):  # noqa: F811
+def test_truncated_objects_of_rows_and_rejected_rows(store, bucket, tmp_path):  # noqa: F811
     """Their entries are whole, so both months are held against them."""
     for month in (JANUARY, FEBRUARY):
         store.replace(Pass(month, tmp_path, bad=1), source())
@@ -145,11 +145,11 @@ def test_a_truncated_object_and_rejected_rows_that_are_none(store, bucket, tmp_p
     bucket.blob(rejected_name(store.entry(FEBRUARY))).upload_from_string("<html>")
     verified = verify({"bucket": store}, [GREEN])
     assert [str(difference.partition) for difference in verified.differences] == ["green 2021-01", "green 2021-02"]
-    assert all("is no whole parquet file" in str(difference) for difference in verified.differences)
+    assert all("is not a complete parquet file" in str(difference) for difference in verified.differences)
 
 
 def test_a_folder_of_a_bucket(bucket, tmp_path):  # noqa: F811
-    """All objects are below it, and what another folder has is not ours."""
+    """All objects are in it, and those of other folders are ignored."""
     ours, other = BucketStore(bucket, "raw/tlc/"), BucketStore(bucket)
     kept = replaced(other, Pass(JANUARY, tmp_path, rows=7), source("sha256:other"))
     blocked = replaced(ours, Pass(JANUARY, tmp_path, blocks=True, bad=2), source())

@@ -1,4 +1,4 @@
-"""The Postgres store on a real server: what it keeps, and what others see meanwhile."""
+"""The Postgres store on a real server: what it stores, and what concurrent readers see."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def query(uri: str):  # noqa: F811
         yield rows
 
 
-def test_rejected_rows_are_stored_as_they_are(store, query, tmp_path):
+def test_rejected_rows_are_stored_unchanged(store, query, tmp_path):
     store.replace(Pass(JANUARY, tmp_path, bad=7), source())
     assert query("SELECT DISTINCT dataset, partition_key, reason, row FROM rejected_rows") == [
         ("green", "2021-01", "zero_passengers", '{"n":"\\u0000"}')
     ]
 
 
-def test_every_value_arrives_as_it_is(store, query, tmp_path):
+def test_every_value_is_stored_unchanged(store, query, tmp_path):
     extra = [("new_fee", "1.25"), ('od"d\\', "é\n"), ("empty", None)]
     store.replace(Pass(JANUARY, tmp_path, rows=3, batches=1, value=-0.1, extra=extra), source())
     row = "vendor_id, pickup_datetime::text, trip_distance, store_and_fwd_flag, ehail_fee, source_month::text"
@@ -96,7 +96,7 @@ def test_an_entry_of_an_earlier_version_is_seen_again(store, query):
     assert store.entries(GREEN) == [replace(first, source_etag='"new"')]
 
 
-def test_a_row_that_is_no_entry_is_one_line(store, query):
+def test_an_invalid_row_of_the_ledger_is_reported(store, query):
     store.record(refused_entry(JANUARY))
     query("UPDATE load_ledger SET status = 'archived'")
     with pytest.raises(StoreFailed, match=r"load_ledger: has a row that is not an entry .* 'archived' is none of"):
@@ -252,7 +252,7 @@ def test_readers_see_the_old_month_or_the_new_one(store, uri, tmp_path):  # noqa
     assert seen <= {(1000, float(n), float(n)) for n in range(9)} and len(seen) > 2
 
 
-def test_a_reader_that_never_ends_is_not_waited_for(store, uri, tmp_path):  # noqa: F811
+def test_a_load_does_not_wait_for_a_long_reader(store, uri, tmp_path):  # noqa: F811
     store.replace(Pass(JANUARY, tmp_path), source())
     with psycopg.connect(uri) as reader:
         reader.execute("SELECT count(*) FROM green_trips")
@@ -261,7 +261,7 @@ def test_a_reader_that_never_ends_is_not_waited_for(store, uri, tmp_path):  # no
         assert reader.execute("SELECT count(*) FROM green_trips").fetchone() == (1900,)
 
 
-def test_no_password_in_what_is_raised(uri, tmp_path):  # noqa: F811
+def test_no_exception_has_the_password(uri, tmp_path):  # noqa: F811
     password = psycopg.conninfo.conninfo_to_dict(uri)["password"]
     for broken in (uri.replace(password, "hush%20hush"), uri.replace(password, "hush hush"), uri + "?hush=1&hush"):
         for call in (lambda s: s.replace(Pass(JANUARY, tmp_path), source()), lambda s: s.entries(GREEN)):

@@ -1,4 +1,4 @@
-"""Real months through all three stores, as the pipelines load them: every published row is somewhere, once."""
+"""Real months in all three stores: every published row is stored or rejected, once."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_real_months_through_all_stores(stores, tmp_path):
 
 @pytest.mark.skipif(not TLC.is_dir(), reason=f"no real files in {TLC} (set TLC_DATA)")
 def test_the_zones_through_all_stores(stores, tmp_path):
-    """A dataset that is loaded as a whole, twice: the second load replaces the first."""
+    """A dataset of one partition, loaded twice: the second load replaces the first."""
     file, zones = TLC / "taxi_zone_lookup.csv", ZONES.partition()
     for number in range(2):
         source = LoadSource(file.as_uri(), f"sha256:{number}", file.stat().st_size)

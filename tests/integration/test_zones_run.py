@@ -1,4 +1,4 @@
-"""The zones through the pipelines: a dataset that is loaded as a whole, with no month to ask for."""
+"""The zones in the pipelines: a dataset of one partition, without a month."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_published_counts_are_those_of_tlc():
     assert YELLOW.partition(2031, 1).published_rows is None
 
 
-def test_months_run_from_the_first_published_to_the_last_asked_for():
+def test_months_run_from_the_first_published_to_the_requested_last():
     months = list(FHVHV.partitions_until(dt.date(2020, 2, 29)))
     assert months[0].key == FHVHV.first
     assert [month.key for month in months[-3:]] == ["2019-12", "2020-01", "2020-02"]

@@ -1,4 +1,4 @@
-"""A pass as its consumers see it: one reader, exact schema, counts that add up, memory that stays flat."""
+"""One pass over a file: exact schema, counts that add up, constant memory."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def test_csv_and_parquet_of_one_generated_month_are_the_same(month, tmp_path):
     assert of_csv.clean["total_amount"].equals(of_parquet.clean["total_amount"])
 
 
-def test_a_cleaning_is_one_pass(month, tmp_path):
+def test_a_cleaning_runs_only_once(month, tmp_path):
     cleaning = Cleaning(month, GREEN_2021_01, [], tmp_path / "rejected.parquet")
     cleaning.into(count)
-    with pytest.raises(RuntimeError, match="one pass"):
+    with pytest.raises(RuntimeError, match="run only once"):
         cleaning.into(count)
 
 
-def test_no_rejected_rows_no_file_and_an_old_one_goes(month, tmp_path):
+def test_without_rejected_rows_an_old_file_is_deleted(month, tmp_path):
     rejected = tmp_path / "rejected.parquet"
     rejected.write_bytes(b"of an earlier pass")
     cleaning = Cleaning(month, GREEN_2021_01, [], rejected)
@@ -95,7 +95,7 @@ def test_no_rejected_rows_no_file_and_an_old_one_goes(month, tmp_path):
     assert not rejected.exists()
 
 
-def test_a_consumer_that_stops_leaves_no_rejected_rows(month, tmp_path):
+def test_a_consumer_that_stops_early_leaves_no_rejected_rows(month, tmp_path):
     rejected = tmp_path / "rejected.parquet"
     cleaning = Cleaning(month, GREEN_2021_01, GREEN.rules.get("postgres", ()), rejected)
 
@@ -116,7 +116,7 @@ def test_errors_name_the_url(tmp_path):
     assert refused.value.subject == "https://host/a.csv"
 
 
-def test_rejected_rows_are_written_as_they_come(tmp_path):
+def test_rejected_rows_are_written_in_pieces(tmp_path):
     path = tmp_path / "rejected.parquet"
     rows = RejectedRows(path, GREEN_2021_01)
     for start in range(0, 100_000, 1000):
@@ -149,7 +149,7 @@ def test_any_row_is_json():
     assert rows_as_json([], [], 2).to_pylist() == ["{}", "{}"]
 
 
-def test_a_month_of_dates_in_another_order_is_blocked_whatever_its_size(tmp_path):
+def test_a_month_with_another_date_order_is_blocked_even_as_a_sample(tmp_path):
     """Day before month: the first twelve days could be read as months, but the other days cannot."""
     path = tmp_path / "trips.csv"
     days = [f"{day:02}/01/2021 10:00:00" for day in range(1, 32)]
@@ -187,7 +187,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, ending):
     assert peak(800_000) <= 1.2 * peak(100_000)
 
 
-def test_months_cleaned_at_once_do_not_disturb_each_other(tmp_path):
+def test_months_can_be_cleaned_in_parallel(tmp_path):
     """Tasks of one flow run clean several months in threads of one process."""
 
     def rows(number: int) -> tuple[int, int, int]:

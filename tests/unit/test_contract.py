@@ -31,20 +31,20 @@ def test_schema(service):
     assert [field.name for field in fields if not field.nullable] == ["pickup_datetime", "source_month"]
 
 
-def test_a_name_means_one_column():
+def test_a_name_is_of_one_column():
     for service in DATASETS:
         names = [normalized(name) for column in service.columns for name in (column.name, *column.synonyms)]
         assert len(set(names)) == len(names) == len(service.columns_by_name)
 
 
-def test_meaning_leaves_out_what_changes():
+def test_normalized_names():
     assert normalized(" PULocationID") == normalized("PUlocationID") == normalized("pu_location_id") == "pulocationid"
     assert normalized("Trip_type ") == "triptype"
     assert normalized("") == normalized(" _ ") == ""
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_every_known_layout_is_known_whole(name):
+def test_every_column_of_a_known_layout_is_recognised(name):
     service = named(name.split("-")[0])
     layout = layout_of(LAYOUTS[name], service)
     assert layout.name == name
@@ -54,7 +54,7 @@ def test_every_known_layout_is_known_whole(name):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_columns_tell_the_service(name):
+def test_columns_identify_the_service(name):
     assert dataset_of(LAYOUTS[name].split(",")).name == name.split("-")[0]
 
 
@@ -85,7 +85,7 @@ def test_an_unknown_column_is_extra_and_a_missing_one_missing():
     assert layout.name == "green-2019 (+2 -1 columns)"
 
 
-def test_two_columns_of_one_meaning_are_both_read_the_contracts_own_name_first():
+def test_of_two_synonyms_the_contracts_own_name_has_priority():
     assert layout_of(LAYOUTS["fhv-2018"]).sources["dispatching_base_num"] == (6, 5)
 
 

@@ -1,4 +1,4 @@
-"""Values of every kind that files give, as the contract's types; and which of them cannot be read."""
+"""Values of every type in files, cast to the contract's types; and which of them cannot be read."""
 
 from __future__ import annotations
 
@@ -240,7 +240,7 @@ def test_times_beyond_the_calendar_are_unreadable(unit):
     st.lists(st.one_of(st.none(), st.text(max_size=12), st.integers().map(str), st.floats().map(str)), max_size=8),
     st.sampled_from([NUMBER, AMOUNT, NAME, MOMENT, FLAG, PAYMENT]),
 )
-def test_any_text_is_read_or_said_to_be_bad_value_by_value(texts, column):
+def test_any_text_is_read_or_marked_as_bad(texts, column):
     together = read(pa.array(texts, pa.string()), column)
     assert together == [value for text in texts for value in read(pa.array([text], pa.string()), column)]
     # Nothing turns into null in silence: only white space and, of what is not text, the usual words for nothing.

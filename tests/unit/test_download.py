@@ -48,7 +48,7 @@ def refusal(url: str, spool: Path, policy: RetryPolicy = QUICK) -> str:
     return str(refused.value)
 
 
-def test_a_file_arrives_whole_with_its_checksum_and_version(server, parquet, tmp_path):
+def test_a_download_is_complete_with_checksum_and_version(server, parquet, tmp_path):
     dated = "Wed, 20 Jul 2022 15:00:00 GMT"
     url = server.url("/d/green_tripdata_2021-01.parquet", whole(parquet, ETag=ETAG, **{"Last-Modified": dated}))
     got = fetch(url, tmp_path / "spool", policy=QUICK)
@@ -128,7 +128,7 @@ def test_a_body_that_changed_meanwhile_is_downloaded_from_its_start(server, parq
     assert gets(server)[1]["If-Range"] == '"v0"'
 
 
-def test_a_server_that_resumes_at_the_wrong_byte_is_not_trusted(server, parquet, tmp_path):
+def test_a_server_that_resumes_at_the_wrong_byte_is_detected(server, parquet, tmp_path):
     url = server.url("/a.parquet", ranged(parquet, 5000), ranged(parquet, shift=7), whole(parquet))
     assert fetch(url, tmp_path, policy=QUICK).path.read_bytes() == parquet
 
@@ -190,7 +190,7 @@ CSV_GZ = gzip.compress(CSV, mtime=0)
         ("a.parquet", CSV, None, CSV, FileKind.CSV),
     ],
 )
-def test_the_bytes_decide_not_the_name_or_the_headers(server, parquet, tmp_path, name, sent, encoding, file, kind):
+def test_the_content_matters_not_the_name_or_the_headers(server, parquet, tmp_path, name, sent, encoding, file, kind):
     """The file arrives as its own bytes, with their checksum, however the server encodes or labels it."""
     bodies = {b"parquet": parquet, b"zipped parquet": gzip.compress(parquet)}
     sent, file = bodies.get(sent, sent), bodies.get(file, file)
@@ -204,7 +204,7 @@ def test_the_bytes_decide_not_the_name_or_the_headers(server, parquet, tmp_path,
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_an_encoded_body_that_is_cut_off_arrives_whole(server, parquet, tmp_path, encoding):
+def test_a_truncated_encoded_body_is_completed(server, parquet, tmp_path, encoding):
     """It is resumed if it is kept as it was sent, and downloaded again if it was decoded."""
     body = gzip.compress(parquet) if encoding == "gzip" else zlib.compress(parquet)
     named = {"ETag": ETAG, "Content-Encoding": encoding}
@@ -305,7 +305,7 @@ def test_a_full_disk_is_found_before_the_body_is_read_and_is_transient(server, p
         fetch(server.url("/a.parquet", whole(parquet)), tmp_path / "spool", policy=QUICK)
 
 
-def test_a_disk_that_is_full_for_a_while_leaves_no_gap(server, parquet, tmp_path):
+def test_a_temporarily_full_disk_leaves_no_gap(server, parquet, tmp_path):
     """A write fails in the middle of a body; the next attempt finds room and the file is whole."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 

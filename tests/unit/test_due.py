@@ -16,7 +16,7 @@ from flows.datasets.zones import ZONES
 from flows.errors import Forbidden, NotPublished, SourceUnavailable, TerminalError
 from flows.pipeline import due as due_module
 from flows.pipeline import offers
-from flows.pipeline.due import Reason, asked_for, by_partition, candidates, due, due_in_bucket, due_on_the_web, waiting
+from flows.pipeline.due import Reason, by_partition, candidates, due, due_in_bucket, due_on_the_web, requested, waiting
 from flows.pipeline.offers import Offer, modified_at, offers_in_bucket
 from flows.reading.retry import RetryPolicy
 from flows.stores.ledger import LedgerEntry
@@ -48,7 +48,7 @@ def offer(month=MONTH, **fields) -> Offer:
 
 
 class Known:
-    """A store of which nothing but the ledger is asked."""
+    """A store with only a ledger."""
 
     name = "postgres"
 
@@ -108,7 +108,7 @@ def test_new_months_come_first_then_changed_ones_then_those_of_another_contract(
     assert found == [*of["new"], *of["changed"], *of["old"]]
 
 
-def test_what_waits_for_its_source_is_told():
+def test_partitions_that_wait_for_their_source_are_reported():
     blocked, refused = entry(MONTHS[1], status="blocked"), entry(MONTHS[2], status="refused")
     ledger = by_partition([entry(), blocked, refused, entry(MONTHS[3]), entry(MONTHS[3], status="refused")])
     assert waiting(map(offer, MONTHS), ledger, NOW) == [blocked, refused]
@@ -127,7 +127,7 @@ def test_a_bucket_offers_what_it_has_loaded():
     assert offers_in_bucket(there, MONTHS) == [Offer(MONTH, loaded.finished, etag="load 7")]
 
 
-def test_a_month_of_the_bucket_is_due_again_wherever_it_is_in_time():
+def test_a_reloaded_month_of_the_bucket_is_due_outside_the_window_too():
     """A load of the bucket is a version of its own; what the ledger has outside the window counts as well."""
     old = GREEN.partition(2019, 5)
     ledger = [entry(old, source_etag="load 1")]
@@ -138,15 +138,15 @@ def test_a_month_of_the_bucket_is_due_again_wherever_it_is_in_time():
 
 
 def test_a_month_needs_its_year():
-    found = asked_for(GREEN, 2025, 1)
-    assert [(one.partition, one.reason) for one in found.due] == [(MONTH, Reason.ASKED)]
+    found = requested(GREEN, 2025, 1)
+    assert [(one.partition, one.reason) for one in found.due] == [(MONTH, Reason.REQUESTED)]
     with pytest.raises(TerminalError, match="month 3: missing required parameter: year"):
-        asked_for(GREEN, None, 3)
+        requested(GREEN, None, 3)
     with pytest.raises(TerminalError, match="2021-01: zones: a partition is named by no date"):
-        asked_for(ZONES, 2021, 1)
+        requested(ZONES, 2021, 1)
 
 
-def test_dates_of_http():
+def test_http_dates():
     assert modified_at("Sun, 01 Mar 2026 12:00:00 GMT") == NOON
     assert modified_at("yesterday") is None and modified_at(None) is None
 
@@ -178,12 +178,12 @@ def test_what_the_web_has_is_due(server, hasty):
 
 
 @pytest.mark.parametrize(("code", "error"), [(403, Forbidden), (404, NotPublished), (503, SourceUnavailable)])
-def test_a_source_that_refuses_everybody_is_no_source_without_news(server, hasty, code, error):
+def test_a_source_that_refuses_every_request_is_an_error(server, hasty, code, error):
     with pytest.raises(error, match=f"/2023-01: .*{code if code != 404 else ''}.*; none of the 12 partitions"):
         found_on(server, {}, otherwise=code)
 
 
-def test_a_month_that_is_known_and_refused_is_named_and_hides_no_other(server, hasty):
+def test_a_known_month_that_is_refused_does_not_hide_the_others(server, hasty):
     found = found_on(server, {1: whole(b"x"), 2: status(403), 3: status(503), 5: status(401)})
     assert [one.partition for one in found.due] == KNOWN[:1]
     assert {month.start.month: type(error).__name__ for month, error in found.failures.items()} == {
@@ -198,7 +198,7 @@ def test_the_newest_months_that_are_refused_are_not_published_yet(server, hasty)
     assert sorted(found.failures) == [MONTHS[0], MONTHS[1], MONTHS[4]]
 
 
-def test_every_question_is_asked_under_a_download_slot(server, hasty):
+def test_every_request_holds_a_download_slot(server, hasty):
     held = [0]
 
     @asynccontextmanager
@@ -215,7 +215,7 @@ def test_every_question_is_asked_under_a_download_slot(server, hasty):
 
 
 def test_months_of_another_contract_are_due_outside_the_window_too(server, hasty, monkeypatch):
-    """Without a year, whatever the ledger has; the others of the ledger and of other services are left alone."""
+    """Without a year, every partition of the ledger; other entries and services are unchanged."""
     monkeypatch.setattr(due_module, "candidates", lambda service, year: KNOWN)
     ledger = [
         entry(MONTHS[0], contract=BEFORE), entry(MONTHS[1]), entry(KNOWN[0], contract=BEFORE),

@@ -1,4 +1,4 @@
-"""Generated months: the same bytes for the same seed, the layout of the date, the dirt of real files."""
+"""Generated months: the same bytes for the same seed, TLC's layout of the month, the errors of real files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_same_month_rows_and_seed_give_the_same_bytes(tmp_path, service, end
 
 @pytest.mark.parametrize("rows", [0, 1, 2, BLOCK, BLOCK + 1])
 @pytest.mark.parametrize("ending", ["parquet", "csv.gz"])
-def test_a_month_has_the_rows_that_were_asked_for(tmp_path, rows, ending):
+def test_a_month_has_the_requested_number_of_rows(tmp_path, rows, ending):
     path = generate(GREEN_2021_01, tmp_path / f"a.{ending}", rows=rows)
     if ending == "parquet":
         assert pq.ParquetFile(path).metadata.num_rows == rows
@@ -60,7 +60,7 @@ def test_a_month_has_the_rows_that_were_asked_for(tmp_path, rows, ending):
         assert gzip.decompress(path.read_bytes()).count(b"\n") == rows + 1
 
 
-def test_nothing_but_the_file_is_left(tmp_path):
+def test_no_other_file_is_left(tmp_path):
     generate(GREEN_2021_01, tmp_path / "a.parquet", rows=10)
     assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
 
@@ -102,7 +102,7 @@ def test_the_csv_header_is_that_of_the_real_file(name, tmp_path):
         ("fhvhv", (2025, 1), {"cbd_congestion_fee": "double", "trip_time": "int64", "wav_match_flag": "large_string"}),
     ],
 )
-def test_columns_drift_by_date_as_those_of_tlc(service, date, expected, tmp_path):
+def test_columns_change_by_month_as_in_tlc_files(service, date, expected, tmp_path):
     path = generate(named(service).partition(*date), tmp_path / "a.parquet", rows=2000)
     schema = pq.read_schema(path)
     assert {name: str(schema.field(name).type) for name in expected} == expected
@@ -118,7 +118,7 @@ def test_rows_without_a_meter_come_last_and_lack_its_fields(yellow):
     assert set(yellow.filter(pa.array(missing))["payment_type"].to_pylist()) == {0}
 
 
-def test_the_dirt_of_real_files_is_there(yellow):
+def test_generated_rows_have_the_errors_of_real_files(yellow):
     passengers = yellow["passenger_count"].drop_null().to_numpy()
     assert np.mean(passengers == 0) == pytest.approx(NO_ONE, abs=0.003)
     negative = pc.less(yellow["total_amount"], 0)
@@ -131,7 +131,7 @@ def test_the_dirt_of_real_files_is_there(yellow):
     assert 0 < sum(outside.values()) < ROWS * 0.002
 
 
-def test_values_hang_together(yellow):
+def test_values_are_consistent(yellow):
     sane = yellow.filter(pc.and_(pc.less(yellow["trip_distance"], 100), pc.greater(yellow["fare_amount"], 0)))
     distance, fare = sane["trip_distance"].to_numpy(), sane["fare_amount"].to_numpy()
     assert np.corrcoef(distance, fare)[0, 1] > 0.8
@@ -152,7 +152,7 @@ def test_trips_follow_the_hours_and_reach_every_zone(yellow):
     assert pc.sum(midnight).as_py() < 5
 
 
-def test_no_row_is_there_twice(yellow):
+def test_no_row_is_a_duplicate(yellow):
     assert yellow.group_by(yellow.column_names, use_threads=False).aggregate([]).num_rows == ROWS
 
 
@@ -176,7 +176,7 @@ def test_csv_and_parquet_hold_the_same_trips(tmp_path):
         (GREEN.partition(2018, 12), "a.csv.gz", 1, "layout of 2019 on"),
     ],
 )
-def test_what_cannot_be_generated_is_refused_in_one_line(tmp_path, month, name, rows, says):
+def test_unsupported_months_are_refused(tmp_path, month, name, rows, says):
     with pytest.raises(ValueError, match=says):
         generate(month, tmp_path / name, rows=rows)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Which of Google's errors are worth another try."""
+"""Which of Google's errors are retried."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def answer(status: int) -> requests.Response:
     ],
     ids=lambda value: f"{type(value).__name__}: {value}" if isinstance(value, Exception) else value.__name__,
 )
-def test_transient_errors_are_told_from_terminal_ones(error, kind):
+def test_transient_and_terminal_errors(error, kind):
     with pytest.raises(kind, match="gs://taxi: ") as raised, one_line("gs://taxi"):
         raise error
     assert raised.value.__cause__ is error and "\n" not in str(raised.value)

@@ -78,7 +78,7 @@ def test_a_refused_file_has_status_1(tmp_path):
     assert found["refused"] == f"{path}: is an XML document, not a data file"
 
 
-def test_the_service_is_given_named_or_told_by_the_columns(path, tmp_path):
+def test_the_service_is_an_option_or_from_the_name_or_the_columns(path, tmp_path):
     other = tmp_path / "export.csv"
     other.write_text(TEXT)
     assert inspect(str(other)).service == "yellow"
@@ -95,7 +95,7 @@ def test_a_url(path):
 
 
 @pytest.mark.parametrize("name", ["none.csv", "."])
-def test_what_cannot_be_read(tmp_path, name):
+def test_unreadable_sources(tmp_path, name):
     assert inspect(str(tmp_path / name)).refused
 
 

@@ -1,4 +1,4 @@
-"""The ledger: nothing unaccounted for, no loss on the way to JSON and back, and when a month can be skipped."""
+"""The ledger: counts that add up, JSON without loss, and when a month can be skipped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENTRY = made_up_entry(
 )
 
 
-def test_there_and_back():
+def test_an_entry_survives_json():
     assert LedgerEntry.from_dict(GREEN, ENTRY.to_dict()) == ENTRY
     assert LedgerEntry.from_json(GREEN, ENTRY.to_json()) == ENTRY
     assert json.loads(ENTRY.to_json())["started"] == "2021-03-01T12:00:00.123456+00:00"
@@ -42,7 +42,7 @@ def test_a_time_in_another_zone_is_the_same_moment():
         ({"started": AT.replace(tzinfo=None)}, "a time without a zone"),
     ],
 )
-def test_what_does_not_add_up_is_no_entry(change, reason):
+def test_invalid_entries(change, reason):
     with pytest.raises(ValueError, match=reason):
         replace(ENTRY, **change)
     with pytest.raises(TypeError, match="checksum"):

@@ -24,7 +24,7 @@ def test_json_text_is_the_json_of_each_row(rows, start, length):
     assert [None if text is None else json.loads(text) for text in texts] == rows[start : start + length]
 
 
-def test_a_batch_without_the_map_stays():
+def test_a_batch_without_extra_columns_is_unchanged():
     batch = pa.record_batch({"a": [1]})
     assert flat(batch) is batch and flat_schema(batch.schema) is batch.schema
 

@@ -1,4 +1,4 @@
-"""Reconciliation names every difference, and none where there is none."""
+"""Reconciliation reports every difference, and no others."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Down(Counted):
         raise StoreUnavailable("down", "no connection")
 
 
-def test_what_cannot_be_read_hides_nothing_else():
+def test_an_unreadable_table_does_not_hide_the_others():
     broken = Broken([entry(source=CSV), entry(FEBRUARY, source=CSV)], {JANUARY: 99})
     verified = verify({"bigquery": broken, "down": Down([], {}), "postgres": Counted([], {JANUARY: 7})}, [FHV, GREEN])
     assert [str(difference) for difference in verified.differences] == [
@@ -135,10 +135,10 @@ class DownAfterItsLedger(Counted):
         raise StoreUnavailable("down", "no connection")
 
     def count_rejected(self, month):
-        raise AssertionError("a store that is down was asked again")
+        raise AssertionError("a store that is down was called again")
 
 
-def test_a_store_that_goes_down_has_not_lost_its_months():
+def test_an_unavailable_store_has_not_lost_its_months():
     """Neither it, nor the store that was loaded from it."""
     bucket = DownAfterItsLedger([entry()], {})
     loaded = Counted([entry(source="gs://taxi/data/x.parquet")], {JANUARY: 100})

@@ -1,4 +1,4 @@
-"""A month's files on a disk that fails: nothing is known of its source then, and another try may succeed."""
+"""A disk that fails during a load: nothing is recorded of the source, and a retry may succeed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOURCE = LoadSource("https://a.example/x.csv.gz", "sha256:1", 9)
 
 
 class Files:
-    """A store that writes the partition to a file, and gets no further."""
+    """A store that only writes the partition to a file."""
 
     name = "bucket"
 
@@ -43,14 +43,14 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_no_fault_of_the_program(tmp_path):
+def test_a_full_disk_is_a_transient_error(tmp_path):
     file = tmp_path / f"{MONTH.stem}.csv.gz"
     generate(MONTH, file, rows=200, seed=1)
     with full_disk(), pytest.raises(SourceUnavailable, match=f"{MONTH}: failed on the local disk: .*too large"):
         asyncio.run(load_file.fn(Files(), MONTH, file, SOURCE))
 
 
-def test_a_spool_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+def test_a_missing_spool_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("TAXIWAY_SPOOL_DIR", str(tmp_path / "nowhere"))
     settings.cache_clear()
     end = asyncio.run(load_partition(Files(), Due(MONTH, Reason.NEW), None, force=False))
@@ -58,7 +58,7 @@ def test_a_spool_that_is_not_there_is_one_line(tmp_path, monkeypatch):
     assert end.transient and "nowhere" in str(end) and "unexpected" not in str(end)
 
 
-def test_a_file_that_the_disk_does_not_give_is_not_a_damaged_one(tmp_path):
+def test_a_disk_error_is_not_a_damaged_file(tmp_path):
     """A refused source would wait until it changes."""
     with pytest.raises(FileNotFoundError):
         ParquetFile(tmp_path / "gone.parquet", "https://a.example/x.parquet")

@@ -1,4 +1,4 @@
-"""Which of the recorded loads of a month counts, given what its rows are of."""
+"""Which of a month's ledger entries are valid, by the load ids of its rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from flows.datasets.tlc import GREEN
-from flows.stores.loads import Found, Recorded, counting, resolved
+from flows.stores.loads import Found, Recorded, resolved, valid_entries
 from tests.ledger_entries import AT, made_up_entry
 
 JANUARY = GREEN.partition(2021, 1)
@@ -55,10 +55,10 @@ EMPTY, EMPTY_BLOCKED = row("empty", 1, rows=0), row("kept", 3, "blocked", rows=0
         ([REFUSED, row("last", 5, "blocked")], Found(None, "last"), "", [row("last", 5, "blocked")]),
     ],
 )
-def test_what_counts(ledger, found, committed, counts):
-    given = counting(ledger, found, lambda entry: entry.load_id in committed.split())
+def test_valid_entries(ledger, found, committed, counts):
+    given = valid_entries(ledger, found, lambda entry: entry.load_id in committed.split())
     assert given == [each.entry for each in counts]
-    assert given == counting(reversed(ledger), found, lambda entry: entry.load_id in committed.split())
+    assert given == valid_entries(reversed(ledger), found, lambda entry: entry.load_id in committed.split())
 
 
 def test_when_the_ledger_has_to_be_read_again():

@@ -1,4 +1,4 @@
-"""What the flows' parameters take: on the command line, through `make run`, and by the API's own rules."""
+"""The flows' parameters: on the command line, with `make run`, and in the API."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROPERTIES = etl_parent_flow.parameters.properties | etl_web_to_postgres.paramet
         ("SOURCE_URL=file:///a,b/{year}-{month:02}.csv", "file:///a,b/{year}-{month:02}.csv"),
     ],
 )
-def test_what_make_run_is_given_becomes_the_parameter(pair, expected):
+def test_make_run_passes_parameters(pair, expected):
     ((name, text),) = parameters_of([pair]).items()
     assert value_of(name, text, PROPERTIES[name]) == expected
 
@@ -49,7 +49,7 @@ def test_what_make_run_is_given_becomes_the_parameter(pair, expected):
         ("SOURCE_URL=https://me:hunter2@host/{year}-{month}", "source_url: has a user, password or query"),
     ],
 )
-def test_what_make_run_refuses_is_one_line(pair, says):
+def test_invalid_parameters_of_make_run(pair, says):
     ((name, text),) = parameters_of([pair]).items()
     with pytest.raises(WrongParameter, match=says) as refusal:
         value_of(name, text, PROPERTIES[name])

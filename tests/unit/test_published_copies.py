@@ -1,4 +1,4 @@
-"""Copies of the records that others publish, under names, types and words of their own."""
+"""Copies of the records from other publishers, with other names, types and words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRIP = {
 
 
 class Copy(NamedTuple):
-    """One row as a copy has it, and what must be read of it."""
+    """One row of a copy, and the expected values."""
 
     service: Dataset
     row: dict[str, str]
@@ -157,8 +157,8 @@ def test_bigquerys_parquet():
     assert outcome.counts.extra_columns == ("data_file_year", "data_file_month")
 
 
-def test_a_day_never_takes_the_place_of_a_time():
-    """Where a file has both, whatever their order; a day alone, as in the hire files of 2015, is a time at midnight."""
+def test_a_date_column_does_not_replace_a_time_column():
+    """If a file has both, in any order; a date without a time, as in the hire files of 2015, is midnight."""
     for header in ("pickup_date,pickup_datetime", "pickup_datetime,Pickup_date"):
         values = {"date": "2021-01-02", "datetime": "2021-01-02 03:04:05"}
         line = ",".join(values[name.lower().removeprefix("pickup_")] for name in header.split(","))

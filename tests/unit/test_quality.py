@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +49,14 @@ def trips(month: Partition, rows: int, **columns: object) -> pa.RecordBatch:
 
 
 def judged(month: Partition, *batches: pa.RecordBatch, read: int | None = None, missing=()) -> dict[str, CheckResult]:
-    with Quality(month) as gathered:
+    with closing(Quality(month)) as gathered:
         for batch in batches:
             gathered.add(batch)
         rows = sum(batch.num_rows for batch in batches)
         return {result.name: result for result in gathered.results(rows if read is None else read, missing)}
 
 
-def test_a_sound_month_passes_every_check():
+def test_a_good_month_passes_every_check():
     results = judged(FUTURE, trips(FUTURE, SAMPLE + 1))
     assert list(results) == [check.name for check in CHECKS if "published" not in check.name]
     assert all(result.passed and result.value == 0 for result in results.values())
@@ -113,13 +114,13 @@ def test_a_small_file_is_never_blocked():
     assert {result.action for result in results.values() if not result.passed} == {"warn"}
 
 
-def test_a_column_that_the_file_does_not_have_is_not_judged():
+def test_a_column_that_the_file_lacks_is_not_checked():
     batch = trips(FUTURE, 10, passenger_count=[None] * 10)
     assert judged(FUTURE, batch)["nulls_in_passenger_count"].value == 1
     assert "nulls_in_passenger_count" not in judged(FUTURE, batch, missing=["passenger_count"])
 
 
-def test_a_service_is_asked_only_what_its_contract_has():
+def test_checks_apply_only_to_columns_of_the_contract():
     month = FHV.partition(2031, 4)
     assert list(judged(month, trips(month, 10))) == [
         "rows_rejected",
@@ -131,7 +132,7 @@ def test_a_service_is_asked_only_what_its_contract_has():
     assert "distances_beyond_200_miles" in judged(month, trips(month, 10))
 
 
-def test_a_month_without_a_row_is_judged():
+def test_a_month_without_rows_is_checked():
     results = judged(KNOWN, read=0)
     assert results["rows_off_published"].value == 1
     assert results["duplicate_rows"].passed
@@ -156,20 +157,20 @@ def test_a_month_whose_every_row_is_rejected_is_blocked():
     assert judged(FUTURE, read=3)["rows_rejected"].action == "block"
 
 
-def test_a_month_held_twice_is_blocked():
+def test_a_month_with_every_row_twice_is_blocked():
     batch = trips(FUTURE, SAMPLE)
     result = judged(FUTURE, batch, batch)["duplicate_rows"]
     assert (result.value, result.action, result.passed) == (0.5, "block", False)
 
 
 def counted(*batches: pa.RecordBatch, spill: Path | None = None) -> int:
-    with Duplicates(spill) as found:
+    with closing(Duplicates(spill)) as found:
         for batch in batches:
             found.add(batch)
         return found.count()
 
 
-def test_every_column_tells_rows_apart():
+def test_a_difference_in_any_column_makes_rows_different():
     row = trips(FUTURE, 1)
     for index, column in enumerate(row.schema):
         kind = column.type
@@ -192,7 +193,7 @@ def test_every_column_tells_rows_apart():
         assert counted(row, row, *changed, *changed) == 1 + len(changed), column.name
 
 
-def test_negative_zero_and_the_order_of_extra_columns_tell_no_rows_apart():
+def test_negative_zero_and_the_order_of_extra_columns_make_no_difference():
     assert counted(trips(FUTURE, 1, trip_distance=[0.0]), trips(FUTURE, 1, trip_distance=[-0.0])) == 1
     one, two = ([("a", "1"), ("b", "2")], [("b", "2"), ("a", "1")])
     assert counted(trips(FUTURE, 1, extra_columns=[one]), trips(FUTURE, 1, extra_columns=[two])) == 1
@@ -213,7 +214,7 @@ ROW = st.tuples(*(st.none() | values for _, values in KINDS.values()))
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=60), st.integers(0, 59), st.integers(1, 60))
-def test_copies_are_counted_as_python_counts_them(rows, skip, size):
+def test_duplicates_are_counted_as_python_counts_them(rows, skip, size):
     table = pa.table(
         [pa.array([row[i] for row in rows], kind) for i, (kind, _) in enumerate(KINDS.values())], list(KINDS)
     )
@@ -222,7 +223,7 @@ def test_copies_are_counted_as_python_counts_them(rows, skip, size):
     assert counted(*kept.to_batches(size)) == len(seen) - len(set(seen))
 
 
-def test_the_count_is_the_same_when_it_goes_through_the_disk(monkeypatch, tmp_path):
+def test_the_count_is_the_same_with_a_temporary_file(monkeypatch, tmp_path):
     rng = np.random.default_rng(1)
     batches = [pa.record_batch([pa.array(rng.integers(0, 20_000, 1000))], ["a"]) for _ in range(30)]
     distinct = len({value for batch in batches for value in batch.column(0).to_pylist()})
@@ -238,7 +239,7 @@ def test_every_real_month_passes_every_check(path):
     service, _, label = path.stem.split("_")
     month = named(service).partition(*map(int, label.split("-")))
     known, rows = month.dataset.columns_by_name, 0
-    with Quality(month) as gathered:
+    with closing(Quality(month)) as gathered:
         for batch in pq.ParquetFile(path).iter_batches():
             rows += batch.num_rows
             by_name = {
@@ -255,7 +256,7 @@ def test_every_real_month_passes_every_check(path):
     assert next(result for result in results if result.name == "duplicate_rows").value == 0
 
 
-def test_the_limits_stand_in_one_table_that_orders_them():
+def test_every_check_has_a_name_and_ordered_limits():
     assert len({check.name for check in CHECKS}) == len(CHECKS)
     for check in CHECKS:
         assert check.warn is not None or check.block is not None

@@ -144,7 +144,7 @@ def test_unknown_columns_are_kept_as_text():
     assert outcome.counts.extra_columns == ("tax", "mood")
 
 
-def test_columns_without_a_name_at_the_end_are_kept_where_they_hold_something():
+def test_unnamed_columns_at_the_end_are_kept_if_they_have_values():
     outcome = cleaned_text(
         csv(ROW, ROW + ",,", ROW + ",a,", ROW + ",,b", ROW + ",,,", ROW + ",,,c", header=HEADER + ",,")
     )
@@ -155,7 +155,7 @@ def test_columns_without_a_name_at_the_end_are_kept_where_they_hold_something():
     assert reasons(outcome) == [(6, "long_row")]
 
 
-def test_columns_of_one_name_are_all_kept():
+def test_columns_with_the_same_name_are_all_kept():
     outcome = cleaned_text(csv(ROW + ",9.5,8,7", header=HEADER + ",total_amount,total_amount,total_amount"))
     assert outcome.rows[0]["total_amount"] == 9.5
     assert outcome.rows[0]["extra_columns"] == [("total_amount_7", "8"), ("total_amount_8", "7")]
@@ -173,7 +173,7 @@ def test_another_separator_is_refused(separator):
         cleaned_text(csv(ROW).replace(",", separator))
 
 
-def test_a_second_column_of_one_meaning_fills_gaps_and_its_contradictions_are_kept():
+def test_a_column_of_a_synonym_fills_gaps_and_its_contradictions_are_kept():
     rows = ["B1,B1,2021-01-01", "B1,,2021-01-01", ",B2,2021-01-01", "B1,B2,2021-01-01"]
     header = "Dispatching_base_number,Dispatching_base_num,Pickup_date"
     outcome = cleaned_text(csv(*rows, header=header), FHV)
@@ -194,7 +194,7 @@ def test_quotes():
     assert flags(outcome) == ["a,b", 'say "x"', '5" pipe', "two\nlines", "two\nlines"]
 
 
-def test_a_stray_quote_costs_its_own_line_only():
+def test_a_stray_quote_breaks_only_its_own_line():
     stray = ROW.replace("N", '"N')
     outcome = cleaned_text(csv(ROW, stray, ROW, stray, *[ROW] * 20, stray))
     assert outcome.counts.rows_loaded == 22

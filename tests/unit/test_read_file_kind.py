@@ -1,4 +1,4 @@
-"""Data files are told from other files by their bytes; an error says in one line what the file is."""
+"""The content identifies data files; for other files an error says in one line what they are."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def detect(tmp_path, name: str, data: bytes, subject: str = "https://host/a") ->
         ("unnamed", gzip.compress(HEADER), FileKind.CSV_GZ),
     ],
 )
-def test_the_bytes_decide_the_kind_not_the_name(tmp_path, name, data, kind):
+def test_the_content_decides_the_kind_not_the_name(tmp_path, name, data, kind):
     assert detect(tmp_path, name, data) is kind
 
 

@@ -40,7 +40,7 @@ def test_a_column_of_other_types_is_the_same_column(values):
     assert outcome.clean["passenger_count"].to_pylist() == [1, None]
 
 
-def test_a_column_of_nulls_and_a_table_of_nothing_else():
+def test_a_column_and_a_table_of_nulls():
     outcome = cleaned_table(trips(airport_fee=pa.nulls(2), store_and_fwd_flag=pa.nulls(2)))
     assert outcome.clean["airport_fee"].to_pylist() == [None, None]
     assert outcome.counts.extra_columns == ()

@@ -1,4 +1,4 @@
-"""What is read from a fixed set of files. If a value or a reason changes, stored months are wrong and load again."""
+"""The values read from a fixed set of files. If a value or a reason changes, stored months must be loaded again."""
 
 from __future__ import annotations
 

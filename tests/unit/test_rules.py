@@ -1,4 +1,4 @@
-"""The rules, and what each store's list of them does to a month."""
+"""The rules, and the effect of each store's rules on a month."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def test_rules_are_for_known_stores():
         ("bigquery", [0, 0, 3], {"unreadable:total_amount": 1}),
     ],
 )
-def test_what_each_store_keeps(store, values, reasons):
+def test_the_rules_of_each_store(store, values, reasons):
     assert passengers(store) == (values, reasons)
 
 
-def test_a_rejected_row_is_kept_as_the_file_has_it():
+def test_a_rejected_row_keeps_its_original_values():
     rejected = cleaned_text(TEXT, GREEN, GREEN.rules.get("postgres", ())).rejected
     assert [(row["row_number"], row["reason"]) for row in rejected] == [
         (1, "zero_passengers"),
@@ -69,7 +69,7 @@ def test_a_rejected_row_is_kept_as_the_file_has_it():
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_a_service_without_the_column_is_left_alone(store):
+def test_a_rule_does_not_apply_to_a_service_without_the_column(store):
     text = "dispatching_base_num,pickup_datetime\nB00001,2021-01-01 00:00:00\n"
     assert cleaned_text(text, FHV, GREEN.rules.get(store, ())).counts.rows_loaded == 1
 

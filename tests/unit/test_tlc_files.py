@@ -1,4 +1,4 @@
-"""Every real file of TLC's at hand, in one table: whole months, samples of other eras, heads, and what is no data."""
+"""All real files of TLC in one table: complete months, samples of other years, first lines, and files without data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = needs_tlc
 
 
 class Expected(NamedTuple):
-    """What a whole month or a sample holds, as pandas counts it."""
+    """The counts of a complete month or a sample, by pandas."""
 
     layout: str
     rows: int
@@ -140,7 +140,7 @@ def test_csv_and_parquet_of_a_month_hold_the_same_rows():
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_no_data_is_refused_whole(name):
+def test_files_that_are_not_data_are_refused(name):
     with pytest.raises(Refused) as refused:
         cleaned(TLC / name, month_of(TLC / name))
     assert refused.value.reason == BAD[name]
@@ -157,7 +157,7 @@ def test_the_zones_are_a_dataset():
     assert (found.service, found.layout, found.rows_clean, found.rows_rejected) == ("zones", "zones", 265, 0)
 
 
-def test_heads_of_every_era():
+def test_first_lines_of_files_of_every_layout():
     """Each row but the cut-off last one is clean; what the last one is, its own commas and quotes say."""
     for path in sorted((TLC / "heads").iterdir()):
         month = month_of(path)

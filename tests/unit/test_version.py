@@ -1,4 +1,4 @@
-"""The contract's version: what changes it, for whom, and what does not."""
+"""The contract's version: what changes it, for which datasets, and what does not."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def test_what_changes_the_version(columns, rules, checks):
     assert version_of(columns, rules, checks) != version_of(COLUMNS, RULES, CHECKS)
 
 
-def test_what_a_service_does_not_have_leaves_its_version():
+def test_columns_of_other_services_do_not_change_the_version():
     before = version_of(FHV.columns, RULES, CHECKS)
     assert version_of(FHV.columns, [*RULES, NEGATIVE_TOTAL], CHECKS) == before
     assert version_of(FHV.columns, RULES, with_check("negative_totals", warn=0.04)) == before
 
 
-def test_documentation_leaves_the_version():
+def test_documentation_does_not_change_the_version():
     documented = [replace(rule, why="Because.") for rule in RULES]
     shuffled = with_column("payment_type", words=dict(reversed(PAYMENTS.items())))
     assert version_of(shuffled, documented, CHECKS) == version_of(COLUMNS, RULES, CHECKS)
@@ -123,7 +123,7 @@ def below(values):
 
 
 def test_code_of_functions():
-    """What a function does counts, and what it reads around it; not how it is written down."""
+    """A function's code and the variables that it uses matter; formatting and comments do not."""
     assert function_code(first) == function_code(same) != function_code(last)
     assert function_code(share(first)) == function_code(share(same)) != function_code(share(last))
     assert function_code(share(first)) != function_code(share(first, "trips"))
@@ -136,7 +136,7 @@ def test_code_of_what_a_function_calls(monkeypatch):
     assert function_code(below) != before
 
 
-def test_what_has_no_readable_code_is_an_error():
+def test_functions_without_readable_code():
     with pytest.raises(TypeError, match="not a Python function"):
         function_code(len)
     with pytest.raises(TypeError, match="no source file"):

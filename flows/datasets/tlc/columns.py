@@ -1,10 +1,10 @@
-"""The contract: one typed schema per service, the same for every month that TLC ever published.
+"""The contracts: one typed schema per service, the same for every month that TLC has published.
 
-Names are harmonised over services and eras; meanings, units and codes are those of TLC's data dictionaries
+Names are the same for all services and years; meanings, units and codes are those of TLC's data dictionaries
 (https://www.nyc.gov/site/tlc/about/tlc-trip-record-data.page: "Yellow Trips", "Green Trips", "FHV Trips" and
-"High Volume FHV Trips Data Dictionary"), the names of other eras are those in the headers of the published files.
+"High Volume FHV Trips Data Dictionary"). Synonyms are from the headers of the published files.
 
-Copies of the same records that others publish are read as well. What they call a column otherwise:
+Copies of the records from other publishers are read as well. Their other column names:
 - BigQuery's `bigquery-public-data.new_york_taxi_trips` (and the older `new_york`): `imp_surcharge`, `rate_code`, zones
   and codes as text ("1.0"), times in UTC that show New York's wall clock; also NYC Open Data's "2014 Yellow Taxi Trip
   Data" (https://data.cityofnewyork.us/d/gkne-dk5s).
@@ -19,10 +19,9 @@ from __future__ import annotations
 
 from flows.datasets.column import FLOAT, INT, TEXT, TIME, Column
 
-# Codes 1 and 2 are the dictionary's names for the companies whose initials the files of 2009 to 2014 carry: Creative
-# Mobile Technologies and VeriFone Transportation Systems. Digital Dispatch Systems left before there were codes: the
-# dictionary has none for it, and 3, which TLC never gave out, is ours.
-# Curb Mobility is VeriFone's later name.
+# The files of 2009 to 2014 have the companies' initials: Creative Mobile Technologies is code 1 of the dictionary, and
+# VeriFone Transportation Systems, later Curb Mobility, code 2. Digital Dispatch Systems has no code in the dictionary:
+# 3 is ours, which TLC has never used.
 VENDORS = {
     **dict.fromkeys(("cmt", "creative mobile technologies, llc"), 1),
     **dict.fromkeys(("vts", "verifone inc.", "curb mobility, llc"), 2),
@@ -65,7 +64,7 @@ DROPOFF_NAMES = ("trip_dropoff_datetime", "tpep_dropoff_datetime", "lpep_dropoff
 
 PICKUP = Column("pickup_datetime", TIME, PICKUP_NAMES, required=True)
 DROPOFF = Column("dropoff_datetime", TIME, DROPOFF_NAMES)
-# For-hire files of 2015 and 2016 know one zone only: where the trip began.
+# For-hire files of 2015 and 2016 have only one zone: where the trip began.
 PICKUP_ZONE = Column("pickup_location_id", INT, ("pu_location_id", "location_id"))
 DROPOFF_ZONE = Column("dropoff_location_id", INT, ("do_location_id",))
 # A shared ride of a for-hire base: 1 or null.
@@ -73,7 +72,7 @@ SHARED_RIDE = Column("sr_flag", INT, ("shared_ride_flag",), words={"y": 1, "n": 
 
 
 def _taxi_trip() -> tuple[Column, ...]:
-    """What the meter and the driver record of a taxi trip; distances in miles, places by zone or (to 2016) degrees."""
+    """The columns of a taxi trip: distances in miles, places as zones or (until 2016) in degrees."""
     return (
         Column("vendor_id", INT, ("vendor_name", "vendor"), words=VENDORS),
         PICKUP,
@@ -92,7 +91,7 @@ def _taxi_trip() -> tuple[Column, ...]:
 
 
 def _taxi_fare() -> tuple[Column, ...]:
-    """What a taxi trip cost, in dollars; `surcharge`, to 2014, is the later `extra`: rush hour and overnight."""
+    """The costs of a taxi trip, in dollars. `extra` (rush hour, overnight) was called `surcharge` until 2014."""
     return (
         Column("payment_type", INT, words=PAYMENTS),
         Column("fare_amount", FLOAT, ("fare_amt",)),

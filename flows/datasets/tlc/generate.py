@@ -1,8 +1,8 @@
-"""Months made up here, for where TLC's server cannot be reached and for measuring: the real layout, the real dirt.
+"""Generates months with TLC's layouts and typical errors, for use without TLC's server and for benchmarks.
 
     python -m flows.datasets.tlc.generate green 2021-01 --rows 76518 --out /tmp/months
 
-The same service, month, rows, seed and file ending give the same bytes, under the same versions of numpy, pyarrow and
+The same service, month, rows, seed and file type give the same bytes, with the same versions of numpy, pyarrow and
 zlib.
 """
 
@@ -28,19 +28,19 @@ from flows.datasets.tlc.generated.hire import HireMonth
 from flows.datasets.tlc.generated.taxi import TaxiMonth
 
 BLOCK = 1 << 17
-"""Rows that are drawn, and written as a row group, at a time: what bounds the memory."""
+"""Rows that are generated, and written as a row group, at a time; this limits the memory."""
 
 
 def generate(month: Partition, path: Path, *, rows: int, seed: int = 1) -> Path:
-    """Write a month of `rows` rows to `path`, as `.parquet` or `.csv.gz` by its ending, and return the path.
+    """Write a month of `rows` rows to `path`, as `.parquet` or `.csv.gz` by its extension, and return the path.
 
-    The file is TLC's of that date in names, order and types of its columns; a csv has the layout of 2019 on. It holds
-    what real files hold: rows without the meter's fields (from 2020 on), zero passengers, negative fares, pickups of
-    other months and years, absurd distances. The file appears under its name when it is whole.
+    The names, order and types of the columns are those of TLC's file of that month; a csv has the layout of 2019. The
+    rows have the errors of real files: no meter fields (from 2020 on), zero passengers, negative fares, pickups of
+    other months and years, absurd distances. The file gets its name when it is complete.
 
     Raises:
-        ValueError: one line: another ending, a negative number of rows, a month before the service's first or of a
-            layout that is not generated (csv before 2019, yellow before 2011).
+        ValueError: another extension, a negative number of rows, a month before the service's first, or a layout that
+            is not generated (csv before 2019, yellow before 2011).
     """
     csv = path.name.endswith(".csv.gz")
     if not csv and path.suffix != ".parquet":
@@ -63,7 +63,7 @@ def generate(month: Partition, path: Path, *, rows: int, seed: int = 1) -> Path:
 
 
 def _dice(month: Partition, seed: int, rows: int, start: int) -> np.random.Generator:
-    """A generator of its own for every block, so that no block depends on how much chance another one used up."""
+    """A separate random generator for every block, so that no block depends on another one's draws."""
     number = DATASETS.index(month.dataset)
     return np.random.Generator(np.random.SFC64([seed, number, month.start.year, month.start.month, rows, start]))
 
@@ -73,7 +73,7 @@ Write = Callable[[pa.RecordBatch], None]
 
 @contextmanager
 def _parquet(path: Path, schema: pa.Schema, month: Partition) -> Iterator[Write]:
-    # TLC wrote gzip until 2023-01 and zstd since; zstd throughout, as gzip alone takes longer than all the rest.
+    # TLC used gzip until 2023-01 and zstd since. Always zstd here: gzip would take longer than everything else.
     with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
         yield writer.write_batch
 
@@ -88,7 +88,7 @@ def _csv(path: Path, schema: pa.Schema, month: Partition) -> Iterator[Write]:
         pc.write_csv(batch, text, plain)
         file.write(bytes(text.getvalue()).replace(b"\n", ending))
 
-    # No name and no time in gzip's header: they would differ from run to run.
+    # Without a name and a time in gzip's header, which would differ from run to run.
     with path.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as file:
         file.write(",".join(schema.names).encode() + ending)
         yield write
@@ -97,12 +97,12 @@ def _csv(path: Path, schema: pa.Schema, month: Partition) -> Iterator[Write]:
 def main(
     service: Annotated[str, typer.Argument(help="yellow, green, fhv or fhvhv")],
     month: Annotated[dt.datetime, typer.Argument(formats=["%Y-%m"], help="the month, as 2021-01")],
-    rows: Annotated[int | None, typer.Option(min=0, help="as many as TLC published, or 100,000 where unknown")] = None,
-    out: Annotated[Path, typer.Option(file_okay=False, help="directory, made if need be")] = Path(),
+    rows: Annotated[int | None, typer.Option(min=0, help="default: as many as TLC published, or 100,000")] = None,
+    out: Annotated[Path, typer.Option(file_okay=False, help="directory, created if needed")] = Path(),
     seed: Annotated[int, typer.Option(min=0)] = 1,
     csv: Annotated[bool, typer.Option("--csv", help="write .csv.gz instead of .parquet")] = False,
 ) -> None:
-    """Write a made-up month under TLC's file name and print its path."""
+    """Generate a month, write it under TLC's file name and print its path."""
     try:
         partition = named(service).partition(month.year, month.month)
         if rows is None:

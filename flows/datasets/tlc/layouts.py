@@ -1,4 +1,4 @@
-"""The header of every layout that TLC has published, by the month (or year) whose file first had it."""
+"""The header of every layout that TLC has published, by the first month (or year) with that layout."""
 
 from __future__ import annotations
 

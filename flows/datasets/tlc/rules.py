@@ -1,4 +1,4 @@
-"""The rules for trips, by the store that they apply to."""
+"""The rules for trips, by store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ZERO_PASSENGERS = Rule(
     action=Action.REJECT,
     column="passenger_count",
     where=_is_zero,
-    why="A trip without passengers, by the count that the driver entered; an unknown count is kept.",
+    why="The driver entered zero passengers; an unknown count is kept.",
 )
 
 FILL_PASSENGERS = Rule(
@@ -30,4 +30,4 @@ FILL_PASSENGERS = Rule(
 )
 
 RULES = {"postgres": (ZERO_PASSENGERS,), "bigquery": (FILL_PASSENGERS,)}
-"""Store -> the rules for it; rows go into the bucket as they are."""
+"""Store -> its rules. The bucket has none."""

@@ -1,1 +1,1 @@
-"""Rows for months that TLC did not publish: what `flows/datasets/tlc/generate.py` writes."""
+"""The rows that `flows/datasets/tlc/generate.py` writes."""

@@ -15,13 +15,12 @@ _SLOTS = 1 << 16
 
 
 class Odds:
-    """Values with their odds, drawn by looking a random 16-bit number up in a table: no search, no division.
+    """Draws values by their weights (of any sum), by looking up a random 16-bit number in a table.
 
-    The odds are met to 1 in 65,536; a value with lower odds than that may never come.
+    The precision is 1 in 65,536; a value with lower odds than that may never be drawn.
     """
 
     def __init__(self, odds: Mapping[Any, float]) -> None:
-        """Take values -> weights of any sum."""
         edges = np.round(np.cumsum(list(odds.values())) / sum(odds.values()) * _SLOTS).astype(int)
         self._table = np.repeat(np.array(list(odds)), np.diff(edges, prepend=0))
 
@@ -31,7 +30,7 @@ class Odds:
 
 
 def chosen(rng: np.random.Generator, rows: int, share: float) -> NDArray[np.int64]:
-    """Positions of about `share` of the rows (a fraction of a row comes with that probability)."""
+    """Positions of about `share` of the rows (a fraction of a row with that probability)."""
     count = int(rows * share + rng.random())
     return rng.integers(0, rows, count)
 
@@ -42,13 +41,12 @@ def spread(rng: np.random.Generator, rows: int, low: float, high: float) -> NDAr
 
 
 class Clock:
-    """Pickup times of a month that follow the hours of the day and the days of the week."""
+    """Pickup times of a month, by 24 weights for the hours of a working day and 7 for the days from Monday on.
+
+    At the weekend the hours are shifted by two, as in real files.
+    """
 
     def __init__(self, month: Partition, hours: Sequence[float], weekdays: Sequence[float]) -> None:
-        """Take 24 weights for the hours of a working day and 7 for the days from Monday on.
-
-        At the weekend the day runs two hours later, as it does in the real files.
-        """
         first, days = calendar.monthrange(month.start.year, month.start.month)
         weights = [
             np.roll(hours, 2 if weekday >= 5 else 0) * weekdays[weekday]
@@ -60,18 +58,18 @@ class Clock:
         self._reached = np.concatenate([[0.0], np.cumsum(weights) / np.sum(weights)])
 
     def at(self, fraction: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Seconds since 1970 at which that fraction (0 to 1) of the month's trips has begun."""
+        """The time, in seconds since 1970, at which that fraction (0 to 1) of the month's trips has begun."""
         seconds = np.interp(fraction, self._reached, self._edges).astype(np.int64)
         return self.start + np.minimum(seconds, self.seconds - 1)
 
     def in_order(self, rng: np.random.Generator, index: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
-        """Times of the rows `index` out of `rows` that run through the month; neighbours up to hours out of order."""
+        """Times of the rows `index` of `rows`, ascending over the month with deviations of up to hours."""
         fraction = (index + 0.5) / max(rows, 1) + spread(rng, len(index), -0.005, 0.005)
-        # Mirrored at both ends: cut off, it would heap trips up at the month's first second.
+        # Mirrored at both ends: clipping would put many trips at the month's first second.
         return self.at(1.0 - np.abs(1.0 - np.abs(fraction)))
 
     def strays(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-        """Times outside the month: mostly hours before it or after it, some of years with a dead clock."""
+        """Times outside the month: mostly hours before or after it, some years before, as from a reset clock."""
         before = self.start - rng.integers(1, 4 * 3600, count)
         after = self.start + self.seconds + rng.integers(0, 2 * 86_400, count)
         dead = calendar.timegm((2008, 12, 31, 12, 0, 0)) + rng.integers(0, 86_400, count)
@@ -80,5 +78,5 @@ class Clock:
 
 
 def zones(*hot: int) -> Odds:
-    """All 265 taxi zones: the hot ones often, the more so the earlier they are named, every other one now and then."""
+    """All 265 taxi zones: the hot ones often, in descending order, the others rarely."""
     return Odds(dict.fromkeys(range(1, 266), 1.0) | {zone: 250.0 / (rank + 3) for rank, zone in enumerate(hot)})

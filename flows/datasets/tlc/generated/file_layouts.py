@@ -1,7 +1,7 @@
-"""The columns of a month's file, named, ordered and typed as TLC's files of that date.
+"""The names, order and types of the columns of TLC's files, by month, as seen in the published files.
 
-Parquet from 2011 (yellow) or the service's first month on, with its drift; CSV as it was from 2019 on. Seen in the
-published files themselves; the month that gave fhvhv's airport_fee its first value is a guess (2021-03).
+Parquet from 2011 (yellow) or the service's first month on; CSV as from 2019 on. The first month with a value in fhvhv's
+airport_fee is a guess (2021-03).
 """
 
 from __future__ import annotations
@@ -53,10 +53,9 @@ _CSV_ORDER = _ORDER | {FHV: _HIRE_CSV, FHVHV: ["hvfhs_license_num", *_HIRE_CSV]}
 
 
 def layout(month: Partition, *, csv: bool) -> pa.Schema:
-    """The schema of a month's file; for CSV the types are those that its text comes from.
+    """The schema of a month's file; for CSV, the types before they are written as text.
 
-    Raises:
-        ValueError: one line, where the layout of that date is not among those that are generated.
+    Raises ValueError if the layout of that month is not supported.
     """
     if csv and month.start.year < 2019:
         raise ValueError(f"{month}: a generated csv has the layout of 2019 on; take .parquet")
@@ -108,7 +107,7 @@ def _is_text(name: str) -> bool:
 
 
 def _valueless(month: Partition) -> set[str]:
-    """The columns without a single value in a month: TLC's writer gave those no type."""
+    """The columns without a value in a month, which have no type in TLC's files."""
     when, names = (month.start.year, month.start.month), set()
     if when < (2019, 1):
         names.add("congestion_surcharge")

@@ -40,7 +40,7 @@ class HireMonth:
         self._rows, self._month, self._clock = rows, month, Clock(month, _HOURS, _WEEK)
 
     def batch(self, rng: np.random.Generator, start: int, stop: int) -> pa.RecordBatch:
-        """The rows from `start` to before `stop`."""
+        """The rows `start` to `stop` - 1."""
         block = Block(stop - start)
         self._trip(rng, block, start)
         if self._month.dataset is FHV:
@@ -65,7 +65,7 @@ class HireMonth:
         block.words["dispatching_base_num"] = _BASES
 
     def _base(self, rng: np.random.Generator, block: Block) -> None:
-        """What only fhv has: trips without zones, and a base that the trip was passed on to."""
+        """The columns of fhv: trips without zones, and the base that a trip was passed on to."""
         rows, values, nulls = block.rows, block.values, block.nulls
         luck = _LUCK.draw(rng, rows)
         elsewhere = luck < 0.03
@@ -76,7 +76,7 @@ class HireMonth:
         values["sr_flag"], nulls["sr_flag"] = np.ones(rows, np.int64), luck > 0.2
 
     def _company(self, rng: np.random.Generator, block: Block) -> None:
-        """What only fhvhv has of a trip: the company, when the ride was asked for, and the yes-or-no flags."""
+        """The columns of fhvhv trips: the company, the time of the request, and the yes-or-no flags."""
         rows, values = block.rows, block.values
         lyft = _LICENSE.draw(rng, rows)
         values["hvfhs_license_num"] = lyft
@@ -91,7 +91,7 @@ class HireMonth:
         for name, share in _FLAGS.items():
             values[name] = (luck < share).astype(np.int64)
             block.words[name] = ["N", "Y"]
-        # Uber leaves this one blank: a space, not nothing.
+        # Uber writes a space here.
         values["access_a_ride_flag"] = lyft
         block.words["access_a_ride_flag"] = [" ", "N"]
 

@@ -1,4 +1,4 @@
-"""A stretch of generated rows on its way from numpy to a record batch of the file's layout."""
+"""Converts generated rows from numpy arrays to a record batch of the file's layout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 class Block:
     """Columns by their names in lower case: values, and where they are null.
 
-    Times are int64 seconds since 1970; text is int64 indices into `words`; a column that is not here is all null.
+    Times are int64 seconds since 1970, text is int64 indices into `words`, and a missing column is null in every row.
     """
 
     rows: int
@@ -23,7 +23,7 @@ class Block:
     words: dict[str, list[str]] = field(default_factory=dict)
 
     def batch(self, schema: pa.Schema) -> pa.RecordBatch:
-        """The columns that the layout names, in its order and types."""
+        """The columns of the layout, in its order and types."""
         return pa.record_batch([self._array(column.name.lower(), column.type) for column in schema], schema=schema)
 
     def _array(self, name: str, kind: pa.DataType) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Yellow and green rows that look like TLC's: its tariffs by date, and the dirt of the real files.
+"""Yellow and green rows like TLC's, with its tariffs by date and the errors of real files.
 
 The shares (hours, weekdays, passengers, payment, rows without the meter's fields, negative fares) are rounded from the
 published green 2021-01 and 2025-01 and from samples of yellow 2022-01 and 2025-02.
@@ -62,7 +62,7 @@ _SURCHARGES = ("congestion_surcharge", "airport_fee", "cbd_congestion_fee")
 
 @dataclass(frozen=True)
 class Tariff:
-    """What a month's trips cost, in dollars, by TLC's rules of fare and the tolls of its bridges and tunnels."""
+    """The prices of a month's trips, in dollars: TLC's fares and surcharges, and tolls."""
 
     start: float
     step: float
@@ -109,7 +109,7 @@ class TaxiMonth:
         self._metered = rows - self._unmetered
 
     def batch(self, rng: np.random.Generator, start: int, stop: int) -> pa.RecordBatch:
-        """The rows from `start` to before `stop`: the metered first, then the others from the first day on again."""
+        """The rows `start` to `stop` - 1: first the metered ones, then the others, from the first day on again."""
         block = Block(stop - start)
         index = np.arange(start, stop)
         unmetered = index >= self._metered
@@ -148,7 +148,7 @@ class TaxiMonth:
         strays = chosen(rng, rows, STRAY)
         pickup[strays] = self._clock.strays(rng, len(strays))
         dropoff = pickup + taken
-        if self.month.start.year < 2023:  # the rows without a meter then knew the minute only
+        if self.month.start.year < 2023:  # until then, rows without a meter had only the minute
             pickup, dropoff = (np.where(unmetered, time // 60 * 60, time) for time in (pickup, dropoff))
         prefix = "lpep" if self._green else "tpep"
         values[f"{prefix}_pickup_datetime"], values[f"{prefix}_dropoff_datetime"] = pickup, dropoff
@@ -173,7 +173,7 @@ class TaxiMonth:
         values["cbd_congestion_fee"] = cost.cbd * (luck >= (0.93 if self._green else 0.27))
         by_card = (values["payment_type"] == 1) | unmetered
         values["tip_amount"] = np.round(fare * _TIPS.draw(rng, rows) * by_card, 2)
-        # Only now: an absurd distance is a broken meter's, not one that anyone was charged for.
+        # After the fares: an absurd distance is an error of the meter and was not charged.
         absurd = chosen(rng, rows, ABSURD)
         miles[absurd] = np.round(spread(rng, len(absurd), 1_000, 250_000), 2)
 
@@ -185,27 +185,19 @@ class TaxiMonth:
             block.values[name][refunds] = -np.abs(block.values[name][refunds])
 
     def _total(self, block: Block) -> None:
-        present = {
-            name.lower() for name, kind in zip(self.schema.names, self.schema.types, strict=True) if kind != "null"
-        }
+        present = {column.name.lower() for column in self.schema if column.type != "null"}
         parts = [name for name in (*_SIGNED, "tip_amount", *_SURCHARGES) if name in present]
         block.values["total_amount"] = np.round(sum(block.values[name] for name in parts), 2)
 
     def _forget(self, block: Block, unmetered: NDArray[Any]) -> None:
-        """Take away what a row without a meter does not have; the csv of these also lacks vendor and payment."""
-        gone = [
-            "passenger_count",
-            "ratecodeid",
-            "store_and_fwd_flag",
-            "trip_type",
-            "congestion_surcharge",
-            "airport_fee",
-        ]
+        """Remove the fields that a row without a meter does not have; in a csv, vendor and payment as well."""
+        missing = ["passenger_count", "ratecodeid", "store_and_fwd_flag", "trip_type"]
+        missing += ["congestion_surcharge", "airport_fee"]
         if self._csv:
-            gone.append("vendorid")
+            missing.append("vendorid")
         if self._csv or self._green:
-            gone.append("payment_type")
+            missing.append("payment_type")
         else:
             block.values["payment_type"][unmetered] = 0
         if unmetered.any():
-            block.nulls |= dict.fromkeys(gone, unmetered)
+            block.nulls |= dict.fromkeys(missing, unmetered)
